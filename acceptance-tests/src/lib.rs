@@ -1,0 +1,1 @@
+//! Real terraform, real libvirtd in private network namespaces, real guests.

@@ -1,0 +1,3 @@
+//! The Terraform provider `labyard/labyard`.
+
+fn main() {}

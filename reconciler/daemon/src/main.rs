@@ -1,0 +1,3 @@
+//! The `labyard` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A stateful model of a hypervisor, with latency and faults.

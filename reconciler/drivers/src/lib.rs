@@ -1,0 +1,1 @@
+//! The driver trait, marks and observed state shared by every hypervisor.

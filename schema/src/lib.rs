@@ -1,0 +1,1 @@
+//! What may be asked of labyard: resources, attributes, validation.
