@@ -1,1 +1,20 @@
-//! The driver trait, marks and observed state shared by every hypervisor.
+//! What any hypervisor must answer: the driver trait, the marks it keeps, what it shows.
+//!
+//! - [`Driver`] is the trait: one bulk read ([`Driver::snapshot`]) and idempotent verbs. Its contract stands on
+//!   each call.
+//! - [`mark::Mark`] is what an object of ours carries on the host; no mark, not ours.
+//! - [`observed`] is what a snapshot holds, [`spec`] what a verb is asked for: everything in it is decided.
+//! - [`DriverError`] tells apart what a caller must treat differently: missing, refused, unreachable, and "the
+//!   reply was lost, it may have happened".
+//!
+//! A driver holds no policy: it retries no mutation and makes no choice of its own.
+
+pub mod driver;
+pub mod error;
+pub mod ids;
+pub mod mark;
+pub mod observed;
+pub mod spec;
+
+pub use driver::{Console, Driver, HostEvent, UploadStream};
+pub use error::DriverError;

@@ -1,0 +1,187 @@
+//! The trait behind which the hypervisors stand.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes as Chunk;
+use futures::stream::BoxStream;
+
+use crate::error::DriverError;
+use crate::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
+use crate::mark::Mark;
+use crate::observed::{
+    DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+};
+use crate::spec::{Accelerator, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
+
+/// Chunks of an upload in order. An error in it aborts the upload.
+pub type UploadStream = BoxStream<'static, Result<Chunk, Box<dyn std::error::Error + Send + Sync>>>;
+
+/// Something happened on the host: a reason to look again, never a fact to rely on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostEvent {
+    /// A machine changed its life cycle (defined, started, stopped, crashed, gone).
+    Machine(ObjectId),
+    /// A guest's agent came or went.
+    Agent(ObjectId),
+    /// Events may have been lost: look at everything.
+    Lost,
+}
+
+/// The serial console of a machine.
+#[async_trait]
+pub trait Console: Send {
+    /// The next bytes; `None` when the machine has ended.
+    async fn read(&mut self) -> Result<Option<Chunk>, DriverError>;
+}
+
+/// A hypervisor. Every call is safe to repeat; none retries on its own account; each has a deadline inside.
+///
+/// Where a call's reply is lost the answer is [`DriverError::ReplyLost`], and the caller reads.
+#[async_trait]
+pub trait Driver: Send + Sync + 'static {
+    /// One bulk read of the host, bounded in time whatever a guest does. A failed or partial read is an error,
+    /// never an empty snapshot; a single machine that stalls is [`crate::observed::Detail::Unknown`].
+    async fn snapshot(&self) -> Result<Snapshot, DriverError>;
+
+    /// One machine, read now.
+    ///
+    /// # Errors
+    /// [`DriverError::Missing`] where it is certain that no such machine exists.
+    async fn machine(&self, id: &ObjectId) -> Result<ObservedMachine, DriverError>;
+
+    /// Records a machine before it is made: an inactive definition with name, id and mark and no devices.
+    ///
+    /// # Errors
+    /// [`DriverError::Exists`] where the name or the id is taken, also by a racing caller.
+    async fn record_machine(&self, spec: &MachineSpec) -> Result<ObservedMachine, DriverError>;
+
+    /// Brings an existing machine's definition to the specification, its mark included, and leaves what labyard
+    /// does not own in it as found. A running machine takes it at its next start.
+    async fn define_machine(&self, spec: &MachineSpec) -> Result<ObservedMachine, DriverError>;
+
+    /// Writes the mark alone.
+    async fn write_mark(&self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError>;
+
+    /// Starts a machine; one that runs already is left alone, a paused one is resumed.
+    async fn start_machine(&self, id: &ObjectId) -> Result<(), DriverError>;
+
+    /// Asks the guest to shut down and returns at once; done when the machine is seen stopped.
+    async fn request_shutdown(&self, id: &ObjectId) -> Result<(), DriverError>;
+
+    /// Takes the power away; a stopped machine is left alone. A saved memory image is dropped.
+    async fn power_off(&self, id: &ObjectId) -> Result<(), DriverError>;
+
+    /// Removes a stopped machine's definition with what the host keeps beside it (NVRAM, TPM state, saved memory,
+    /// snapshot metadata), not its volumes. Gone already is success.
+    async fn remove_machine(&self, id: &ObjectId) -> Result<(), DriverError>;
+
+    /// Puts the medium of the specification into a machine's CD drive, live where it runs, and in the definition.
+    async fn change_medium(&self, spec: &MachineSpec) -> Result<(), DriverError>;
+
+    /// Grows a disk to `capacity`: online where the machine runs, else its volume. Never shrinks; as large
+    /// already is success.
+    async fn grow_disk(&self, id: &ObjectId, target: &str, capacity: Bytes) -> Result<(), DriverError>;
+
+    /// The room in a pool.
+    async fn pool_room(&self, pool: &PoolName) -> Result<PoolRoom, DriverError>;
+
+    /// One volume, read now.
+    async fn volume(&self, pool: &PoolName, name: &VolumeName) -> Result<VolumeDetail, DriverError>;
+
+    /// The names of all volumes of a pool, read now.
+    async fn volumes(&self, pool: &PoolName) -> Result<Vec<VolumeName>, DriverError>;
+
+    /// Makes a volume.
+    ///
+    /// # Errors
+    /// [`DriverError::Exists`] where the name is taken; [`DriverError::NoSpace`] leaves nothing behind.
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<VolumeDetail, DriverError>;
+
+    /// Fills a volume made for an upload with exactly `length` bytes; the driver never sends one more, whatever
+    /// the stream yields, and a stream that ends early or runs over is [`DriverError::Source`].
+    async fn upload(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+        length: Bytes,
+        stream: UploadStream,
+        deadline: Duration,
+    ) -> Result<(), DriverError>;
+
+    /// Reads a small volume whole.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`] where it is longer than `limit`.
+    async fn download(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+        limit: Bytes,
+    ) -> Result<Vec<u8>, DriverError>;
+
+    /// Deletes a volume; gone already is success.
+    async fn delete_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError>;
+
+    /// Makes a network and starts it, with its mark.
+    ///
+    /// # Errors
+    /// [`DriverError::Exists`] where the name or the id is taken.
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError>;
+
+    /// One network, read now.
+    async fn network(&self, id: &ObjectId) -> Result<ObservedNetwork, DriverError>;
+
+    /// Brings an existing network to the specification (restarting it only if its definition differs from what
+    /// runs) and starts it; leaves reservations and what labyard does not own in it as found.
+    async fn change_network(&self, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError>;
+
+    /// Writes a network's mark alone, without touching what runs.
+    async fn write_network_mark(&self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError>;
+
+    /// Stops and removes a network; gone already is success. Whether machines use it is the caller's to ask.
+    async fn remove_network(&self, id: &ObjectId) -> Result<(), DriverError>;
+
+    /// Keeps an address for a MAC, in what runs and in the definition. The same again is success.
+    ///
+    /// # Errors
+    /// [`DriverError::Exists`] where the address is kept for another MAC, or the MAC has another address.
+    async fn reserve_address(&self, network: &ObjectId, reservation: &Reservation)
+    -> Result<(), DriverError>;
+
+    /// Gives a reserved address back; none there is success.
+    async fn release_address(&self, network: &ObjectId, mac: MacAddr) -> Result<(), DriverError>;
+
+    /// The leases of a network, read now.
+    async fn leases(&self, network: &ObjectId) -> Result<Vec<DhcpLease>, DriverError>;
+
+    /// Addresses of a machine that no lease shows (neighbour table, agent), with the NIC they are on. An agent
+    /// that hangs delays the answer by at most two seconds.
+    async fn addresses(&self, id: &ObjectId) -> Result<Vec<(MacAddr, IpAddr)>, DriverError>;
+
+    /// Whether the guest's agent answers, asked now; at most two seconds.
+    async fn agent_answers(&self, id: &ObjectId) -> Result<AgentState, DriverError>;
+
+    /// Opens the serial console from now on.
+    async fn console(&self, id: &ObjectId) -> Result<Box<dyn Console>, DriverError>;
+
+    /// Events from now on. A lagging receiver gets [`HostEvent::Lost`] semantics from the channel itself.
+    async fn events(&self) -> Result<tokio::sync::broadcast::Receiver<HostEvent>, DriverError>;
+
+    /// What really runs guests on this host: boots a payload of ours under the best accelerator that the host
+    /// claims, at most ten seconds, once a process; falls back to emulation.
+    async fn probe_accelerator(&self, payload: &ProbePayload) -> Result<Accelerator, DriverError>;
+
+    /// Reads the marks of all machines and networks, of every namespace, now: the cheap part of a snapshot.
+    async fn marks(&self) -> Result<Vec<(ObjectId, Mark)>, DriverError>;
+}
+
+/// Whether a guest's agent answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentState {
+    /// It does.
+    Answers,
+    /// It does not (yet).
+    Silent,
+}

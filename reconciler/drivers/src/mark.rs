@@ -1,0 +1,265 @@
+//! The mark: what an object of ours carries on the host in its own metadata.
+//!
+//! It is the record of the object and stands before any side effect: who it is (token), who builds it (lease),
+//! every volume that belongs to it, and what the user wrote that the host cannot show. It is stored as JSON;
+//! unknown fields of a newer version are kept from being misread by [`Mark::parse`] refusing the version.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{
+    Digest, DiskKey, MacAddr, Namespace, NicKey, ObjectName, PoolName, Token, UnixMillis, UploadId,
+    VolumeName,
+};
+
+/// The format that this program writes and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// The XML namespace of the mark where a host keeps metadata as XML.
+pub const XML_NAMESPACE: &str = "https://labyard.dev/mark/1";
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A `labyard_vm`.
+    Machine,
+    /// A `labyard_network`.
+    Network,
+}
+
+/// Whether the state that owns the object was told that it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ownership {
+    /// Its create was never acknowledged: a dead builder's object may be adopted.
+    Building,
+    /// A state holds its token: never taken.
+    Confirmed,
+}
+
+/// How far a machine has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Recorded: definition without devices.
+    Record,
+    /// Addresses chosen and reserved.
+    Addresses,
+    /// Images there.
+    Image,
+    /// Disks made.
+    Disks,
+    /// Seed written.
+    Seed,
+    /// Defined with all its devices.
+    Define,
+    /// Started.
+    Start,
+    /// Ready as asked.
+    Ready,
+    /// Whole.
+    Finished,
+    /// On its way out: volumes may be gone.
+    Retire,
+}
+
+/// Who builds or changes an object, and until when others must believe it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Random id of the engine (one a process).
+    pub engine: String,
+    /// The kernel's boot id of the computer where the engine runs.
+    pub boot_id: String,
+    /// The PID namespace (inode) in which `pid` means something.
+    pub pid_namespace: u64,
+    /// The engine's process.
+    pub pid: u32,
+    /// The process's start time in clock ticks since boot, so that a reused pid is not taken for it.
+    pub started: u64,
+    /// After this instant the lease is void.
+    pub until: UnixMillis,
+}
+
+/// How a disk came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloneMode {
+    /// An overlay on the image.
+    Linked,
+    /// A copy of the image.
+    Full,
+}
+
+/// What becomes of a disk that leaves the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRemove {
+    /// The plan fails.
+    Refuse,
+    /// The disk is deleted.
+    Delete,
+    /// The disk is detached and its volume left alone for ever.
+    Detach,
+}
+
+/// The image that a disk was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageMark {
+    /// As the user wrote it.
+    pub source: String,
+    /// As the user wrote it, if at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// What was found, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// The volume in the host's pool that holds it (uploaded, or being uploaded for this machine).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeName>,
+    /// The upload that made that volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<UploadId>,
+}
+
+/// A disk of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskMark {
+    /// The pool of its volume.
+    pub pool: PoolName,
+    /// Its volume.
+    pub volume: VolumeName,
+    /// Its target in the machine, `vda`.
+    pub target: String,
+    /// The image it was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageMark>,
+    /// As written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone: Option<CloneMode>,
+    /// As written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_remove: Option<OnRemove>,
+}
+
+/// A NIC of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicMark {
+    /// The network as the user wrote it.
+    pub network: String,
+    /// Its address.
+    pub mac: MacAddr,
+    /// The address reserved for it on a network of ours; chosen before it is reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<IpAddr>,
+}
+
+/// The seed of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeedMark {
+    /// The pool of its volume.
+    pub pool: PoolName,
+    /// Its volume.
+    pub volume: VolumeName,
+    /// Its exact length in bytes.
+    pub length: u64,
+    /// Counts the seeds of this machine; part of the volume's name.
+    pub revision: u32,
+}
+
+/// What a machine's or network's object carries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// [`VERSION`] of the writer.
+    pub version: u32,
+    /// The state it belongs to.
+    pub namespace: Namespace,
+    /// What it is.
+    pub kind: Kind,
+    /// The user's name for it.
+    pub name: ObjectName,
+    /// Who it is.
+    pub token: Token,
+    /// The token it was first made under: volumes carry it in their names.
+    pub origin: Token,
+    /// Whether a state knows it.
+    pub ownership: Ownership,
+    /// How far it has come.
+    pub stage: Stage,
+    /// Who builds it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// Its disks by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disks: BTreeMap<DiskKey, DiskMark>,
+    /// Its NICs by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nics: BTreeMap<NicKey, NicMark>,
+    /// Its seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<SeedMark>,
+    /// Other volumes of its own that are to be deleted with it (replaced seeds, disks being removed).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub discard: BTreeSet<(PoolName, VolumeName)>,
+    /// Volumes that were detached by wish: not ours any more, never touched again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub released: BTreeSet<(PoolName, VolumeName)>,
+    /// What the user wrote and the host cannot show; its shape is the reconciler's.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub wishes: serde_json::Value,
+}
+
+/// A mark that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MarkError {
+    /// Written by a newer program.
+    #[error("the mark is of version {found}; this program reads up to {VERSION}: upgrade the provider")]
+    Newer {
+        /// Its version.
+        found: u32,
+    },
+    /// Not a mark.
+    #[error("the mark is damaged")]
+    Damaged(#[source] serde_json::Error),
+}
+
+impl Mark {
+    /// Reads a mark.
+    ///
+    /// # Errors
+    /// [`MarkError::Newer`] before anything else of it is looked at; [`MarkError::Damaged`] otherwise.
+    pub fn parse(text: &str) -> Result<Self, MarkError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = serde_json::from_str(text).map_err(MarkError::Damaged)?;
+        if version > VERSION {
+            return Err(MarkError::Newer { found: version });
+        }
+        serde_json::from_str(text).map_err(MarkError::Damaged)
+    }
+
+    /// The mark as it is stored.
+    pub fn to_text(&self) -> String {
+        // A mark has only string keys and finite numbers, so that it always has a JSON form.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Every volume that belongs to the object, images in the shared store left out.
+    pub fn own_volumes(&self) -> BTreeSet<(PoolName, VolumeName)> {
+        let disks = self.disks.values().map(|d| (d.pool.clone(), d.volume.clone()));
+        let seed = self.seed.iter().map(|s| (s.pool.clone(), s.volume.clone()));
+        let all: BTreeSet<_> = disks.chain(seed).chain(self.discard.iter().cloned()).collect();
+        all.difference(&self.released).cloned().collect()
+    }
+
+    /// The shared image volumes that the object needs or is uploading.
+    pub fn image_volumes(&self) -> impl Iterator<Item = &VolumeName> {
+        self.disks
+            .values()
+            .filter_map(|d| d.image.as_ref()?.volume.as_ref())
+    }
+}

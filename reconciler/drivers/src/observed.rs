@@ -1,0 +1,294 @@
+//! What a host shows: one snapshot, read in bulk.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, VolumeName};
+use crate::mark::Mark;
+use crate::spec::{Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, NetworkMode};
+
+/// Everything of interest on one host at one time.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The host itself.
+    pub host: HostFacts,
+    /// All machines; of foreign ones only what the bulk read shows.
+    pub machines: Vec<ObservedMachine>,
+    /// All networks.
+    pub networks: Vec<ObservedNetwork>,
+    /// The volumes of the host's configured pool.
+    pub volumes: Vec<ObservedVolume>,
+}
+
+/// What a host can do and has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Its lasting id.
+    pub uuid: HostUuid,
+    /// The accelerators that it claims to have.
+    pub accelerators: Vec<Accelerator>,
+    /// The firmwares that it offers.
+    pub firmwares: Vec<Firmware>,
+    /// The configured storage pool, if it exists and is active.
+    pub pool: Option<PoolName>,
+    /// Logical processors.
+    pub cpus: u32,
+    /// Memory.
+    pub memory: Mib,
+}
+
+/// A machine.
+#[derive(Clone, Debug)]
+pub struct ObservedMachine {
+    /// The host's id of it.
+    pub id: ObjectId,
+    /// The host's name of it.
+    pub host_name: String,
+    /// Ours if there.
+    pub mark: MarkState,
+    /// What it does.
+    pub power: Power,
+    /// What it is made of.
+    pub detail: Detail,
+}
+
+/// The mark of an object as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MarkState {
+    /// None: foreign.
+    None,
+    /// Ours.
+    Ours(Box<Mark>),
+    /// There, but unreadable: not foreign, and not touched.
+    Unreadable(String),
+}
+
+impl MarkState {
+    /// The mark if it is readable.
+    pub fn ours(&self) -> Option<&Mark> {
+        match self {
+            Self::Ours(mark) => Some(mark),
+            Self::None | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// What a machine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Power {
+    /// Runs.
+    Running,
+    /// Does not.
+    Stopped,
+    /// Is suspended.
+    Paused,
+    /// Is stopped with its memory saved.
+    Saved,
+    /// Has crashed.
+    Crashed,
+}
+
+/// The definition of a machine, or why it cannot be told at present.
+#[derive(Clone, Debug)]
+pub enum Detail {
+    /// Read.
+    Known(Box<MachineDetail>),
+    /// Not read (foreign and not asked for, or the machine stalls): try again, never "gone".
+    Unknown(String),
+}
+
+impl Detail {
+    /// The detail if it was read.
+    pub fn known(&self) -> Option<&MachineDetail> {
+        match self {
+            Self::Known(detail) => Some(detail),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// The definition of a machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MachineDetail {
+    /// Processors at the next start.
+    pub cpus: u32,
+    /// Processors now, where it runs.
+    pub live_cpus: Option<u32>,
+    /// Memory at the next start.
+    pub memory: Mib,
+    /// Memory now, where it runs.
+    pub live_memory: Option<Mib>,
+    /// Its firmware.
+    pub firmware: Firmware,
+    /// What runs it.
+    pub accelerator: Accelerator,
+    /// Direct kernel boot.
+    pub direct_boot: Option<DirectBoot>,
+    /// Disks (not CD drives), in the definition's order.
+    pub disks: Vec<ObservedDisk>,
+    /// CD drives by target, with the volume or path inserted at the next start.
+    pub cdroms: BTreeMap<String, Option<ObservedMedium>>,
+    /// NICs in the definition's order.
+    pub nics: Vec<ObservedNic>,
+}
+
+/// A disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedDisk {
+    /// `vda`.
+    pub target: String,
+    /// Its file or device on the host.
+    pub path: String,
+    /// The volume's name, where it lies in the configured pool.
+    pub volume: Option<VolumeName>,
+    /// Its size.
+    pub capacity: Capacity,
+    /// Whether it is attached in the running machine too (`None`: not running).
+    pub live: Option<bool>,
+}
+
+/// The size of a disk, if it can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capacity {
+    /// Read.
+    Known(Bytes),
+    /// Its file is gone.
+    Missing,
+    /// The host did not say in time.
+    Unknown,
+}
+
+/// What is in a CD drive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedMedium {
+    /// Its path on the host.
+    pub path: String,
+    /// The volume's name, where it lies in the configured pool.
+    pub volume: Option<VolumeName>,
+}
+
+/// A NIC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedNic {
+    /// Its address.
+    pub mac: MacAddr,
+    /// Where it is attached.
+    pub attachment: Attachment,
+    /// Whether it is in the running machine too (`None`: not running).
+    pub live: Option<bool>,
+    /// Addresses that the host knows it by at present (leases), IPv4 first.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Where a NIC is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// A network of the host, by the host's name for it.
+    Network(String),
+    /// A bridge of the host.
+    Bridge(String),
+    /// Something that labyard does not make.
+    Other(String),
+}
+
+/// A network.
+#[derive(Clone, Debug)]
+pub struct ObservedNetwork {
+    /// The host's id of it.
+    pub id: ObjectId,
+    /// The host's name of it.
+    pub host_name: String,
+    /// Ours if there.
+    pub mark: MarkState,
+    /// Whether it is up.
+    pub active: Activity,
+    /// Whether it starts with the host.
+    pub autostart: Autostart,
+    /// What it does; `None` for a kind that labyard does not make.
+    pub mode: Option<NetworkMode>,
+    /// Its bridge.
+    pub bridge: Option<String>,
+    /// The host's own address on it with the prefix.
+    pub address: Option<ipnet::Ipv4Net>,
+    /// Its DHCP range.
+    pub dhcp: Option<Dhcp>,
+    /// Its DNS domain.
+    pub domain: Option<String>,
+    /// Reserved addresses.
+    pub reservations: Vec<Reservation>,
+    /// Leases at present.
+    pub leases: Vec<DhcpLease>,
+}
+
+/// Whether a network is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Up.
+    Active,
+    /// Down.
+    Inactive,
+}
+
+/// Whether an object starts with the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Autostart {
+    /// It does.
+    On,
+    /// It does not.
+    Off,
+}
+
+/// An address kept for a MAC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// For whom.
+    pub mac: MacAddr,
+    /// What.
+    pub address: IpAddr,
+    /// The host name given with it.
+    pub name: Option<String>,
+}
+
+/// An address in use by DHCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DhcpLease {
+    /// By whom.
+    pub mac: MacAddr,
+    /// What.
+    pub address: IpAddr,
+    /// The host name that the guest sent.
+    pub hostname: Option<String>,
+}
+
+/// A volume in the listing of the pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedVolume {
+    /// Its name.
+    pub name: VolumeName,
+    /// Its path on the host (libvirt: its key).
+    pub path: String,
+}
+
+/// One volume read on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeDetail {
+    /// Its name.
+    pub name: VolumeName,
+    /// Its path on the host.
+    pub path: String,
+    /// Its size as a machine sees it.
+    pub capacity: Bytes,
+    /// Its format as the host sees it.
+    pub format: Option<DiskFormat>,
+    /// The path of what it is an overlay of.
+    pub backing: Option<String>,
+}
+
+/// The room in a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolRoom {
+    /// In all.
+    pub capacity: Bytes,
+    /// Not used.
+    pub available: Bytes,
+}

@@ -1,0 +1,211 @@
+//! What a driver is asked for: everything is decided, nothing means "later".
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Bytes, DiskKey, MacAddr, Mib, NicKey, ObjectId, PoolName, VolumeName};
+use crate::mark::Mark;
+use crate::observed::{Attachment, Autostart};
+
+/// A machine's whole definition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MachineSpec {
+    /// The id that the host shall keep for it.
+    pub id: ObjectId,
+    /// The name that the host shall know it by.
+    pub host_name: String,
+    /// Its mark.
+    pub mark: Mark,
+    /// Processors.
+    pub cpus: u32,
+    /// Memory.
+    pub memory: Mib,
+    /// What runs it.
+    pub accelerator: Accelerator,
+    /// Its firmware.
+    pub firmware: Firmware,
+    /// Direct kernel boot.
+    pub direct_boot: Option<DirectBoot>,
+    /// Its disks, in boot order.
+    pub disks: Vec<DiskSpec>,
+    /// Its seed, on a CD drive.
+    pub seed: Option<MediumSpec>,
+    /// Its NICs, in order of their keys.
+    pub nics: Vec<NicSpec>,
+}
+
+/// What runs a machine's processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accelerator {
+    /// The kernel's hypervisor.
+    Kvm,
+    /// QEMU's emulation.
+    Qemu,
+}
+
+/// A machine's firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Firmware {
+    /// BIOS.
+    Bios,
+    /// UEFI without secure boot.
+    Uefi,
+}
+
+/// A kernel started without a boot loader; paths on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectBoot {
+    /// The kernel's path.
+    pub kernel: String,
+    /// The initial file system's path.
+    pub initrd: Option<String>,
+    /// The kernel's command line.
+    pub cmdline: Option<String>,
+}
+
+/// A volume's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskFormat {
+    /// Plain bytes.
+    Raw,
+    /// QEMU's copy-on-write format.
+    Qcow2,
+}
+
+/// A disk of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskSpec {
+    /// The user's key.
+    pub key: DiskKey,
+    /// `vda`.
+    pub target: String,
+    /// The pool of its volume.
+    pub pool: PoolName,
+    /// Its volume.
+    pub volume: VolumeName,
+    /// The volume's format.
+    pub format: DiskFormat,
+}
+
+/// A medium in a CD drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediumSpec {
+    /// `sda`.
+    pub target: String,
+    /// The pool of its volume.
+    pub pool: PoolName,
+    /// Its volume.
+    pub volume: VolumeName,
+}
+
+/// A NIC of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NicSpec {
+    /// The user's key.
+    pub key: NicKey,
+    /// Its address.
+    pub mac: MacAddr,
+    /// Where it is attached ([`Attachment::Other`] is never asked for).
+    pub attachment: Attachment,
+}
+
+/// A volume to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeSpec {
+    /// Its pool.
+    pub pool: PoolName,
+    /// Its name.
+    pub name: VolumeName,
+    /// What is in it.
+    pub content: VolumeContent,
+}
+
+/// What a new volume starts as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeContent {
+    /// A blank qcow2 disk.
+    Blank {
+        /// Its size.
+        capacity: Bytes,
+    },
+    /// An overlay in qcow2.
+    Overlay {
+        /// The volume below it, in the same pool.
+        base: VolumeName,
+        /// That volume's format.
+        base_format: DiskFormat,
+        /// Its size, at least the base's.
+        capacity: Bytes,
+    },
+    /// A copy of another volume, made by the host, as qcow2.
+    Copy {
+        /// The volume to copy, in the same pool.
+        base: VolumeName,
+        /// That volume's format.
+        base_format: DiskFormat,
+        /// Its size, at least the base's.
+        capacity: Bytes,
+    },
+    /// Raw, fully allocated, for an upload of exactly this length; readable by the hypervisor's owner alone.
+    Upload {
+        /// Exact length.
+        length: Bytes,
+    },
+}
+
+/// What a network does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    /// Guests reach the outside through the host's address.
+    Nat,
+    /// Guests reach each other and the host alone.
+    Isolated,
+    /// Guests are on a bridge that the host has already.
+    Bridge,
+}
+
+/// A network's whole definition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkSpec {
+    /// The id that the host shall keep for it.
+    pub id: ObjectId,
+    /// The name that the host shall know it by.
+    pub host_name: String,
+    /// Its mark.
+    pub mark: Mark,
+    /// What it does.
+    pub mode: NetworkMode,
+    /// The bridge: for [`NetworkMode::Bridge`] the host's own; else `None` lets the host name one.
+    pub bridge: Option<String>,
+    /// The host's own address on it with the prefix.
+    pub address: Option<ipnet::Ipv4Net>,
+    /// DHCP.
+    pub dhcp: Option<Dhcp>,
+    /// DNS domain.
+    pub domain: Option<String>,
+    /// Whether it starts with the host.
+    pub autostart: Autostart,
+}
+
+/// A DHCP range, ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Dhcp {
+    /// First address.
+    pub start: Ipv4Addr,
+    /// Last address.
+    pub end: Ipv4Addr,
+}
+
+/// A program that tells whether an accelerator really runs guests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbePayload {
+    /// A raw disk image that BIOS boots.
+    pub image: Vec<u8>,
+    /// What it writes to the first serial port once it is past the firmware.
+    pub magic: Vec<u8>,
+}
