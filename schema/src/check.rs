@@ -1,0 +1,247 @@
+//! Checks of single values. Each error says what was found and what to write instead.
+
+use std::net::Ipv4Addr;
+
+/// Names of machines, networks and hosts: also file names and host-side names.
+pub fn object_name(text: &str) -> Result<(), String> {
+    let well_formed = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if well_formed && text.len() <= 63 {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be a name: use 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit"
+    ))
+}
+
+/// A namespace: part of host-side names, before a dot.
+pub fn namespace(text: &str) -> Result<(), String> {
+    let well_formed = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if well_formed && text.len() <= 31 {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be a namespace: use 1 to 31 lower-case letters, digits and '-', beginning with a letter or digit"
+    ))
+}
+
+/// Keys of disks and NICs: part of volume names.
+pub fn device_key(text: &str) -> Result<(), String> {
+    let well_formed = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if well_formed && text.len() <= 20 {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be a key here: use 1 to 20 letters, digits, '_' and '-', beginning with a letter or digit"
+    ))
+}
+
+/// A duration.
+pub fn duration(text: &str) -> Result<(), String> {
+    crate::text::parse_duration(text).map(|_| ())
+}
+
+/// A SHA-256 digest.
+pub fn sha256(text: &str) -> Result<(), String> {
+    if text.len() == 64
+        && text
+            .chars()
+            .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is no SHA-256 digest: write 64 lower-case hex digits, as sha256sum prints them"
+    ))
+}
+
+/// Where an image comes from.
+pub fn image_source(text: &str) -> Result<(), String> {
+    let after = |scheme: &str| text.strip_prefix(scheme).filter(|rest| !rest.is_empty());
+    if after("https://").is_some() || after("http://").is_some() || after("file:").is_some() {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is no image source: write https://… or http://…, or file: and a path on the computer that runs Terraform"
+    ))
+}
+
+/// A MAC address of one card.
+pub fn mac(text: &str) -> Result<(), String> {
+    let bytes: Option<Vec<u8>> = text
+        .split(':')
+        .map(|part| {
+            (part.len() == 2)
+                .then(|| u8::from_str_radix(part, 16).ok())
+                .flatten()
+        })
+        .collect();
+    match bytes {
+        Some(bytes) if bytes.len() == 6 && text == text.to_ascii_lowercase() => {
+            if bytes[0] & 1 == 1 || bytes[0] == 0xfe || bytes.iter().all(|b| *b == 0) {
+                return Err(format!(
+                    "{text} cannot be a machine's MAC: the first byte must be even and not fe (52:54:00:… is usual)"
+                ));
+            }
+            Ok(())
+        }
+        _ => Err(format!(
+            "{text:?} is no MAC address: write six pairs of lower-case hex digits with colons, like 52:54:00:12:34:56"
+        )),
+    }
+}
+
+/// What a machine is ready by.
+pub fn ready_wait(text: &str) -> Result<(), String> {
+    let port = text.strip_prefix("tcp:").map(str::parse::<u16>);
+    match (text, port) {
+        ("none" | "address" | "agent", _) => Ok(()),
+        (_, Some(Ok(port))) if port > 0 => Ok(()),
+        _ => Err(format!(
+            "{text:?} is nothing to wait for: write none, address, agent or tcp:PORT"
+        )),
+    }
+}
+
+/// An IPv4 network with its prefix: the network's own address, room for guests.
+pub fn ipv4_cidr(text: &str) -> Result<(), String> {
+    let net: ipnet::Ipv4Net = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no IPv4 network: write one like 10.77.0.0/24"))?;
+    if net.addr() != net.network() {
+        return Err(format!(
+            "{text} names a host, not a network: write {}",
+            net.trunc()
+        ));
+    }
+    if net.prefix_len() > 29 || net.prefix_len() < 8 {
+        return Err(format!("{text}: the prefix must be between /8 and /29"));
+    }
+    Ok(())
+}
+
+/// An IPv4 address.
+pub fn ipv4(text: &str) -> Result<(), String> {
+    text.parse::<Ipv4Addr>()
+        .map(|_| ())
+        .map_err(|_| format!("{text:?} is no IPv4 address"))
+}
+
+/// A DNS domain.
+pub fn domain(text: &str) -> Result<(), String> {
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.len() <= 63
+            && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    if text.len() <= 253 && text.split('.').all(label) {
+        return Ok(());
+    }
+    Err(format!("{text:?} is no DNS domain: write one like lab.test"))
+}
+
+/// A bridge's name as Linux allows it.
+pub fn bridge(text: &str) -> Result<(), String> {
+    let well_formed = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if well_formed && (1..=15).contains(&text.len()) && text != "." && text != ".." {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be a bridge: use 1 to 15 letters, digits, '.', '_' and '-'"
+    ))
+}
+
+/// An absolute path on the host.
+pub fn host_path(text: &str) -> Result<(), String> {
+    if text.starts_with('/') && !text.contains(['\0', '\n']) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is no absolute path: it is a path on the host and begins with /"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Case = (
+        fn(&str) -> Result<(), String>,
+        &'static [&'static str],
+        &'static [&'static str],
+    );
+
+    #[test]
+    fn each_check_takes_the_good_and_names_the_bad() {
+        let cases: &[Case] = &[
+            (
+                object_name,
+                &["web-01", "a", "x.y_z"],
+                &["", "-a", "a b", "a/b", "ä"],
+            ),
+            (namespace, &["default", "team-1"], &["", "A", "a.b", "-x"]),
+            (
+                device_key,
+                &["root", "data_1"],
+                &["", "a.b", "far-too-long-for-a-disk-key"],
+            ),
+            (duration, &["10m"], &["10"]),
+            (
+                sha256,
+                &["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+                &["", "E3"],
+            ),
+            (
+                image_source,
+                &["https://a/b", "file:/x"],
+                &["", "/x", "https://", "ftp://a"],
+            ),
+            (
+                mac,
+                &["52:54:00:12:34:56"],
+                &["", "53:54:00:12:34:56", "fe:54:00:12:34:56", "52:54:00:AB:34:56"],
+            ),
+            (
+                ready_wait,
+                &["none", "address", "agent", "tcp:22"],
+                &["tcp:0", "tcp:", "ssh", ""],
+            ),
+            (
+                ipv4_cidr,
+                &["10.77.0.0/24"],
+                &[
+                    "10.77.0.1/24",
+                    "10.77.0.0",
+                    "10.0.0.0/30",
+                    "0.0.0.0/0",
+                    "fd00::/64",
+                ],
+            ),
+            (ipv4, &["10.77.0.1"], &["10.77.0", "::1"]),
+            (domain, &["lab.test", "x"], &["", "a..b", "-a", "a_b"]),
+            (bridge, &["br0"], &["", "abcdefghijklmnop", "a/b"]),
+            (host_path, &["/boot/vmlinuz"], &["", "vmlinuz"]),
+        ];
+        for (check, good, bad) in cases {
+            for text in *good {
+                assert_eq!(check(text), Ok(()), "{text:?}");
+            }
+            for text in *bad {
+                let message = check(text).expect_err(text);
+                assert!(message.contains(text.trim_start_matches('/')), "{message}");
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The provider block: namespace and hosts.
+
+use std::collections::BTreeMap;
+
+use crate::attribute::attributes;
+use crate::check;
+use crate::problem::{At, Problem};
+
+/// How a host may run guests.
+pub const ACCELERATORS: &[&str] = &["auto", "kvm", "qemu"];
+
+/// The namespace where none is given.
+pub const DEFAULT_NAMESPACE: &str = "default";
+/// The environment variable that gives the namespace.
+pub const NAMESPACE_VARIABLE: &str = "LABYARD_NAMESPACE";
+/// The host that is there where none is configured.
+pub const DEFAULT_HOST: &str = "default";
+/// Its URI.
+pub const DEFAULT_URI: &str = "qemu:///system";
+
+attributes! {
+    /// Machines for labs, classes and test rigs, on the hypervisors people already own.
+    pub struct ProviderConfig {
+        /// Namespace of everything that this state owns; one a Terraform state. Also by the environment variable `LABYARD_NAMESPACE`; otherwise `default`.
+        namespace: Option<String> = optional().check(check::namespace);
+        /// Hosts by a name of your own. None configured: one, `default`, at `qemu:///system`.
+        hosts: Option<BTreeMap<String, Host>> = optional();
+    }
+
+    /// One host; exactly one kind is set.
+    pub struct Host {
+        /// A libvirt host.
+        libvirt: Option<LibvirtHost> = optional();
+        /// A simulated host, kept by `labyard sim`: for trying things out without a hypervisor.
+        sim: Option<SimHost> = optional();
+    }
+
+    /// A libvirt host.
+    pub struct LibvirtHost {
+        /// Where it is: `qemu:///system`, `qemu:///session`, `qemu+unix:///system?socket=/path`; `?mode=ro` reads only.
+        uri: String = required();
+        /// Storage pool for disks and images, a directory pool; otherwise `default`.
+        storage_pool: Option<String> = optional();
+        /// What runs guests: `auto` finds out whether KVM really works there. One of `auto`, `kvm`, `qemu`; otherwise `auto`.
+        accelerator: Option<String> = optional().choice(ACCELERATORS);
+    }
+
+    /// A simulated host.
+    pub struct SimHost {
+        /// Path of the Unix socket on which `labyard sim` listens.
+        socket: String = required();
+    }
+}
+
+impl ProviderConfig {
+    /// Rules between attributes.
+    pub fn problems(&self) -> Vec<Problem> {
+        let hosts = self.hosts.iter().flatten();
+        hosts.filter_map(|(name, host)| host.problem(name)).collect()
+    }
+}
+
+impl Host {
+    fn problem(&self, name: &str) -> Option<Problem> {
+        let at = vec![At::Attribute("hosts"), At::Key(name.to_owned())];
+        if let Err(detail) = check::object_name(name) {
+            return Some(Problem::new(at, "Bad host name", detail));
+        }
+        match (&self.libvirt, &self.sim) {
+            (Some(_), None) | (None, Some(_)) => None,
+            (None, None) => Some(Problem::new(
+                at,
+                "Host of no kind",
+                format!(
+                    "Host {name:?} needs one kind: libvirt = {{ uri = \"qemu:///system\" }} or sim = {{ socket = \"…\" }}."
+                ),
+            )),
+            (Some(_), Some(_)) => Some(Problem::new(
+                at,
+                "Host of two kinds",
+                format!("Host {name:?} has libvirt and sim: keep one, and give the other a name of its own."),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_exactly_one_kind() {
+        let libvirt = Some(LibvirtHost {
+            uri: DEFAULT_URI.into(),
+            ..LibvirtHost::default()
+        });
+        let sim = Some(SimHost { socket: "/s".into() });
+        for (host, fine) in [
+            (
+                Host {
+                    libvirt: libvirt.clone(),
+                    sim: None,
+                },
+                true,
+            ),
+            (
+                Host {
+                    libvirt: None,
+                    sim: sim.clone(),
+                },
+                true,
+            ),
+            (Host { libvirt, sim }, false),
+            (Host::default(), false),
+        ] {
+            let config = ProviderConfig {
+                hosts: Some([("lab1".to_owned(), host)].into()),
+                ..ProviderConfig::default()
+            };
+            assert_eq!(config.problems().is_empty(), fine, "{config:?}");
+        }
+    }
+}

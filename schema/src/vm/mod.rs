@@ -1,0 +1,148 @@
+//! `labyard_vm`: a machine.
+
+mod rules;
+
+use std::collections::BTreeMap;
+
+use crate::attribute::attributes;
+use crate::check;
+use crate::text::{Secret, Span};
+
+/// What `power` may be set to; a read also yields `paused`, `saved`, `crashed` and `absent`.
+pub const POWERS: &[&str] = &["running", "stopped"];
+/// How a disk is made of its image.
+pub const CLONES: &[&str] = &["linked", "full"];
+/// What becomes of a disk that leaves the configuration.
+pub const ON_REMOVE: &[&str] = &["refuse", "delete", "detach"];
+/// Firmwares.
+pub const FIRMWARES: &[&str] = &["bios", "uefi"];
+/// How a machine is stopped.
+pub const SHUTDOWNS: &[&str] = &["graceful", "force"];
+
+attributes! {
+    /// A virtual machine.
+    pub struct Vm {
+        /// Name of the machine, unique in its namespace on the host.
+        name: String = required().replace().check(check::object_name);
+        /// Host it runs on, a key of the provider's `hosts`. Where the provider knows one host, that one.
+        host: Option<String> = optional_computed().replace();
+        /// Number of virtual processors.
+        cpus: u32 = default(1).restart().range(1, 512);
+        /// Memory in MiB.
+        memory_mib: u64 = required().restart().range(16, 16_777_216);
+        /// Disks by a key of your own, on virtio; the machine boots from the one with the first key that has an image.
+        disks: Option<BTreeMap<String, Disk>> = optional().restart();
+        /// Network cards by a key of your own.
+        nics: Option<BTreeMap<String, Nic>> = optional().restart();
+        /// Firmware; left out: BIOS.
+        firmware: Option<Firmware> = optional().replace();
+        /// Direct kernel boot.
+        boot: Option<Boot> = optional().restart();
+        /// Configuration of the guest by cloud-init (NoCloud, on a CD drive). A change renews the seed of a running machine too; the guest reads it at its next first boot.
+        cloud_init: Option<CloudInit> = optional();
+        /// Whether the machine runs; enforced. `running` or `stopped`; a read also shows `paused`, `saved`, `crashed`, `absent`.
+        power: String = default("running").choice(POWERS);
+        /// Whether a change may restart the machine. If not, a change that needs it is an error of the plan.
+        allow_restart: bool = default(true);
+        /// What a create or start waits for. Left out: an address where the machine has a NIC and something to boot, else nothing.
+        ready: Option<Ready> = optional();
+        /// How the machine is stopped.
+        shutdown: Option<Shutdown> = optional();
+        /// How long its operations may take.
+        timeouts: Option<Timeouts> = optional();
+        /// Id that the host keeps for it.
+        id: Option<String> = computed();
+        /// Address of the first NIC by key: the reserved one on networks of labyard's, else what was seen when the machine became ready.
+        ip: Option<String> = computed();
+        /// MAC addresses by NIC.
+        macs: Option<BTreeMap<String, String>> = computed();
+        /// SHA-256 digests of the images by disk, as they were when the disks were made.
+        image_digests: Option<BTreeMap<String, String>> = computed();
+        /// Whether it carries the provider's mark. An imported foreign machine gets it at the next apply.
+        owned: Option<bool> = computed();
+    }
+
+    /// A disk.
+    pub struct Disk {
+        /// Size in GiB; may grow (live), never shrink. Left out: the image's own.
+        size_gib: Option<u64> = optional().range(1, 65_536);
+        /// Image that the disk is made of; left out: blank.
+        image: Option<Image> = optional().replace();
+        /// Overlay on the image (`linked`) or a copy of it (`full`).
+        clone: Option<String> = optional().replace().choice(CLONES);
+        /// What becomes of the disk when it leaves the configuration or the machine is replaced: `refuse` fails the plan, `delete` deletes it, `detach` leaves the volume alone. Left out: `delete` for a disk with an image, `refuse` for one without. Destroying the machine destroys its disks.
+        on_remove: Option<String> = optional().choice(ON_REMOVE);
+    }
+
+    /// An image: qcow2 or raw.
+    pub struct Image {
+        /// `https://…`, `http://…`, or `file:` and a path on the computer that runs Terraform.
+        source: String = required().replace().check(check::image_source);
+        /// SHA-256 digest of the image. Left out: pinned by what is seen at create.
+        sha256: Option<String> = optional().replace().check(check::sha256);
+    }
+
+    /// A network card.
+    pub struct Nic {
+        /// Network: a `labyard_network` of this namespace, else a network of the host.
+        network: String = required().restart();
+        /// MAC address. Left out: derived from the host, the namespace, the machine's name and the key.
+        mac: Option<String> = optional().restart().check(check::mac);
+    }
+
+    /// Firmware.
+    pub struct Firmware {
+        /// Kind of firmware.
+        r#type: String = required().replace().choice(FIRMWARES);
+    }
+
+    /// Direct kernel boot; the paths are on the host.
+    pub struct Boot {
+        /// Path of the kernel.
+        kernel: String = required().restart().check(check::host_path);
+        /// Path of the initial file system.
+        initrd: Option<String> = optional().restart().check(check::host_path);
+        /// Command line of the kernel.
+        cmdline: Option<String> = optional().restart();
+    }
+
+    /// Seed for cloud-init. What is written plainly here stands in Terraform's state; `user_data_wo` does not.
+    pub struct CloudInit {
+        /// User data. Kept in the state; for secrets use `user_data_wo`.
+        user_data: Option<String> = optional();
+        /// Network configuration.
+        network_config: Option<String> = optional();
+        /// Meta data. Left out: instance-id and local-hostname of the machine.
+        meta_data: Option<String> = optional();
+        /// User data that Terraform does not store. It is sent again when `user_data_wo_version` changes.
+        user_data_wo: Option<Secret> = optional().write_only().sensitive();
+        /// Version of `user_data_wo`: raise it when the secret changes.
+        user_data_wo_version: Option<u64> = optional();
+    }
+
+    /// What a machine is waited for.
+    pub struct Ready {
+        /// `none`, `address`, `agent` or `tcp:PORT`.
+        wait: String = default("address").check(check::ready_wait);
+        /// How long; default 10m.
+        timeout: Option<Span> = optional().check(check::duration);
+    }
+
+    /// How a machine is stopped.
+    pub struct Shutdown {
+        /// Ask the guest and take the power away after `timeout` (`graceful`), or take it at once (`force`).
+        mode: String = default("graceful").choice(SHUTDOWNS);
+        /// How long the guest may take; default 60s.
+        timeout: Option<Span> = optional().check(check::duration);
+    }
+
+    /// How long operations on a machine may take.
+    pub struct Timeouts {
+        /// Creation; default 30m.
+        create: Option<Span> = optional().check(check::duration);
+        /// Change in place; default 30m.
+        update: Option<Span> = optional().check(check::duration);
+        /// Removal; default 10m.
+        delete: Option<Span> = optional().check(check::duration);
+    }
+}

@@ -1,0 +1,211 @@
+//! Rules between the attributes of a machine.
+
+use super::{CloudInit, Disk, Vm};
+use crate::check;
+use crate::problem::{At, Problem};
+
+impl Vm {
+    /// Rules between attributes; single values are checked by their table.
+    pub fn problems(&self) -> Vec<Problem> {
+        let disks = self
+            .disks
+            .iter()
+            .flatten()
+            .flat_map(|(key, disk)| disk.problems(key));
+        let nics = self
+            .nics
+            .iter()
+            .flatten()
+            .filter_map(|(key, _)| bad_key("nics", key));
+        let mut problems: Vec<_> = disks.chain(nics).collect();
+        problems.extend(self.duplicate_mac());
+        problems.extend(self.cloud_init.as_ref().and_then(CloudInit::problem));
+        problems.extend(self.ready_without_nic());
+        problems
+    }
+
+    fn duplicate_mac(&self) -> Option<Problem> {
+        let mut seen = std::collections::BTreeMap::new();
+        self.nics.iter().flatten().find_map(|(key, nic)| {
+            let other = seen.insert(nic.mac.as_ref()?, key)?;
+            let detail = format!("NICs {other:?} and {key:?} have the same MAC: every card needs its own.");
+            Some(Problem::new(nic_at(key, "mac"), "MAC used twice", detail))
+        })
+    }
+
+    fn ready_without_nic(&self) -> Option<Problem> {
+        let wait = self.ready.as_ref()?.wait.as_str();
+        let needs_nic = wait == "address" || wait.starts_with("tcp:");
+        if !needs_nic || self.nics.iter().flatten().next().is_some() {
+            return None;
+        }
+        let at = vec![At::Attribute("ready"), At::Attribute("wait")];
+        let detail = format!(
+            "{wait:?} can never come true without a NIC: add one to nics, or wait for agent or none."
+        );
+        Some(Problem::new(at, "Nothing to wait for", detail))
+    }
+}
+
+impl Disk {
+    fn problems(&self, key: &str) -> Vec<Problem> {
+        let mut problems: Vec<_> = bad_key("disks", key).into_iter().collect();
+        let at = |leaf| {
+            vec![
+                At::Attribute("disks"),
+                At::Key(key.to_owned()),
+                At::Attribute(leaf),
+            ]
+        };
+        if self.image.is_none() && self.size_gib.is_none() {
+            let detail = format!("Disk {key:?} is blank: give size_gib, or an image.");
+            problems.push(Problem::new(at("size_gib"), "Disk without size", detail));
+        }
+        if self.image.is_none() && self.clone.is_some() {
+            let detail = format!("Disk {key:?} has no image to clone: leave clone out, or give an image.");
+            problems.push(Problem::new(at("clone"), "Clone of nothing", detail));
+        }
+        problems
+    }
+}
+
+impl CloudInit {
+    fn problem(&self) -> Option<Problem> {
+        let at = |leaf| vec![At::Attribute("cloud_init"), At::Attribute(leaf)];
+        if self.user_data.is_some() && self.user_data_wo.is_some() {
+            let detail = "user_data and user_data_wo are both set: keep one.";
+            return Some(Problem::new(at("user_data_wo"), "User data twice", detail));
+        }
+        if self.user_data_wo.is_some() && self.user_data_wo_version.is_none() {
+            let detail = "Terraform does not store user_data_wo, so only user_data_wo_version tells when it changed: set it to 1, and raise it with every change.";
+            return Some(Problem::new(
+                at("user_data_wo_version"),
+                "Missing version",
+                detail,
+            ));
+        }
+        None
+    }
+}
+
+fn bad_key(map: &'static str, key: &str) -> Option<Problem> {
+    let detail = check::device_key(key).err()?;
+    Some(Problem::new(
+        vec![At::Attribute(map), At::Key(key.to_owned())],
+        "Bad key",
+        detail,
+    ))
+}
+
+fn nic_at(key: &str, leaf: &'static str) -> Vec<At> {
+    vec![
+        At::Attribute("nics"),
+        At::Key(key.to_owned()),
+        At::Attribute(leaf),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribute::{Described, Presence, Shape};
+    use crate::text::Secret;
+    use crate::vm::{Nic, Ready};
+
+    fn paths(vm: &Vm) -> Vec<String> {
+        vm.problems()
+            .iter()
+            .map(|p| p.to_string().split(": ").next().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_blank_disk_needs_a_size_and_clones_nothing() {
+        let disk = Disk {
+            clone: Some("linked".into()),
+            ..Disk::default()
+        };
+        let vm = Vm {
+            disks: Some([("data".to_owned(), disk)].into()),
+            ..Vm::default()
+        };
+        assert_eq!(paths(&vm), ["disks[\"data\"].size_gib", "disks[\"data\"].clone"]);
+    }
+
+    #[test]
+    fn two_cards_cannot_share_a_mac() {
+        let nic = Nic {
+            network: "lab".into(),
+            mac: Some("52:54:00:00:00:01".into()),
+        };
+        let vm = Vm {
+            nics: Some([("a".to_owned(), nic.clone()), ("b".to_owned(), nic)].into()),
+            ..Vm::default()
+        };
+        assert_eq!(paths(&vm), ["nics[\"b\"].mac"]);
+    }
+
+    #[test]
+    fn secret_user_data_needs_a_version_and_excludes_the_plain() {
+        let secret = CloudInit {
+            user_data_wo: Some(Secret::new("x")),
+            ..CloudInit::default()
+        };
+        let both = CloudInit {
+            user_data: Some("y".into()),
+            ..secret.clone()
+        };
+        for (cloud_init, at) in [
+            (secret, "cloud_init.user_data_wo_version"),
+            (both, "cloud_init.user_data_wo"),
+        ] {
+            assert_eq!(
+                paths(&Vm {
+                    cloud_init: Some(cloud_init),
+                    ..Vm::default()
+                }),
+                [at]
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_is_not_waited_for_without_a_nic() {
+        let vm = Vm {
+            ready: Some(Ready {
+                wait: "tcp:22".into(),
+                timeout: None,
+            }),
+            ..Vm::default()
+        };
+        assert_eq!(paths(&vm), ["ready.wait"]);
+    }
+
+    /// A leaf with a default inside a map is planned for each element; an object that is both optional and
+    /// computed would be planned from the prior state (a perpetual source of wrong plans).
+    #[test]
+    fn no_object_is_optional_and_computed() {
+        fn walk(attributes: &[crate::Attribute]) {
+            for attribute in attributes {
+                let inner = match &attribute.shape {
+                    Shape::Object(inner) => Some(inner),
+                    Shape::Map(element) | Shape::List(element) => match element.as_ref() {
+                        Shape::Object(inner) => Some(inner),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                if let Some(inner) = inner {
+                    let both = matches!(
+                        attribute.presence,
+                        Presence::OptionalComputed | Presence::Default(_)
+                    );
+                    assert!(!both, "{}", attribute.name);
+                    walk(inner);
+                }
+            }
+        }
+        walk(&Vm::attributes());
+        walk(&crate::network::Network::attributes());
+    }
+}
