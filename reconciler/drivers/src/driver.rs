@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes as Chunk;
 use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 use crate::error::DriverError;
 use crate::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
@@ -19,7 +20,7 @@ use crate::spec::{Accelerator, MachineSpec, NetworkSpec, ProbePayload, VolumeSpe
 pub type UploadStream = BoxStream<'static, Result<Chunk, Box<dyn std::error::Error + Send + Sync>>>;
 
 /// Something happened on the host: a reason to look again, never a fact to rely on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostEvent {
     /// A machine changed its life cycle (defined, started, stopped, crashed, gone).
     Machine(ObjectId),
@@ -178,7 +179,7 @@ pub trait Driver: Send + Sync + 'static {
 }
 
 /// Whether a guest's agent answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AgentState {
     /// It does.
     Answers,

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, VolumeName};
 use crate::mark::Mark;
 use crate::spec::{Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, NetworkMode};
 
 /// Everything of interest on one host at one time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The host itself.
     pub host: HostFacts,
@@ -21,7 +23,7 @@ pub struct Snapshot {
 }
 
 /// What a host can do and has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
     /// Its lasting id.
     pub uuid: HostUuid,
@@ -38,7 +40,7 @@ pub struct HostFacts {
 }
 
 /// A machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ObservedMachine {
     /// The host's id of it.
     pub id: ObjectId,
@@ -53,7 +55,7 @@ pub struct ObservedMachine {
 }
 
 /// The mark of an object as it was found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum MarkState {
     /// None: foreign.
     None,
@@ -74,7 +76,7 @@ impl MarkState {
 }
 
 /// What a machine does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Power {
     /// Runs.
     Running,
@@ -89,7 +91,7 @@ pub enum Power {
 }
 
 /// The definition of a machine, or why it cannot be told at present.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Detail {
     /// Read.
     Known(Box<MachineDetail>),
@@ -108,7 +110,7 @@ impl Detail {
 }
 
 /// The definition of a machine.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineDetail {
     /// Processors at the next start.
     pub cpus: u32,
@@ -133,7 +135,7 @@ pub struct MachineDetail {
 }
 
 /// A disk.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObservedDisk {
     /// `vda`.
     pub target: String,
@@ -148,7 +150,7 @@ pub struct ObservedDisk {
 }
 
 /// The size of a disk, if it can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Capacity {
     /// Read.
     Known(Bytes),
@@ -159,7 +161,7 @@ pub enum Capacity {
 }
 
 /// What is in a CD drive.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObservedMedium {
     /// Its path on the host.
     pub path: String,
@@ -168,7 +170,7 @@ pub struct ObservedMedium {
 }
 
 /// A NIC.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObservedNic {
     /// Its address.
     pub mac: MacAddr,
@@ -181,7 +183,7 @@ pub struct ObservedNic {
 }
 
 /// Where a NIC is attached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Attachment {
     /// A network of the host, by the host's name for it.
     Network(String),
@@ -192,7 +194,7 @@ pub enum Attachment {
 }
 
 /// A network.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ObservedNetwork {
     /// The host's id of it.
     pub id: ObjectId,
@@ -221,7 +223,7 @@ pub struct ObservedNetwork {
 }
 
 /// Whether a network is up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activity {
     /// Up.
     Active,
@@ -230,7 +232,7 @@ pub enum Activity {
 }
 
 /// Whether an object starts with the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Autostart {
     /// It does.
     On,
@@ -239,7 +241,7 @@ pub enum Autostart {
 }
 
 /// An address kept for a MAC.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     /// For whom.
     pub mac: MacAddr,
@@ -250,7 +252,7 @@ pub struct Reservation {
 }
 
 /// An address in use by DHCP.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DhcpLease {
     /// By whom.
     pub mac: MacAddr,
@@ -261,7 +263,7 @@ pub struct DhcpLease {
 }
 
 /// A volume in the listing of the pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedVolume {
     /// Its name.
     pub name: VolumeName,
@@ -270,7 +272,7 @@ pub struct ObservedVolume {
 }
 
 /// One volume read on its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeDetail {
     /// Its name.
     pub name: VolumeName,
@@ -285,7 +287,7 @@ pub struct VolumeDetail {
 }
 
 /// The room in a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolRoom {
     /// In all.
     pub capacity: Bytes,

@@ -9,7 +9,7 @@ use crate::mark::Mark;
 use crate::observed::{Attachment, Autostart};
 
 /// A machine's whole definition.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineSpec {
     /// The id that the host shall keep for it.
     pub id: ObjectId,
@@ -77,7 +77,7 @@ pub enum DiskFormat {
 }
 
 /// A disk of a machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskSpec {
     /// The user's key.
     pub key: DiskKey,
@@ -92,7 +92,7 @@ pub struct DiskSpec {
 }
 
 /// A medium in a CD drive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediumSpec {
     /// `sda`.
     pub target: String,
@@ -103,7 +103,7 @@ pub struct MediumSpec {
 }
 
 /// A NIC of a machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NicSpec {
     /// The user's key.
     pub key: NicKey,
@@ -114,7 +114,7 @@ pub struct NicSpec {
 }
 
 /// A volume to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeSpec {
     /// Its pool.
     pub pool: PoolName,
@@ -125,7 +125,7 @@ pub struct VolumeSpec {
 }
 
 /// What a new volume starts as.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VolumeContent {
     /// A blank qcow2 disk.
     Blank {
@@ -170,7 +170,7 @@ pub enum NetworkMode {
 }
 
 /// A network's whole definition.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkSpec {
     /// The id that the host shall keep for it.
     pub id: ObjectId,
@@ -202,7 +202,7 @@ pub struct Dhcp {
 }
 
 /// A program that tells whether an accelerator really runs guests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbePayload {
     /// A raw disk image that BIOS boots.
     pub image: Vec<u8>,
