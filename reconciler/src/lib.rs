@@ -1,1 +1,3 @@
 //! Desired against observed: diff, stages, executor.
+
+pub mod image;

@@ -1,0 +1,220 @@
+//! A connection to the server of a URL: its address, TCP, a proxy where the environment names one, TLS.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::select_ok;
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Uri};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+use url::Url;
+
+use super::resolve::Resolver;
+use super::trust::client_config;
+use super::{Fault, with_causes};
+use crate::image::error::ConnectStage;
+use crate::image::open::Proxies;
+
+/// An address that does not answer holds the next one up only so long (RFC 8305 proposes this value).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Something that bytes go through both ways.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+/// A connection, whatever it is made of.
+pub(super) type BoxIo = Box<dyn Io>;
+
+/// Whom the request is spoken to.
+pub(super) enum Via {
+    /// The server itself, perhaps through a tunnel.
+    Origin,
+    /// A proxy that forwards plain HTTP, with credentials for it.
+    Forwarder(Option<HeaderValue>),
+}
+
+/// An open connection.
+pub(super) struct Connected {
+    pub(super) io: BoxIo,
+    pub(super) via: Via,
+}
+
+/// Makes connections; what the computer tells about itself is read when first needed.
+#[derive(Debug)]
+pub(super) struct Connector {
+    proxies: Option<Matcher>,
+    extra_certificates: Vec<PathBuf>,
+    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+    resolver: Resolver,
+}
+
+impl Connector {
+    pub(super) fn new(proxies: Proxies, extra_certificates: Vec<PathBuf>) -> Self {
+        let proxies = match proxies {
+            Proxies::Environment => Some(Matcher::from_env()),
+            Proxies::Off => None,
+        };
+        Self {
+            proxies,
+            extra_certificates,
+            tls: OnceLock::new(),
+            resolver: Resolver::default(),
+        }
+    }
+
+    pub(super) async fn connect(&self, url: &Url) -> Result<Connected, Fault> {
+        let secure = url.scheme() == "https";
+        let (io, via) = match self.proxy_for(url) {
+            None => (self.dial(host_of(url)?, port_of(url)).await?, Via::Origin),
+            Some(proxy) if secure => {
+                let io = self.dial_proxy(&proxy).await?;
+                (tunnel(io, url, proxy.basic_auth()).await?, Via::Origin)
+            }
+            Some(proxy) => (
+                self.dial_proxy(&proxy).await?,
+                Via::Forwarder(proxy.basic_auth().cloned()),
+            ),
+        };
+        let io = if secure {
+            self.secure(io, host_of(url)?).await?
+        } else {
+            io
+        };
+        Ok(Connected { io, via })
+    }
+
+    fn proxy_for(&self, url: &Url) -> Option<Intercept> {
+        let uri: Uri = url.as_str().parse().ok()?;
+        self.proxies.as_ref()?.intercept(&uri)
+    }
+
+    async fn dial_proxy(&self, proxy: &Intercept) -> Result<BoxIo, Fault> {
+        let uri = proxy.uri();
+        let default_port = match uri.scheme_str() {
+            Some("https") => 443,
+            None | Some("http") => 80,
+            Some(other) => {
+                return Err(failed(
+                    ConnectStage::Proxy,
+                    format!("{other} proxies are not supported"),
+                ));
+            }
+        };
+        let host = uri.host().unwrap_or_default();
+        let io = self.dial(host, uri.port_u16().unwrap_or(default_port)).await?;
+        if default_port == 443 {
+            self.secure(io, host).await
+        } else {
+            Ok(io)
+        }
+    }
+
+    async fn dial(&self, host: &str, port: u16) -> Result<BoxIo, Fault> {
+        let addresses = self.addresses(host, port).await?;
+        if addresses.is_empty() {
+            return Err(failed(ConnectStage::Resolve, format!("{host} has no address")));
+        }
+        let attempts = addresses.into_iter().zip(0u32..).map(|(address, nth)| {
+            Box::pin(async move {
+                tokio::time::sleep(NEXT_ADDRESS_AFTER * nth).await;
+                let stream = TcpStream::connect(address)
+                    .await
+                    .map_err(|error| (address, error))?;
+                Ok::<_, (SocketAddr, std::io::Error)>(stream)
+            })
+        });
+        let (stream, _) = select_ok(attempts).await.map_err(|(address, error)| {
+            failed(ConnectStage::Connect, format!("{host} ({address}): {error}"))
+        })?;
+        Ok(Box::new(stream))
+    }
+
+    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
+        if let Ok(address) = bare(host).parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let found = self.resolver.lookup(host, port).await;
+        found.map_err(|error| failed(ConnectStage::Resolve, format!("{host}: {error}")))
+    }
+
+    async fn secure(&self, io: BoxIo, host: &str) -> Result<BoxIo, Fault> {
+        let config = self
+            .tls
+            .get_or_init(|| client_config(&self.extra_certificates))
+            .clone();
+        let config = config.map_err(|error| failed(ConnectStage::Trust, error))?;
+        let name = ServerName::try_from(bare(host).to_owned())
+            .map_err(|error| failed(ConnectStage::Tls, format!("{host}: {error}")))?;
+        let stream = TlsConnector::from(config).connect(name, io).await;
+        Ok(Box::new(stream.map_err(|error| {
+            failed(ConnectStage::Tls, format!("{host}: {}", with_causes(&error)))
+        })?))
+    }
+}
+
+fn failed(stage: ConnectStage, reason: String) -> Fault {
+    Fault::Connect { stage, reason }
+}
+
+fn host_of(url: &Url) -> Result<&str, Fault> {
+    url.host_str()
+        .ok_or_else(|| failed(ConnectStage::Resolve, "the URL names no server".to_owned()))
+}
+
+fn port_of(url: &Url) -> u16 {
+    url.port_or_known_default().unwrap_or(443)
+}
+
+/// An IPv6 address as it stands in a URL has brackets around it.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+/// Asks a proxy to pass bytes on to the server of `url`.
+async fn tunnel(io: BoxIo, url: &Url, credentials: Option<&HeaderValue>) -> Result<BoxIo, Fault> {
+    let refused = |reason: String| failed(ConnectStage::Proxy, reason);
+    let authority = format!("{}:{}", host_of(url)?, port_of(url));
+    let mut request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(&authority)
+        .header(header::HOST, &authority);
+    if let Some(credentials) = credentials {
+        request = request.header(header::PROXY_AUTHORIZATION, credentials);
+    }
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| refused(error.to_string()))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(io))
+        .await
+        .map_err(|error| refused(with_causes(&error)))?;
+    let exchange = async move {
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|error| refused(with_causes(&error)))?;
+        if !answer.status().is_success() {
+            return Err(refused(format!(
+                "it answered {} to CONNECT {authority}",
+                answer.status()
+            )));
+        }
+        hyper::upgrade::on(answer)
+            .await
+            .map_err(|error| refused(with_causes(&error)))
+    };
+    // The connection ends by handing its stream to the upgrade; its own result says nothing more.
+    let (upgraded, _) = futures::join!(exchange, connection.with_upgrades());
+    Ok(Box::new(TokioIo::new(upgraded?)))
+}
