@@ -1,0 +1,168 @@
+//! What a provider, resource or data source accepts: attributes, nested attributes, their rules.
+
+mod build;
+mod faults;
+
+pub use faults::SchemaFault;
+
+use std::collections::BTreeMap;
+
+use crate::value::{Path, Step, Type, Value};
+
+/// The attributes of a resource, data source or provider.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    /// Raised whenever the stored form changes; see [`crate::Resource::upgrade`].
+    pub version: i64,
+    /// What it is, in Markdown.
+    pub description: String,
+    /// The attributes by name.
+    pub attributes: Vec<Attribute>,
+}
+
+/// One attribute.
+#[derive(Clone, Debug)]
+pub struct Attribute {
+    /// Name in HCL.
+    pub name: String,
+    /// What it is, in Markdown.
+    pub description: String,
+    /// Plain type or nested attributes.
+    pub kind: Kind,
+    /// Who may set it.
+    pub presence: Presence,
+    /// Hidden in Terraform's output.
+    pub sensitive: bool,
+    /// Never stored by Terraform (protocol 6.8).
+    pub write_only: bool,
+    /// A changed value (prior known and not equal) needs a replacement.
+    pub requires_replace: bool,
+    /// Shown as deprecated, with the way out.
+    pub deprecated: Option<String>,
+}
+
+/// The shape of an attribute's value.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// A plain type.
+    Plain(Type),
+    /// An object.
+    Single(Vec<Attribute>),
+    /// A list of objects.
+    List(Vec<Attribute>),
+    /// A set of objects.
+    Set(Vec<Attribute>),
+    /// A map of objects.
+    Map(Vec<Attribute>),
+}
+
+/// Who may set an attribute, and what stands there if nobody does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Presence {
+    /// The user must set it.
+    Required,
+    /// The user may set it; null otherwise.
+    Optional,
+    /// The provider sets it.
+    Computed,
+    /// The user may set it; otherwise the provider does.
+    OptionalComputed,
+    /// The user may set it; otherwise always this constant. Optional and computed on the wire.
+    Default(Value),
+}
+
+impl Schema {
+    /// The type of a whole value: an object of all attributes.
+    #[must_use]
+    pub fn implied_type(&self) -> Type {
+        object_type(&self.attributes)
+    }
+
+    /// The attribute that a path leads to: itself, not an element or a part of its value.
+    #[must_use]
+    pub fn find(&self, path: &Path) -> Option<&Attribute> {
+        let mut attributes = self.attributes.as_slice();
+        let mut found = None;
+        for step in &path.0 {
+            if let Step::Attribute(name) = step {
+                let attribute = attributes.iter().find(|attribute| attribute.name == *name)?;
+                attributes = attribute.kind.nested().unwrap_or_default();
+                found = Some(attribute);
+            }
+        }
+        found
+    }
+
+    /// A value with every attribute null.
+    #[must_use]
+    pub fn empty_value(&self) -> Value {
+        null_object(&self.attributes)
+    }
+}
+
+impl Attribute {
+    /// The type of the attribute's value.
+    #[must_use]
+    pub fn implied_type(&self) -> Type {
+        self.kind.implied_type()
+    }
+}
+
+impl Kind {
+    /// The type of such a value.
+    #[must_use]
+    pub fn implied_type(&self) -> Type {
+        match self {
+            Self::Plain(ty) => ty.clone(),
+            Self::Single(attributes) => object_type(attributes),
+            Self::List(attributes) => Type::list(object_type(attributes)),
+            Self::Set(attributes) => Type::set(object_type(attributes)),
+            Self::Map(attributes) => Type::map(object_type(attributes)),
+        }
+    }
+
+    /// The attributes inside, unless it is of a plain type.
+    #[must_use]
+    pub fn nested(&self) -> Option<&[Attribute]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Single(nested) | Self::List(nested) | Self::Set(nested) | Self::Map(nested) => Some(nested),
+        }
+    }
+}
+
+impl Presence {
+    /// Required on the wire.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        matches!(self, Self::Required)
+    }
+
+    /// Optional on the wire.
+    #[must_use]
+    pub fn is_optional(&self) -> bool {
+        matches!(self, Self::Optional | Self::OptionalComputed | Self::Default(_))
+    }
+
+    /// Computed on the wire: the provider may put a value where the configuration has none.
+    #[must_use]
+    pub fn is_computed(&self) -> bool {
+        matches!(self, Self::Computed | Self::OptionalComputed | Self::Default(_))
+    }
+}
+
+pub(crate) fn object_type(attributes: &[Attribute]) -> Type {
+    Type::object(
+        attributes
+            .iter()
+            .map(|attribute| (attribute.name.as_str(), attribute.implied_type())),
+    )
+}
+
+/// An object of these attributes, all null.
+pub(crate) fn null_object(attributes: &[Attribute]) -> Value {
+    let entries = attributes
+        .iter()
+        .map(|attribute| (attribute.name.clone(), Value::Null));
+    Value::Keyed(entries.collect::<BTreeMap<_, _>>())
+}
