@@ -109,7 +109,10 @@ impl Error {
 
     /// Whether the call may have taken effect although it failed here.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::ConnectionLost { .. } | Self::Timeout { .. } | Self::Decode { .. })
+        matches!(
+            self,
+            Self::ConnectionLost { .. } | Self::Timeout { .. } | Self::Decode { .. }
+        )
     }
 
     /// Whether the connection is gone, so that a new one is needed.

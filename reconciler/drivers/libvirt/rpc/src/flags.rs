@@ -6,12 +6,14 @@ use crate::xdr::{Encode, EncodeError, Encoder};
 
 /// Declares sets of flags that travel as unsigned words.
 macro_rules! flags {
-    ($($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $flag:ident = $value:expr;)* })*) => {$(
+    ($($(#[$meta:meta])* $name:ident {
+        $($(#[$doc:ident $($args:tt)*])* $flag:ident = $value:expr;)*
+    })*) => {$(
         bitflags! {
             $(#[$meta])*
             #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
             pub struct $name: u32 {
-                $($(#[$doc])* const $flag = $value;)*
+                $($(#[$doc $($args)*])* const $flag = $value;)*
             }
         }
 

@@ -24,7 +24,9 @@ impl Program {
     }
 
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        [Self::Remote, Self::Qemu, Self::KeepAlive].into_iter().find(|program| program.number() == number)
+        [Self::Remote, Self::Qemu, Self::KeepAlive]
+            .into_iter()
+            .find(|program| program.number() == number)
     }
 }
 
@@ -186,7 +188,6 @@ pub(crate) mod message {
     pub(crate) const DOMAIN_EVENT_DEVICE_ADDED: i32 = 354;
     pub(crate) const DOMAIN_EVENT_DEVICE_REMOVAL_FAILED: i32 = 367;
     pub(crate) const DOMAIN_EVENT_METADATA_CHANGE: i32 = 379;
-    pub(crate) const CONNECTION_CLOSED: i32 = 362;
 }
 
 /// Numbers of the keep-alive program.

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::model::{DomainRef, NetworkRef};
 use crate::model::wire_enum;
+use crate::model::{DomainRef, NetworkRef};
 use crate::xdr::{Decode, DecodeError, Decoder};
 
 /// An error that libvirt reported.
@@ -31,8 +31,17 @@ pub struct ServerError {
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = if self.message.is_empty() { "no message" } else { self.message.trim_end() };
-        write!(f, "{text} (libvirt error {}/{})", self.code.raw(), self.domain.raw())
+        let text = if self.message.is_empty() {
+            "no message"
+        } else {
+            self.message.trim_end()
+        };
+        write!(
+            f,
+            "{text} (libvirt error {}/{})",
+            self.code.raw(),
+            self.domain.raw()
+        )
     }
 }
 
@@ -133,7 +142,7 @@ wire_enum! {
         /// The RPC layer failed.
         Rpc = 39,
         /// The network driver could not be started.
-        NoNetwork = 41,
+        NoNetworkDriver = 41,
         /// There is no such domain.
         NoDomain = 42,
         /// There is no such network.
@@ -147,7 +156,7 @@ wire_enum! {
         /// The volume object is not valid.
         InvalidStorageVol = 47,
         /// The storage driver could not be started.
-        NoStorage = 48,
+        NoStorageDriver = 48,
         /// There is no such pool.
         NoStoragePool = 49,
         /// There is no such volume.

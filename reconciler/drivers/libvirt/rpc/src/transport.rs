@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::connection::AuthType;
 use crate::uri::{Access, ConnectUri, Scope};
 
 /// A byte stream in both directions.
@@ -69,10 +70,10 @@ pub enum ConnectError {
         after: std::time::Duration,
     },
     /// The daemon wants an authentication that is not offered.
-    #[error("libvirt asks for authentication of kind {offered}; supported are none and polkit")]
+    #[error("libvirt asks for authentication of kind {offered:?}; supported are none and polkit")]
     Auth {
         /// What it offered.
-        offered: String,
+        offered: Vec<AuthType>,
     },
 }
 
@@ -92,7 +93,9 @@ impl UnixTransport {
     pub fn for_uri(uri: &ConnectUri) -> Result<Self, ConnectError> {
         match &uri.socket {
             Some(path) => Ok(Self::new(path)),
-            None => Places::of_this_process().find(uri.scope, uri.access).map(Self::new),
+            None => Places::of_this_process()
+                .find(uri.scope, uri.access)
+                .map(Self::new),
         }
     }
 
@@ -108,10 +111,13 @@ impl Transport for UnixTransport {
     async fn connect(&self) -> Result<Box<dyn Duplex>, ConnectError> {
         match tokio::net::UnixStream::connect(&self.path).await {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(ConnectError::Permission { path: self.path.clone() })
-            }
-            Err(error) => Err(ConnectError::Socket { path: self.path.clone(), source: Arc::new(error) }),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ConnectError::Permission {
+                path: self.path.clone(),
+            }),
+            Err(error) => Err(ConnectError::Socket {
+                path: self.path.clone(),
+                source: Arc::new(error),
+            }),
         }
     }
 
@@ -130,9 +136,16 @@ struct Places {
 
 impl Places {
     fn of_this_process() -> Self {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let user = variable("XDG_RUNTIME_DIR").or_else(|| variable("HOME").map(|home| home.join(".cache")));
-        Self { run: vec!["/run".into(), "/var/run".into()], user }
+        Self {
+            run: vec!["/run".into(), "/var/run".into()],
+            user,
+        }
     }
 
     fn find(&self, scope: Scope, access: Access) -> Result<PathBuf, ConnectError> {
@@ -146,7 +159,10 @@ impl Places {
             _ => "sock",
         };
         let candidates = |daemon: &str| -> Vec<PathBuf> {
-            parents.iter().map(|parent| parent.join(format!("libvirt/{daemon}-{suffix}"))).collect()
+            parents
+                .iter()
+                .map(|parent| parent.join(format!("libvirt/{daemon}-{suffix}")))
+                .collect()
         };
         let whole = candidates("libvirt");
         if let Some(found) = whole.iter().find(|path| path.exists()) {
@@ -155,7 +171,11 @@ impl Places {
         if let Some(found) = candidates("virtqemud").into_iter().find(|path| path.exists()) {
             return Err(ConnectError::OnlyModular { found });
         }
-        let looked = whole.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        let looked = whole
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ");
         Err(ConnectError::NoSocket { looked })
     }
 }
@@ -170,7 +190,13 @@ mod tests {
         for file in files {
             std::fs::write(root.join("libvirt").join(file), "").unwrap();
         }
-        (root.clone(), Places { run: vec![root.join("absent"), root.clone()], user: Some(root) })
+        (
+            root.clone(),
+            Places {
+                run: vec![root.join("absent"), root.clone()],
+                user: Some(root),
+            },
+        )
     }
 
     fn uuid_of(files: &[&str]) -> String {
@@ -181,9 +207,18 @@ mod tests {
     fn the_first_socket_that_exists_is_taken() {
         let (root, places) = places_with(&["libvirt-sock", "libvirt-sock-ro", "virtqemud-sock"]);
         let find = |scope, access| places.find(scope, access).unwrap();
-        assert_eq!(find(Scope::System, Access::ReadWrite), root.join("libvirt/libvirt-sock"));
-        assert_eq!(find(Scope::System, Access::ReadOnly), root.join("libvirt/libvirt-sock-ro"));
-        assert_eq!(find(Scope::Session, Access::ReadOnly), root.join("libvirt/libvirt-sock"));
+        assert_eq!(
+            find(Scope::System, Access::ReadWrite),
+            root.join("libvirt/libvirt-sock")
+        );
+        assert_eq!(
+            find(Scope::System, Access::ReadOnly),
+            root.join("libvirt/libvirt-sock-ro")
+        );
+        assert_eq!(
+            find(Scope::Session, Access::ReadOnly),
+            root.join("libvirt/libvirt-sock")
+        );
         std::fs::remove_dir_all(root).unwrap();
     }
 
@@ -200,8 +235,14 @@ mod tests {
         let (root, places) = places_with(&[]);
         let error = places.find(Scope::System, Access::ReadWrite).unwrap_err();
         assert!(error.to_string().contains("libvirt/libvirt-sock"), "{error}");
-        let nowhere = Places { run: vec![], user: None };
-        assert!(matches!(nowhere.find(Scope::Session, Access::ReadWrite), Err(ConnectError::NoHome)));
+        let nowhere = Places {
+            run: vec![],
+            user: None,
+        };
+        assert!(matches!(
+            nowhere.find(Scope::Session, Access::ReadWrite),
+            Err(ConnectError::NoHome)
+        ));
         std::fs::remove_dir_all(root).unwrap();
     }
 }

@@ -106,8 +106,9 @@ impl FromStr for ConnectUri {
     type Err = UriError;
 
     fn from_str(uri: &str) -> Result<Self, UriError> {
-        let (scheme, rest) =
-            uri.split_once("://").ok_or_else(|| UriError::NotAUri { uri: uri.to_owned() })?;
+        let (scheme, rest) = uri
+            .split_once("://")
+            .ok_or_else(|| UriError::NotAUri { uri: uri.to_owned() })?;
         check_scheme(scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, path) = match rest.find('/') {
@@ -115,15 +116,28 @@ impl FromStr for ConnectUri {
             None => (rest, ""),
         };
         if !host.is_empty() {
-            return Err(UriError::RemoteHost { host: host.to_owned() });
+            return Err(UriError::RemoteHost {
+                host: host.to_owned(),
+            });
         }
         let scope = match path {
             "/system" => Scope::System,
             "/session" => Scope::Session,
-            other => return Err(UriError::Path { path: other.to_owned() }),
+            other => {
+                return Err(UriError::Path {
+                    path: other.to_owned(),
+                });
+            }
         };
-        let mut parsed = Self { scope, access: Access::ReadWrite, socket: None };
-        query.split('&').filter(|part| !part.is_empty()).try_for_each(|part| parsed.parameter(part))?;
+        let mut parsed = Self {
+            scope,
+            access: Access::ReadWrite,
+            socket: None,
+        };
+        query
+            .split('&')
+            .filter(|part| !part.is_empty())
+            .try_for_each(|part| parsed.parameter(part))?;
         Ok(parsed)
     }
 }
@@ -137,7 +151,11 @@ impl ConnectUri {
             "socket" => return Err(UriError::Socket { value }),
             "mode" if value == "ro" => self.access = Access::ReadOnly,
             "mode" => return Err(UriError::Mode { value }),
-            other => return Err(UriError::Parameter { name: other.to_owned() }),
+            other => {
+                return Err(UriError::Parameter {
+                    name: other.to_owned(),
+                });
+            }
         }
         Ok(())
     }
@@ -146,16 +164,22 @@ impl ConnectUri {
 fn check_scheme(scheme: &str) -> Result<(), UriError> {
     let (driver, transport) = scheme.split_once('+').unwrap_or((scheme, "unix"));
     if driver != "qemu" {
-        return Err(UriError::Driver { driver: driver.to_owned() });
+        return Err(UriError::Driver {
+            driver: driver.to_owned(),
+        });
     }
     if transport != "unix" {
-        return Err(UriError::Transport { transport: transport.to_owned() });
+        return Err(UriError::Transport {
+            transport: transport.to_owned(),
+        });
     }
     Ok(())
 }
 
 fn percent_decode(text: &str) -> Result<String, UriError> {
-    let wrong = || UriError::Encoding { value: text.to_owned() };
+    let wrong = || UriError::Encoding {
+        value: text.to_owned(),
+    };
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
@@ -163,7 +187,9 @@ fn percent_decode(text: &str) -> Result<String, UriError> {
         if first == b'%' {
             let (digits, tail) = tail.split_first_chunk::<2>().ok_or_else(wrong)?;
             let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
-            let byte = high.zip(low).and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+            let byte = high
+                .zip(low)
+                .and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
             bytes.push(byte.ok_or_else(wrong)?);
             rest = tail;
         } else {
@@ -183,7 +209,11 @@ mod tests {
 
     #[test]
     fn the_plain_uris_name_the_system_and_the_session() {
-        let plain = |scope| ConnectUri { scope, access: Access::ReadWrite, socket: None };
+        let plain = |scope| ConnectUri {
+            scope,
+            access: Access::ReadWrite,
+            socket: None,
+        };
         assert_eq!(parse("qemu:///system"), Ok(plain(Scope::System)));
         assert_eq!(parse("qemu:///session"), Ok(plain(Scope::Session)));
         assert_eq!(parse("qemu+unix:///system"), Ok(plain(Scope::System)));
@@ -201,17 +231,44 @@ mod tests {
     fn what_cannot_be_used_is_refused_with_its_reason() {
         let cases = [
             ("", UriError::NotAUri { uri: String::new() }),
-            ("qemu:/system", UriError::NotAUri { uri: "qemu:/system".into() }),
-            ("test:///default", UriError::Driver { driver: "test".into() }),
-            ("qemu+ssh://host/system", UriError::Transport { transport: "ssh".into() }),
+            (
+                "qemu:/system",
+                UriError::NotAUri {
+                    uri: "qemu:/system".into(),
+                },
+            ),
+            (
+                "test:///default",
+                UriError::Driver {
+                    driver: "test".into(),
+                },
+            ),
+            (
+                "qemu+ssh://host/system",
+                UriError::Transport {
+                    transport: "ssh".into(),
+                },
+            ),
             ("qemu://host/system", UriError::RemoteHost { host: "host".into() }),
             ("qemu:///", UriError::Path { path: "/".into() }),
             ("qemu://", UriError::Path { path: String::new() }),
             ("qemu:///system?mode=rw", UriError::Mode { value: "rw".into() }),
-            ("qemu:///system?socket=here", UriError::Socket { value: "here".into() }),
-            ("qemu:///system?sock=/x", UriError::Parameter { name: "sock".into() }),
-            ("qemu:///system?socket=/%2", UriError::Encoding { value: "/%2".into() }),
-            ("qemu:///system?socket=/%ff", UriError::Encoding { value: "/%ff".into() }),
+            (
+                "qemu:///system?socket=here",
+                UriError::Socket { value: "here".into() },
+            ),
+            (
+                "qemu:///system?sock=/x",
+                UriError::Parameter { name: "sock".into() },
+            ),
+            (
+                "qemu:///system?socket=/%2",
+                UriError::Encoding { value: "/%2".into() },
+            ),
+            (
+                "qemu:///system?socket=/%ff",
+                UriError::Encoding { value: "/%ff".into() },
+            ),
         ];
         for (uri, error) in cases {
             assert_eq!(parse(uri), Err(error), "{uri}");

@@ -53,17 +53,20 @@ impl Connection {
 
     /// The domains that the flags admit.
     pub async fn connect_list_all_domains(&self, flags: ListDomains) -> Result<Vec<DomainRef>> {
-        self.list(&p::CONNECT_LIST_ALL_DOMAINS, &(super::NEED_RESULTS, flags)).await
+        self.list(&p::CONNECT_LIST_ALL_DOMAINS, &(super::NEED_RESULTS, flags))
+            .await
     }
 
     /// The networks that the flags admit.
     pub async fn connect_list_all_networks(&self, flags: ListNetworks) -> Result<Vec<NetworkRef>> {
-        self.list(&p::CONNECT_LIST_ALL_NETWORKS, &(super::NEED_RESULTS, flags)).await
+        self.list(&p::CONNECT_LIST_ALL_NETWORKS, &(super::NEED_RESULTS, flags))
+            .await
     }
 
     /// The storage pools that the flags admit.
     pub async fn connect_list_all_storage_pools(&self, flags: ListPools) -> Result<Vec<PoolRef>> {
-        self.list(&p::CONNECT_LIST_ALL_STORAGE_POOLS, &(super::NEED_RESULTS, flags)).await
+        self.list(&p::CONNECT_LIST_ALL_STORAGE_POOLS, &(super::NEED_RESULTS, flags))
+            .await
     }
 
     /// Statistics of all domains that the flags admit. Groups other than [`StatsTypes::STATE`] may wait for a
@@ -83,7 +86,8 @@ impl Connection {
         stats: StatsTypes,
         flags: GetStats,
     ) -> Result<Vec<DomainStats>> {
-        self.call(&p::CONNECT_GET_ALL_DOMAIN_STATS, &(domains, stats, flags)).await
+        self.call(&p::CONNECT_GET_ALL_DOMAIN_STATS, &(domains, stats, flags))
+            .await
     }
 
     pub(crate) async fn supports_feature(&self, feature: Feature) -> Result<bool> {

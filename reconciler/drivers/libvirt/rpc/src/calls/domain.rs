@@ -86,7 +86,8 @@ impl Connection {
         uri: Option<&str>,
         affect: Affect,
     ) -> Result<String> {
-        self.call(&p::DOMAIN_GET_METADATA, &(domain, kind, uri, affect)).await
+        self.call(&p::DOMAIN_GET_METADATA, &(domain, kind, uri, affect))
+            .await
     }
 
     /// Sets or removes its description, title, or the element of a namespace.
@@ -97,7 +98,11 @@ impl Connection {
         affect: Affect,
     ) -> Result<()> {
         let (kind, text, prefix, uri) = metadata.fields();
-        self.call(&p::DOMAIN_SET_METADATA, &(domain, kind, text, prefix, uri, affect)).await
+        self.call(
+            &p::DOMAIN_SET_METADATA,
+            &(domain, kind, text, prefix, uri, affect),
+        )
+        .await
     }
 
     /// Resets it as if by its button.
@@ -107,12 +112,15 @@ impl Connection {
 
     /// The sizes of a disk, named by its target or its path.
     pub async fn domain_get_block_info(&self, domain: &DomainRef, disk: &str) -> Result<BlockInfo> {
-        self.call(&p::DOMAIN_GET_BLOCK_INFO, &(domain, disk, NO_FLAGS)).await
+        self.call(&p::DOMAIN_GET_BLOCK_INFO, &(domain, disk, NO_FLAGS))
+            .await
     }
 
     /// Gives a stopped domain another name.
     pub async fn domain_rename(&self, domain: &DomainRef, name: &str) -> Result<()> {
-        let _always_zero: i32 = self.call(&p::DOMAIN_RENAME, &(domain, Some(name), NO_FLAGS)).await?;
+        let _always_zero: i32 = self
+            .call(&p::DOMAIN_RENAME, &(domain, Some(name), NO_FLAGS))
+            .await?;
         Ok(())
     }
 
@@ -122,7 +130,8 @@ impl Connection {
         domain: &DomainRef,
         source: AddressSource,
     ) -> Result<Vec<InterfaceAddresses>> {
-        self.call(&p::DOMAIN_INTERFACE_ADDRESSES, &(domain, source, NO_FLAGS)).await
+        self.call(&p::DOMAIN_INTERFACE_ADDRESSES, &(domain, source, NO_FLAGS))
+            .await
     }
 
     /// Sends a command, as JSON, to the guest agent and gives its answer, as JSON.
@@ -132,7 +141,11 @@ impl Connection {
         command: &str,
         timeout: AgentTimeout,
     ) -> Result<Option<String>> {
-        self.call(&p::QEMU_DOMAIN_AGENT_COMMAND, &(domain, command, timeout.raw(), NO_FLAGS)).await
+        self.call(
+            &p::QEMU_DOMAIN_AGENT_COMMAND,
+            &(domain, command, timeout.raw(), NO_FLAGS),
+        )
+        .await
     }
 
     /// How long libvirt waits for the guest agent in calls that name no time of their own.
@@ -153,18 +166,22 @@ impl Connection {
         device: Option<&str>,
         flags: ConsoleFlags,
     ) -> Result<Console> {
-        let stream = self.open_stream(&p::DOMAIN_OPEN_CONSOLE, &(domain, device, flags)).await?;
+        let stream = self
+            .open_stream(&p::DOMAIN_OPEN_CONSOLE, &(domain, device, flags))
+            .await?;
         Ok(Console::new(stream))
     }
 
     /// Whether it has a saved image that its next start would use.
     pub async fn domain_has_managed_save_image(&self, domain: &DomainRef) -> Result<bool> {
-        self.call(&p::DOMAIN_HAS_MANAGED_SAVE_IMAGE, &(domain, NO_FLAGS)).await
+        self.call(&p::DOMAIN_HAS_MANAGED_SAVE_IMAGE, &(domain, NO_FLAGS))
+            .await
     }
 
     /// Removes its saved image.
     pub async fn domain_managed_save_remove(&self, domain: &DomainRef) -> Result<()> {
-        self.call(&p::DOMAIN_MANAGED_SAVE_REMOVE, &(domain, NO_FLAGS)).await
+        self.call(&p::DOMAIN_MANAGED_SAVE_REMOVE, &(domain, NO_FLAGS))
+            .await
     }
 }
 

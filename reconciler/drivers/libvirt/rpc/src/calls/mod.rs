@@ -24,6 +24,8 @@ macro_rules! calls {
     (@ret $ret:ty) => { $ret };
 }
 use calls;
+pub use connect::CapabilitiesOf;
+pub(crate) use connect::Feature;
 
 /// What a listing call takes to give the objects, not only their number.
 const NEED_RESULTS: i32 = 1;

@@ -54,9 +54,17 @@ impl Connection {
     ) -> Result<()> {
         let (command, section) = (update.command.raw(), update.section.raw());
         let in_order = self.supports_feature(Feature::NetworkUpdateOrder).await?;
-        let (first, second) = if in_order { (command, section) } else { (section, command) };
+        let (first, second) = if in_order {
+            (command, section)
+        } else {
+            (section, command)
+        };
         let parent = update.parent.map_or(-1, i32::from);
-        self.call(&p::NETWORK_UPDATE, &(network, first, second, parent, update.xml, affect)).await
+        self.call(
+            &p::NETWORK_UPDATE,
+            &(network, first, second, parent, update.xml, affect),
+        )
+        .await
     }
 
     /// The leases that its DHCP server has given out; only those of one MAC address if one is named.
@@ -65,7 +73,11 @@ impl Connection {
         network: &NetworkRef,
         mac: Option<&str>,
     ) -> Result<Vec<DhcpLease>> {
-        self.list(&p::NETWORK_GET_DHCP_LEASES, &(network, mac, super::NEED_RESULTS, 0u32)).await
+        self.list(
+            &p::NETWORK_GET_DHCP_LEASES,
+            &(network, mac, super::NEED_RESULTS, 0u32),
+        )
+        .await
     }
 
     /// Its description, title, or the element of a namespace; since libvirt 9.7.
@@ -76,7 +88,8 @@ impl Connection {
         uri: Option<&str>,
         affect: Affect,
     ) -> Result<String> {
-        self.call(&p::NETWORK_GET_METADATA, &(network, kind, uri, affect)).await
+        self.call(&p::NETWORK_GET_METADATA, &(network, kind, uri, affect))
+            .await
     }
 
     /// Sets or removes its description, title, or the element of a namespace; since libvirt 9.7.
@@ -87,6 +100,10 @@ impl Connection {
         affect: Affect,
     ) -> Result<()> {
         let (kind, text, prefix, uri) = metadata.fields();
-        self.call(&p::NETWORK_SET_METADATA, &(network, kind, text, prefix, uri, affect)).await
+        self.call(
+            &p::NETWORK_SET_METADATA,
+            &(network, kind, text, prefix, uri, affect),
+        )
+        .await
     }
 }

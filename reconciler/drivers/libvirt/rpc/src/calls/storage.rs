@@ -81,7 +81,11 @@ impl Connection {
 
     /// Its volumes, as of its last refresh.
     pub async fn storage_pool_list_all_volumes(&self, pool: &PoolRef) -> Result<Vec<VolRef>> {
-        self.list(&p::STORAGE_POOL_LIST_ALL_VOLUMES, &(pool, super::NEED_RESULTS, NO_FLAGS)).await
+        self.list(
+            &p::STORAGE_POOL_LIST_ALL_VOLUMES,
+            &(pool, super::NEED_RESULTS, NO_FLAGS),
+        )
+        .await
     }
 
     /// Its XML.
@@ -98,7 +102,10 @@ impl Connection {
         length: NonZeroU64,
     ) -> Result<Upload> {
         let args = (volume, offset, length.get(), NO_FLAGS);
-        Ok(Upload::new(self.open_stream(&p::STORAGE_VOL_UPLOAD, &args).await?, length))
+        Ok(Upload::new(
+            self.open_stream(&p::STORAGE_VOL_UPLOAD, &args).await?,
+            length,
+        ))
     }
 
     /// Starts to read at `offset`: `length` bytes, or all that follow.
@@ -109,6 +116,9 @@ impl Connection {
         length: Option<NonZeroU64>,
     ) -> Result<Download> {
         let args = (volume, offset, length.map_or(0, NonZeroU64::get), NO_FLAGS);
-        Ok(Download::new(self.open_stream(&p::STORAGE_VOL_DOWNLOAD, &args).await?, length))
+        Ok(Download::new(
+            self.open_stream(&p::STORAGE_VOL_DOWNLOAD, &args).await?,
+            length,
+        ))
     }
 }

@@ -32,9 +32,14 @@ impl Decode for NodeInfo {
     const MIN_SIZE: usize = MODEL_LENGTH * 4 + 32;
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let words = (0..MODEL_LENGTH).map(|_| u32::decode(input)).collect::<Result<Vec<_>, _>>()?;
-        let bytes: Vec<u8> =
-            words.into_iter().map(|word| word.to_be_bytes()[3]).take_while(|byte| *byte != 0).collect();
+        let words = (0..MODEL_LENGTH)
+            .map(|_| u32::decode(input))
+            .collect::<Result<Vec<_>, _>>()?;
+        let bytes: Vec<u8> = words
+            .into_iter()
+            .map(|word| word.to_be_bytes()[3])
+            .take_while(|byte| *byte != 0)
+            .collect();
         Ok(Self {
             model: String::from_utf8_lossy(&bytes).into_owned(),
             memory_kib: Decode::decode(input)?,

@@ -68,7 +68,10 @@ impl Decode for TypedValue {
             5 => Decode::decode(input).map(Self::Double),
             6 => Decode::decode(input).map(Self::Bool),
             7 => Decode::decode(input).map(Self::Text),
-            value => Err(DecodeError::Invalid { what: "type of a parameter", value: i64::from(value) }),
+            value => Err(DecodeError::Invalid {
+                what: "type of a parameter",
+                value: i64::from(value),
+            }),
         }
     }
 }
@@ -91,6 +94,9 @@ impl Encode for TypedValue {
 impl super::DomainStats {
     /// The value of a figure by its name.
     pub fn get(&self, field: &str) -> Option<&TypedValue> {
-        self.params.iter().find(|param| param.field == field).map(|param| &param.value)
+        self.params
+            .iter()
+            .find(|param| param.field == field)
+            .map(|param| &param.value)
     }
 }

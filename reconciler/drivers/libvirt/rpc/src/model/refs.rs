@@ -93,7 +93,11 @@ reference! {
 impl DomainRef {
     /// A reference made of a name and a UUID that are already known, without a look-up.
     pub fn new(name: impl Into<String>, uuid: Uuid) -> Self {
-        Self { name: name.into(), uuid, id: DomainId(None) }
+        Self {
+            name: name.into(),
+            uuid,
+            id: DomainId(None),
+        }
     }
 
     /// Whether the domain ran when the reference was made.
@@ -105,20 +109,30 @@ impl DomainRef {
 impl NetworkRef {
     /// A reference made of a name and a UUID that are already known, without a look-up.
     pub fn new(name: impl Into<String>, uuid: Uuid) -> Self {
-        Self { name: name.into(), uuid }
+        Self {
+            name: name.into(),
+            uuid,
+        }
     }
 }
 
 impl PoolRef {
     /// A reference made of a name and a UUID that are already known, without a look-up.
     pub fn new(name: impl Into<String>, uuid: Uuid) -> Self {
-        Self { name: name.into(), uuid }
+        Self {
+            name: name.into(),
+            uuid,
+        }
     }
 }
 
 impl VolRef {
     /// A reference made of a pool's and a volume's name, without a look-up; libvirt does not ask for the key.
     pub fn new(pool: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { pool: pool.into(), name: name.into(), key: String::new() }
+        Self {
+            pool: pool.into(),
+            name: name.into(),
+            key: String::new(),
+        }
     }
 }

@@ -65,7 +65,9 @@ impl<'a> Decoder<'a> {
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let Some((taken, rest)) = self.rest.split_at_checked(count) else {
-            return Err(DecodeError::Truncated { missing: count - self.rest.len() });
+            return Err(DecodeError::Truncated {
+                missing: count - self.rest.len(),
+            });
         };
         self.rest = rest;
         Ok(taken)
@@ -73,7 +75,9 @@ impl<'a> Decoder<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let Some((taken, rest)) = self.rest.split_first_chunk::<N>() else {
-            return Err(DecodeError::Truncated { missing: N - self.rest.len() });
+            return Err(DecodeError::Truncated {
+                missing: N - self.rest.len(),
+            });
         };
         self.rest = rest;
         Ok(*taken)
@@ -154,7 +158,10 @@ impl<T: Decode> Decode for Option<T> {
         match u32::decode(input)? {
             0 => Ok(None),
             1 => T::decode(input).map(Some),
-            value => Err(DecodeError::Invalid { what: "presence mark", value: i64::from(value) }),
+            value => Err(DecodeError::Invalid {
+                what: "presence mark",
+                value: i64::from(value),
+            }),
         }
     }
 }
@@ -167,7 +174,9 @@ impl<T: Decode> Decode for Vec<T> {
         }
         let least = length.saturating_mul(T::MIN_SIZE.max(1));
         if least > input.rest.len() {
-            return Err(DecodeError::Truncated { missing: least - input.rest.len() });
+            return Err(DecodeError::Truncated {
+                missing: least - input.rest.len(),
+            });
         }
         (0..length).map(|_| T::decode(input)).collect()
     }

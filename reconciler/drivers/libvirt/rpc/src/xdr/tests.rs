@@ -1,0 +1,1 @@
+//! Round trips, and vectors worked out by hand from RFC 4506.
