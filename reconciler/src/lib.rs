@@ -1,3 +1,4 @@
 //! Desired against observed: diff, stages, executor.
 
 pub mod image;
+pub mod seed;
