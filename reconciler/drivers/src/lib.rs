@@ -6,9 +6,12 @@
 //! - [`observed`] is what a snapshot holds, [`spec`] what a verb is asked for: everything in it is decided.
 //! - [`DriverError`] tells apart what a caller must treat differently: missing, refused, unreachable, and "the
 //!   reply was lost, it may have happened".
+//! - `conformance` (a feature) is the suite that each driver runs in its own tests.
 //!
 //! A driver holds no policy: it retries no mutation and makes no choice of its own.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod driver;
 pub mod error;
 pub mod ids;

@@ -1,0 +1,252 @@
+//! The driver: every call of the trait as a request over a link.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use labyard_driver::driver::AgentState;
+use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
+use labyard_driver::mark::Mark;
+use labyard_driver::observed::{
+    DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+};
+use labyard_driver::spec::{Accelerator, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
+use labyard_driver::{Console, Driver, DriverError, HostEvent, UploadStream};
+use tokio::sync::broadcast;
+
+use crate::host::SimHost;
+use crate::link::Link;
+use crate::request::{Reply, Request};
+use crate::state::ConsoleStep;
+
+/// How often a quiet console is looked at.
+const CONSOLE_POLL: Duration = Duration::from_millis(50);
+
+/// A driver of a simulated host. Each one is a caller of its own: a crash point that it meets silences it alone.
+#[derive(Clone, Debug)]
+pub struct SimDriver {
+    link: Arc<Link>,
+}
+
+impl SimDriver {
+    /// On a host in this process.
+    pub fn in_memory(host: &SimHost) -> Self {
+        let link = Link::Memory(host.clone(), host.new_caller());
+        Self { link: Arc::new(link) }
+    }
+
+    async fn done(&self, request: Request) -> Result<(), DriverError> {
+        match self.link.call(request).await? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// Sends a request and takes the answer of the kind that belongs to it.
+macro_rules! ask {
+    ($driver:expr, $request:expr, $kind:path) => {
+        match $driver.link.call($request).await? {
+            $kind(answer) => Ok(answer),
+            other => Err(unexpected(&other)),
+        }
+    };
+}
+
+fn unexpected(reply: &Reply) -> DriverError {
+    let mut text = format!("{reply:?}");
+    text.truncate(text.find(['(', ' ']).unwrap_or(text.len()));
+    DriverError::Unsupported {
+        what: "the simulator's answer".to_owned(),
+        message: format!("{text} is not what was asked for; are both ends of one release?"),
+    }
+}
+
+#[async_trait]
+impl Driver for SimDriver {
+    async fn snapshot(&self) -> Result<Snapshot, DriverError> {
+        ask!(self, Request::Snapshot, Reply::Snapshot).map(|snapshot| *snapshot)
+    }
+
+    async fn machine(&self, id: &ObjectId) -> Result<ObservedMachine, DriverError> {
+        ask!(self, Request::Machine(id.clone()), Reply::Machine).map(|machine| *machine)
+    }
+
+    async fn record_machine(&self, spec: &MachineSpec) -> Result<ObservedMachine, DriverError> {
+        let request = Request::RecordMachine(Box::new(spec.clone()));
+        ask!(self, request, Reply::Machine).map(|machine| *machine)
+    }
+
+    async fn define_machine(&self, spec: &MachineSpec) -> Result<ObservedMachine, DriverError> {
+        let request = Request::DefineMachine(Box::new(spec.clone()));
+        ask!(self, request, Reply::Machine).map(|machine| *machine)
+    }
+
+    async fn write_mark(&self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError> {
+        self.done(Request::WriteMark(id.clone(), Box::new(mark.clone())))
+            .await
+    }
+
+    async fn start_machine(&self, id: &ObjectId) -> Result<(), DriverError> {
+        self.done(Request::StartMachine(id.clone())).await
+    }
+
+    async fn request_shutdown(&self, id: &ObjectId) -> Result<(), DriverError> {
+        self.done(Request::RequestShutdown(id.clone())).await
+    }
+
+    async fn power_off(&self, id: &ObjectId) -> Result<(), DriverError> {
+        self.done(Request::PowerOff(id.clone())).await
+    }
+
+    async fn remove_machine(&self, id: &ObjectId) -> Result<(), DriverError> {
+        self.done(Request::RemoveMachine(id.clone())).await
+    }
+
+    async fn change_medium(&self, spec: &MachineSpec) -> Result<(), DriverError> {
+        self.done(Request::ChangeMedium(Box::new(spec.clone()))).await
+    }
+
+    async fn grow_disk(&self, id: &ObjectId, target: &str, capacity: Bytes) -> Result<(), DriverError> {
+        self.done(Request::GrowDisk(id.clone(), target.to_owned(), capacity))
+            .await
+    }
+
+    async fn pool_room(&self, pool: &PoolName) -> Result<PoolRoom, DriverError> {
+        ask!(self, Request::PoolRoom(pool.clone()), Reply::Room)
+    }
+
+    async fn volume(&self, pool: &PoolName, name: &VolumeName) -> Result<VolumeDetail, DriverError> {
+        ask!(self, Request::Volume(pool.clone(), name.clone()), Reply::Volume)
+    }
+
+    async fn volumes(&self, pool: &PoolName) -> Result<Vec<VolumeName>, DriverError> {
+        ask!(self, Request::Volumes(pool.clone()), Reply::Volumes)
+    }
+
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<VolumeDetail, DriverError> {
+        ask!(self, Request::CreateVolume(spec.clone()), Reply::Volume)
+    }
+
+    async fn upload(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+        length: Bytes,
+        stream: UploadStream,
+        deadline: Duration,
+    ) -> Result<(), DriverError> {
+        let target = (pool.clone(), name.clone());
+        self.link.upload(target, length, stream, deadline).await
+    }
+
+    async fn download(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+        limit: Bytes,
+    ) -> Result<Vec<u8>, DriverError> {
+        let request = Request::Download(pool.clone(), name.clone(), limit);
+        ask!(self, request, Reply::Content)
+    }
+
+    async fn delete_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError> {
+        self.done(Request::DeleteVolume(pool.clone(), name.clone())).await
+    }
+
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {
+        let request = Request::CreateNetwork(Box::new(spec.clone()));
+        ask!(self, request, Reply::Network).map(|network| *network)
+    }
+
+    async fn network(&self, id: &ObjectId) -> Result<ObservedNetwork, DriverError> {
+        ask!(self, Request::Network(id.clone()), Reply::Network).map(|network| *network)
+    }
+
+    async fn change_network(&self, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {
+        let request = Request::ChangeNetwork(Box::new(spec.clone()));
+        ask!(self, request, Reply::Network).map(|network| *network)
+    }
+
+    async fn write_network_mark(&self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError> {
+        self.done(Request::WriteNetworkMark(id.clone(), Box::new(mark.clone())))
+            .await
+    }
+
+    async fn remove_network(&self, id: &ObjectId) -> Result<(), DriverError> {
+        self.done(Request::RemoveNetwork(id.clone())).await
+    }
+
+    async fn reserve_address(
+        &self,
+        network: &ObjectId,
+        reservation: &Reservation,
+    ) -> Result<(), DriverError> {
+        self.done(Request::ReserveAddress(network.clone(), reservation.clone()))
+            .await
+    }
+
+    async fn release_address(&self, network: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {
+        self.done(Request::ReleaseAddress(network.clone(), mac)).await
+    }
+
+    async fn leases(&self, network: &ObjectId) -> Result<Vec<DhcpLease>, DriverError> {
+        ask!(self, Request::Leases(network.clone()), Reply::Leases)
+    }
+
+    async fn addresses(&self, id: &ObjectId) -> Result<Vec<(MacAddr, IpAddr)>, DriverError> {
+        ask!(self, Request::Addresses(id.clone()), Reply::Addresses)
+    }
+
+    async fn agent_answers(&self, id: &ObjectId) -> Result<AgentState, DriverError> {
+        ask!(self, Request::AgentAnswers(id.clone()), Reply::Agent)
+    }
+
+    async fn console(&self, id: &ObjectId) -> Result<Box<dyn Console>, DriverError> {
+        match self.link.call(Request::OpenConsole(id.clone())).await? {
+            Reply::Console { run, position } => Ok(Box::new(SimConsole {
+                link: Arc::clone(&self.link),
+                id: id.clone(),
+                run,
+                position,
+            })),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn events(&self) -> Result<broadcast::Receiver<HostEvent>, DriverError> {
+        self.link.subscribe().await
+    }
+
+    async fn probe_accelerator(&self, _payload: &ProbePayload) -> Result<Accelerator, DriverError> {
+        ask!(self, Request::ProbeAccelerator, Reply::Accelerator)
+    }
+
+    async fn marks(&self) -> Result<Vec<(ObjectId, Mark)>, DriverError> {
+        ask!(self, Request::Marks, Reply::Marks)
+    }
+}
+
+struct SimConsole {
+    link: Arc<Link>,
+    id: ObjectId,
+    run: u64,
+    position: usize,
+}
+
+#[async_trait]
+impl Console for SimConsole {
+    async fn read(&mut self) -> Result<Option<bytes::Bytes>, DriverError> {
+        loop {
+            match self.link.read_console(&self.id, self.run, self.position).await? {
+                ConsoleStep::Text { text, position } => {
+                    self.position = position;
+                    return Ok(Some(text.into()));
+                }
+                ConsoleStep::Quiet => tokio::time::sleep(CONSOLE_POLL).await,
+                ConsoleStep::Ended => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The way from a driver to its host.
+
+use std::time::Duration;
+
+use labyard_driver::ids::{Bytes, ObjectId, PoolName, VolumeName};
+use labyard_driver::{DriverError, HostEvent, UploadStream};
+use tokio::sync::broadcast;
+
+use crate::host::{Caller, SimHost};
+use crate::request::{Reply, Request};
+use crate::state::ConsoleStep;
+
+/// In this process, or over a socket.
+#[derive(Debug)]
+pub(crate) enum Link {
+    Memory(SimHost, Caller),
+}
+
+impl Link {
+    pub(crate) async fn call(&self, request: Request) -> Result<Reply, DriverError> {
+        match self {
+            Self::Memory(host, caller) => host.call(caller, &request).await,
+        }
+    }
+
+    pub(crate) async fn upload(
+        &self,
+        target: (PoolName, VolumeName),
+        length: Bytes,
+        stream: UploadStream,
+        deadline: Duration,
+    ) -> Result<(), DriverError> {
+        match self {
+            Self::Memory(host, caller) => host.upload(caller, target, length, stream, deadline).await,
+        }
+    }
+
+    pub(crate) async fn subscribe(&self) -> Result<broadcast::Receiver<HostEvent>, DriverError> {
+        match self {
+            Self::Memory(host, caller) => host.subscribe(caller).await,
+        }
+    }
+
+    pub(crate) async fn read_console(
+        &self,
+        id: &ObjectId,
+        run: u64,
+        position: usize,
+    ) -> Result<ConsoleStep, DriverError> {
+        match self {
+            Self::Memory(host, _) => host.read_console(id, run, position),
+        }
+    }
+}

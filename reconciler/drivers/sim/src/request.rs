@@ -1,0 +1,284 @@
+//! A call to the simulated host as a value: what is counted, delayed, lost and sent over the socket.
+
+use std::net::IpAddr;
+
+use labyard_driver::DriverError;
+use labyard_driver::driver::AgentState;
+use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
+use labyard_driver::mark::Mark;
+use labyard_driver::observed::{
+    DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+};
+use labyard_driver::spec::{Accelerator, MachineSpec, NetworkSpec, VolumeSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Millis;
+use crate::state::{ConsoleStep, State};
+
+/// The calls of the driver trait by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(
+    missing_docs,
+    reason = "each is the call of the driver trait of the same name"
+)]
+pub enum Verb {
+    Snapshot,
+    Machine,
+    RecordMachine,
+    DefineMachine,
+    WriteMark,
+    StartMachine,
+    RequestShutdown,
+    PowerOff,
+    RemoveMachine,
+    ChangeMedium,
+    GrowDisk,
+    PoolRoom,
+    Volume,
+    Volumes,
+    CreateVolume,
+    Upload,
+    Download,
+    DeleteVolume,
+    CreateNetwork,
+    Network,
+    ChangeNetwork,
+    WriteNetworkMark,
+    RemoveNetwork,
+    ReserveAddress,
+    ReleaseAddress,
+    Leases,
+    Addresses,
+    AgentAnswers,
+    Console,
+    Events,
+    ProbeAccelerator,
+    Marks,
+}
+
+impl Verb {
+    /// Whether the call changes the host.
+    pub fn is_mutation(self) -> bool {
+        !matches!(
+            self,
+            Self::Snapshot
+                | Self::Machine
+                | Self::PoolRoom
+                | Self::Volume
+                | Self::Volumes
+                | Self::Download
+                | Self::Network
+                | Self::Leases
+                | Self::Addresses
+                | Self::AgentAnswers
+                | Self::Console
+                | Self::Events
+                | Self::ProbeAccelerator
+                | Self::Marks
+        )
+    }
+}
+
+/// A call. Uploads and event subscriptions, which are more than one answer, stand apart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    Snapshot,
+    Machine(ObjectId),
+    RecordMachine(Box<MachineSpec>),
+    DefineMachine(Box<MachineSpec>),
+    WriteMark(ObjectId, Box<Mark>),
+    StartMachine(ObjectId),
+    RequestShutdown(ObjectId),
+    PowerOff(ObjectId),
+    RemoveMachine(ObjectId),
+    ChangeMedium(Box<MachineSpec>),
+    GrowDisk(ObjectId, String, Bytes),
+    PoolRoom(PoolName),
+    Volume(PoolName, VolumeName),
+    Volumes(PoolName),
+    CreateVolume(VolumeSpec),
+    Download(PoolName, VolumeName, Bytes),
+    DeleteVolume(PoolName, VolumeName),
+    CreateNetwork(Box<NetworkSpec>),
+    Network(ObjectId),
+    ChangeNetwork(Box<NetworkSpec>),
+    WriteNetworkMark(ObjectId, Box<Mark>),
+    RemoveNetwork(ObjectId),
+    ReserveAddress(ObjectId, Reservation),
+    ReleaseAddress(ObjectId, MacAddr),
+    Leases(ObjectId),
+    Addresses(ObjectId),
+    AgentAnswers(ObjectId),
+    OpenConsole(ObjectId),
+    ProbeAccelerator,
+    Marks,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    Done,
+    Snapshot(Box<Snapshot>),
+    Machine(Box<ObservedMachine>),
+    Network(Box<ObservedNetwork>),
+    Room(PoolRoom),
+    Volume(VolumeDetail),
+    Volumes(Vec<VolumeName>),
+    Content(Vec<u8>),
+    Leases(Vec<DhcpLease>),
+    Addresses(Vec<(MacAddr, IpAddr)>),
+    Agent(AgentState),
+    Console { run: u64, position: usize },
+    ConsoleStep(ConsoleStep),
+    Accelerator(Accelerator),
+    Marks(Vec<(ObjectId, Mark)>),
+}
+
+impl Request {
+    pub(crate) fn verb(&self) -> Verb {
+        match self {
+            Self::Snapshot => Verb::Snapshot,
+            Self::Machine(_) => Verb::Machine,
+            Self::RecordMachine(_) => Verb::RecordMachine,
+            Self::DefineMachine(_) => Verb::DefineMachine,
+            Self::WriteMark(..) => Verb::WriteMark,
+            Self::StartMachine(_) => Verb::StartMachine,
+            Self::RequestShutdown(_) => Verb::RequestShutdown,
+            Self::PowerOff(_) => Verb::PowerOff,
+            Self::RemoveMachine(_) => Verb::RemoveMachine,
+            Self::ChangeMedium(_) => Verb::ChangeMedium,
+            Self::GrowDisk(..) => Verb::GrowDisk,
+            Self::PoolRoom(_) => Verb::PoolRoom,
+            Self::Volume(..) => Verb::Volume,
+            Self::Volumes(_) => Verb::Volumes,
+            Self::CreateVolume(_) => Verb::CreateVolume,
+            Self::Download(..) => Verb::Download,
+            Self::DeleteVolume(..) => Verb::DeleteVolume,
+            Self::CreateNetwork(_) => Verb::CreateNetwork,
+            Self::Network(_) => Verb::Network,
+            Self::ChangeNetwork(_) => Verb::ChangeNetwork,
+            Self::WriteNetworkMark(..) => Verb::WriteNetworkMark,
+            Self::RemoveNetwork(_) => Verb::RemoveNetwork,
+            Self::ReserveAddress(..) => Verb::ReserveAddress,
+            Self::ReleaseAddress(..) => Verb::ReleaseAddress,
+            Self::Leases(_) => Verb::Leases,
+            Self::Addresses(_) => Verb::Addresses,
+            Self::AgentAnswers(_) => Verb::AgentAnswers,
+            Self::OpenConsole(_) => Verb::Console,
+            Self::ProbeAccelerator => Verb::ProbeAccelerator,
+            Self::Marks => Verb::Marks,
+        }
+    }
+
+    /// What the call is about, for the log.
+    pub(crate) fn subject(&self) -> String {
+        match self {
+            Self::Snapshot | Self::ProbeAccelerator | Self::Marks => String::new(),
+            Self::RecordMachine(spec) | Self::DefineMachine(spec) | Self::ChangeMedium(spec) => {
+                spec.id.to_string()
+            }
+            Self::CreateNetwork(spec) | Self::ChangeNetwork(spec) => spec.id.to_string(),
+            Self::Machine(id)
+            | Self::WriteMark(id, _)
+            | Self::StartMachine(id)
+            | Self::RequestShutdown(id)
+            | Self::PowerOff(id)
+            | Self::RemoveMachine(id)
+            | Self::GrowDisk(id, ..)
+            | Self::Network(id)
+            | Self::WriteNetworkMark(id, _)
+            | Self::RemoveNetwork(id)
+            | Self::ReserveAddress(id, _)
+            | Self::ReleaseAddress(id, _)
+            | Self::Leases(id)
+            | Self::Addresses(id)
+            | Self::AgentAnswers(id)
+            | Self::OpenConsole(id) => id.to_string(),
+            Self::PoolRoom(pool) | Self::Volumes(pool) => pool.to_string(),
+            Self::CreateVolume(spec) => spec.name.to_string(),
+            Self::Volume(_, name) | Self::Download(_, name, _) | Self::DeleteVolume(_, name) => {
+                name.to_string()
+            }
+        }
+    }
+}
+
+impl State {
+    /// Does what is asked.
+    pub(crate) fn apply(&mut self, request: &Request, now: Millis) -> Result<Reply, DriverError> {
+        let done = |()| Reply::Done;
+        match request {
+            Request::Snapshot => Ok(Reply::Snapshot(Box::new(self.snapshot(now)))),
+            Request::Machine(id) => self.machine(id, now).map(machine),
+            Request::RecordMachine(spec) => self.record_machine(spec, now).map(machine),
+            Request::DefineMachine(spec) => self.define_machine(spec, now).map(machine),
+            Request::WriteMark(id, mark) => self.write_mark(id, mark).map(done),
+            Request::StartMachine(id) => self.start_machine(id, now).map(done),
+            Request::RequestShutdown(id) => self.request_shutdown(id, now).map(done),
+            Request::PowerOff(id) => self.power_off(id, now).map(done),
+            Request::RemoveMachine(id) => self.remove_machine(id).map(done),
+            Request::ChangeMedium(spec) => self.change_medium(spec).map(done),
+            Request::GrowDisk(id, target, capacity) => self.grow_disk(id, target, *capacity).map(done),
+            Request::Addresses(id) => self.addresses(id).map(Reply::Addresses),
+            Request::AgentAnswers(id) => self.agent(id).map(Reply::Agent),
+            Request::OpenConsole(id) => {
+                let (run, position) = self.open_console(id, now)?;
+                Ok(Reply::Console { run, position })
+            }
+            Request::ProbeAccelerator => Ok(Reply::Accelerator(self.settings.accelerator)),
+            Request::Marks => Ok(Reply::Marks(self.marks())),
+            Request::PoolRoom(_)
+            | Request::Volume(..)
+            | Request::Volumes(_)
+            | Request::CreateVolume(_)
+            | Request::Download(..)
+            | Request::DeleteVolume(..) => self.apply_to_pool(request),
+            _ => self.apply_to_network(request, now),
+        }
+    }
+
+    fn apply_to_pool(&mut self, request: &Request) -> Result<Reply, DriverError> {
+        match request {
+            Request::PoolRoom(pool) => self.pool_room(pool).map(Reply::Room),
+            Request::Volume(pool, name) => self.volume(pool, name).map(Reply::Volume),
+            Request::Volumes(pool) => self.volume_names(pool).map(Reply::Volumes),
+            Request::CreateVolume(spec) => self.create_volume(spec).map(Reply::Volume),
+            Request::Download(pool, name, limit) => self.download(pool, name, *limit).map(Reply::Content),
+            Request::DeleteVolume(pool, name) => self.delete_volume(pool, name).map(|()| Reply::Done),
+            other => Err(misdirected(other)),
+        }
+    }
+
+    fn apply_to_network(&mut self, request: &Request, now: Millis) -> Result<Reply, DriverError> {
+        match request {
+            Request::CreateNetwork(spec) => self.create_network(spec, now).map(network),
+            Request::Network(id) => self.network(id, now).map(network),
+            Request::ChangeNetwork(spec) => self.change_network(spec, now).map(network),
+            Request::WriteNetworkMark(id, mark) => self.write_network_mark(id, mark).map(|()| Reply::Done),
+            Request::RemoveNetwork(id) => {
+                self.remove_network(id);
+                Ok(Reply::Done)
+            }
+            Request::ReserveAddress(id, wanted) => self.reserve_address(id, wanted).map(|()| Reply::Done),
+            Request::ReleaseAddress(id, mac) => self.release_address(id, *mac).map(|()| Reply::Done),
+            Request::Leases(id) => self.leases(id, now).map(Reply::Leases),
+            other => Err(misdirected(other)),
+        }
+    }
+}
+
+fn machine(machine: ObservedMachine) -> Reply {
+    Reply::Machine(Box::new(machine))
+}
+
+fn network(network: ObservedNetwork) -> Reply {
+    Reply::Network(Box::new(network))
+}
+
+fn misdirected(request: &Request) -> DriverError {
+    DriverError::Unsupported {
+        what: format!("{:?}", request.verb()),
+        message: "the simulator does not know the call".to_owned(),
+    }
+}

@@ -1,0 +1,352 @@
+//! The verbs of machines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use labyard_driver::ids::{Bytes, ObjectId};
+use labyard_driver::mark::Mark;
+use labyard_driver::observed::{Activity, Attachment, ObservedMachine};
+use labyard_driver::spec::MachineSpec;
+use labyard_driver::{DriverError, HostEvent};
+
+use super::guest::{Boots, Course, Process, Run};
+use super::{Definition, Disk, Machine, MachineActivity, Nic, Origin, State, busy, exists, refused, stored};
+use crate::clock::Millis;
+use crate::settings::BootMedium;
+
+impl State {
+    pub(crate) fn record_machine(
+        &mut self,
+        spec: &MachineSpec,
+        now: Millis,
+    ) -> Result<ObservedMachine, DriverError> {
+        if self.names.contains_key(&spec.host_name) {
+            return Err(exists("machine", &spec.host_name));
+        }
+        if self.machines.contains_key(&spec.id) {
+            return Err(exists("machine with the id", &spec.id));
+        }
+        check_hardware(spec)?;
+        let bare = MachineSpec {
+            direct_boot: None,
+            disks: Vec::new(),
+            seed: None,
+            nics: Vec::new(),
+            ..spec.clone()
+        };
+        self.insert_machine(Machine {
+            id: spec.id.clone(),
+            host_name: spec.host_name.clone(),
+            mark: stored(&spec.mark),
+            definition: self.definition_of(&bare)?,
+            activity: MachineActivity::Off,
+        });
+        self.machine(&spec.id, now)
+    }
+
+    pub(super) fn insert_machine(&mut self, machine: Machine) {
+        self.event(HostEvent::Machine(machine.id.clone()));
+        self.names.insert(machine.host_name.clone(), machine.id.clone());
+        self.machines.insert(machine.id.clone(), machine);
+    }
+
+    pub(crate) fn define_machine(
+        &mut self,
+        spec: &MachineSpec,
+        now: Millis,
+    ) -> Result<ObservedMachine, DriverError> {
+        self.answering(&spec.id, "defining")?;
+        check_hardware(spec)?;
+        let mut definition = self.definition_of(spec)?;
+        self.rename(&spec.id, &spec.host_name)?;
+        let machine = self.machine_mut(&spec.id)?;
+        definition.keep_foreign(&machine.definition);
+        machine.definition = definition;
+        machine.mark = stored(&spec.mark);
+        self.event(HostEvent::Machine(spec.id.clone()));
+        self.machine(&spec.id, now)
+    }
+
+    fn rename(&mut self, id: &ObjectId, name: &str) -> Result<(), DriverError> {
+        let machine = self.machine_ref(id)?;
+        if machine.host_name == name {
+            return Ok(());
+        }
+        if self.names.contains_key(name) {
+            return Err(exists("machine", name));
+        }
+        if machine.run().is_some() {
+            let doing = format!("renaming machine {} to {name}", machine.host_name);
+            return Err(refused(doing, "the machine is running; stop it first"));
+        }
+        let old = std::mem::replace(&mut self.machine_mut(id)?.host_name, name.to_owned());
+        self.names.remove(&old);
+        self.names.insert(name.to_owned(), id.clone());
+        Ok(())
+    }
+
+    fn definition_of(&self, spec: &MachineSpec) -> Result<Definition, DriverError> {
+        let disks = spec.disks.iter().map(|disk| {
+            Ok(Disk {
+                target: disk.target.clone(),
+                path: self.path_of(self.pool(&disk.pool)?, &disk.volume),
+                origin: Origin::Ours,
+            })
+        });
+        let medium = spec.seed.as_ref().map(|seed| {
+            let path = self.path_of(self.pool(&seed.pool)?, &seed.volume);
+            Ok((seed.target.clone(), Some(path)))
+        });
+        let in_pool =
+            |error: DriverError| refused(format!("defining machine {}", spec.host_name), error.to_string());
+        Ok(Definition {
+            cpus: spec.cpus,
+            memory: spec.memory,
+            firmware: spec.firmware,
+            accelerator: spec.accelerator,
+            direct_boot: spec.direct_boot.clone(),
+            disks: disks.collect::<Result<_, DriverError>>().map_err(in_pool)?,
+            cdroms: medium
+                .into_iter()
+                .collect::<Result<BTreeMap<_, _>, DriverError>>()
+                .map_err(in_pool)?,
+            nics: spec
+                .nics
+                .iter()
+                .map(|nic| Nic {
+                    mac: nic.mac,
+                    attachment: nic.attachment.clone(),
+                    origin: Origin::Ours,
+                })
+                .collect(),
+        })
+    }
+
+    pub(crate) fn write_mark(&mut self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError> {
+        self.answering(id, "marking")?;
+        self.machine_mut(id)?.mark = stored(mark);
+        Ok(())
+    }
+
+    pub(crate) fn start_machine(&mut self, id: &ObjectId, now: Millis) -> Result<(), DriverError> {
+        let machine = self.machine_mut(id)?;
+        if let Some(run) = machine.run_mut() {
+            if let Some(paused) = run.paused_at.take() {
+                run.started += now.saturating_sub(paused);
+                self.event(HostEvent::Machine(id.clone()));
+                self.schedule(id);
+            }
+            return Ok(());
+        }
+        let (name, definition) = (machine.host_name.clone(), machine.definition.clone());
+        let doing = format!("starting machine {name}");
+        self.check_startable(&definition)
+            .map_err(|message| refused(doing, message))?;
+        self.locks.extend(
+            definition
+                .disks
+                .iter()
+                .map(|disk| (disk.path.clone(), id.clone())),
+        );
+        let settings = &self.settings.guest;
+        let boots = match settings.boot_medium == BootMedium::NotNeeded || self.can_boot(&definition) {
+            true => Boots::Yes,
+            false => Boots::NothingToBoot,
+        };
+        let cmdline = definition
+            .direct_boot
+            .as_ref()
+            .and_then(|boot| boot.cmdline.as_deref());
+        let course = Course::new(settings, cmdline, boots);
+        self.runs += 1;
+        let run = Run::new(self.runs, now, definition, course);
+        self.machine_mut(id)?.activity = MachineActivity::On(Box::new(run));
+        self.event(HostEvent::Machine(id.clone()));
+        self.schedule(id);
+        Ok(())
+    }
+
+    /// What libvirt looks at when a machine starts, not before.
+    fn check_startable(&self, definition: &Definition) -> Result<(), String> {
+        for disk in &definition.disks {
+            self.check_file(&disk.path)?;
+            if self.locks.contains_key(&disk.path) {
+                return Err(format!(
+                    "Failed to get \"write\" lock: is another process using {}?",
+                    disk.path
+                ));
+            }
+        }
+        definition
+            .cdroms
+            .values()
+            .flatten()
+            .try_for_each(|path| self.check_file(path))?;
+        if let Some(boot) = &definition.direct_boot {
+            let files = [Some(&boot.kernel), boot.initrd.as_ref()];
+            files
+                .into_iter()
+                .flatten()
+                .try_for_each(|path| self.check_file(path))?;
+        }
+        definition.nics.iter().try_for_each(|nic| match &nic.attachment {
+            Attachment::Network(name) => match self.network_named(name).map(|network| network.active) {
+                Some(Activity::Active) => Ok(()),
+                Some(Activity::Inactive) => Err(format!("network '{name}' is not active")),
+                None => Err(format!("no network with the name '{name}'")),
+            },
+            Attachment::Bridge(name) if !self.has_bridge(name) => {
+                Err(format!("Cannot get interface MTU on '{name}': No such device"))
+            }
+            Attachment::Bridge(_) | Attachment::Other(_) => Ok(()),
+        })
+    }
+
+    pub(crate) fn request_shutdown(&mut self, id: &ObjectId, now: Millis) -> Result<(), DriverError> {
+        self.answering(id, "shutting down")?;
+        let Some(run) = self.machine_mut(id)?.run_mut() else {
+            return Ok(());
+        };
+        if run.shutdown_due.is_none() {
+            run.shutdown_due = run.heeds_shutdown(now);
+            self.schedule(id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn power_off(&mut self, id: &ObjectId, now: Millis) -> Result<(), DriverError> {
+        let machine = self.machine_mut(id)?;
+        match &machine.activity {
+            MachineActivity::Off | MachineActivity::Crashed => {}
+            MachineActivity::Saved => {
+                machine.activity = MachineActivity::Off;
+                self.event(HostEvent::Machine(id.clone()));
+            }
+            MachineActivity::On(_) => self.end_run(id, now, MachineActivity::Off),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove_machine(&mut self, id: &ObjectId) -> Result<(), DriverError> {
+        let Some(machine) = self.machines.get(id) else {
+            return Ok(());
+        };
+        if machine.run().is_some() {
+            let doing = format!("removing machine {}", machine.host_name);
+            return Err(refused(doing, "the machine is running; stop it first"));
+        }
+        self.forget_machine(id);
+        Ok(())
+    }
+
+    pub(super) fn forget_machine(&mut self, id: &ObjectId) {
+        if let Some(machine) = self.machines.remove(id) {
+            self.names.remove(&machine.host_name);
+            self.event(HostEvent::Machine(id.clone()));
+        }
+    }
+
+    pub(crate) fn change_medium(&mut self, spec: &MachineSpec) -> Result<(), DriverError> {
+        self.answering(&spec.id, "changing the medium of")?;
+        let doing = format!("changing the medium of machine {}", spec.host_name);
+        let wanted = self.definition_of(spec)?.cdroms;
+        let machine = self.machine_ref(&spec.id)?;
+        if let Some(target) = wanted
+            .keys()
+            .find(|target| !machine.definition.cdroms.contains_key(*target))
+        {
+            return Err(refused(doing, format!("there is no CD drive {target}")));
+        }
+        if machine.run().is_some() {
+            let mut paths = wanted.values().flatten();
+            paths
+                .try_for_each(|path| self.check_file(path))
+                .map_err(|message| refused(doing, message))?;
+        }
+        let machine = self.machine_mut(&spec.id)?;
+        put_media(&mut machine.definition, &wanted);
+        if let Some(run) = machine.run_mut() {
+            put_media(&mut run.definition, &wanted);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn grow_disk(
+        &mut self,
+        id: &ObjectId,
+        target: &str,
+        capacity: Bytes,
+    ) -> Result<(), DriverError> {
+        self.answering(id, "growing a disk of")?;
+        let machine = self.machine_ref(id)?;
+        let doing = format!("growing disk {target} of machine {}", machine.host_name);
+        let definition = machine.run().map_or(&machine.definition, |run| &run.definition);
+        let disk = definition.disks.iter().find(|disk| disk.target == target);
+        let path = disk.map(|disk| disk.path.clone());
+        let path = path.ok_or_else(|| refused(doing.as_str(), "there is no such disk"))?;
+        self.grow_file(&path, capacity, &doing)
+    }
+
+    /// Refuses to wait for a machine whose process hangs.
+    fn answering(&self, id: &ObjectId, verb: &str) -> Result<(), DriverError> {
+        let machine = self.machine_ref(id)?;
+        match machine.run().map(|run| run.process) {
+            Some(Process::Hangs) => Err(busy(
+                format!("{verb} machine {}", machine.host_name),
+                "cannot acquire state change lock",
+            )),
+            Some(Process::Answers) | None => Ok(()),
+        }
+    }
+}
+
+impl Run {
+    fn heeds_shutdown(&self, now: Millis) -> Option<Millis> {
+        let ignores = self.course.ignores_shutdown() || !self.is_up(now);
+        (!ignores).then(|| now + self.course.shutdown_time())
+    }
+}
+
+impl Definition {
+    /// Takes over the devices that labyard did not make, unless one of its own has their place.
+    fn keep_foreign(&mut self, before: &Self) {
+        let foreign = |disk: &&Disk| disk.origin == Origin::Foreign;
+        for disk in before.disks.iter().filter(foreign) {
+            if !self.disks.iter().any(|own| own.target == disk.target) {
+                self.disks.push(disk.clone());
+            }
+        }
+        for nic in before.nics.iter().filter(|nic| nic.origin == Origin::Foreign) {
+            if !self.nics.iter().any(|own| own.mac == nic.mac) {
+                self.nics.push(nic.clone());
+            }
+        }
+    }
+}
+
+fn put_media(definition: &mut Definition, wanted: &BTreeMap<String, Option<String>>) {
+    for (target, medium) in &mut definition.cdroms {
+        *medium = wanted.get(target).cloned().flatten();
+    }
+}
+
+fn check_hardware(spec: &MachineSpec) -> Result<(), DriverError> {
+    let refuse = |message: &str| Err(refused(format!("defining machine {}", spec.host_name), message));
+    if spec.host_name.is_empty() || spec.host_name.contains(['/', '\n']) {
+        return refuse("the name is empty or has a slash or a new line in it");
+    }
+    if spec.cpus == 0 || spec.memory.0 == 0 {
+        return refuse("a machine needs at least one processor and some memory");
+    }
+    let seed = spec.seed.iter().map(|seed| &seed.target);
+    let mut targets = BTreeSet::new();
+    match spec
+        .disks
+        .iter()
+        .map(|disk| &disk.target)
+        .chain(seed)
+        .all(|target| targets.insert(target))
+    {
+        true => Ok(()),
+        false => refuse("two devices have the same target"),
+    }
+}

@@ -1,0 +1,261 @@
+//! What stands on the simulated host: plain data, changed only by the verbs of the modules below.
+//!
+//! Nothing here waits or knows of faults: a verb takes the time as an argument and answers at once.
+
+mod content;
+mod foreign;
+mod guest;
+mod machines;
+mod networks;
+mod view;
+mod volumes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use labyard_driver::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, VolumeName};
+use labyard_driver::mark::Mark;
+use labyard_driver::observed::{Activity, Attachment, Autostart, MarkState, Reservation};
+use labyard_driver::spec::{Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, NetworkMode};
+use labyard_driver::{DriverError, HostEvent};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use content::Content;
+pub use foreign::ForeignHand;
+pub(crate) use guest::ConsoleStep;
+pub(crate) use volumes::Filling;
+
+use crate::clock::Millis;
+use crate::random::hash;
+use crate::settings::Settings;
+use guest::Run;
+
+/// The simulated host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) settings: Settings,
+    uuid: HostUuid,
+    machines: BTreeMap<ObjectId, Machine>,
+    /// Machines by name: names are as unique as ids.
+    names: BTreeMap<String, ObjectId>,
+    networks: BTreeMap<ObjectId, Network>,
+    volumes: BTreeMap<VolumeName, Volume>,
+    /// Who writes to which disk: QEMU's image lock.
+    locks: BTreeMap<String, ObjectId>,
+    /// When which guest takes its next step.
+    due: BTreeSet<(Millis, ObjectId)>,
+    runs: u64,
+    bridges: u32,
+    #[serde(skip)]
+    events: Vec<HostEvent>,
+    #[serde(skip)]
+    touched: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Machine {
+    id: ObjectId,
+    host_name: String,
+    mark: MarkState,
+    definition: Definition,
+    activity: MachineActivity,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum MachineActivity {
+    Off,
+    Saved,
+    Crashed,
+    On(Box<Run>),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Definition {
+    cpus: u32,
+    memory: Mib,
+    firmware: Firmware,
+    accelerator: Accelerator,
+    direct_boot: Option<DirectBoot>,
+    disks: Vec<Disk>,
+    cdroms: BTreeMap<String, Option<String>>,
+    nics: Vec<Nic>,
+}
+
+/// Who put a device into a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Origin {
+    Ours,
+    Foreign,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Disk {
+    target: String,
+    path: String,
+    origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Nic {
+    mac: MacAddr,
+    attachment: Attachment,
+    origin: Origin,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Network {
+    id: ObjectId,
+    host_name: String,
+    mark: MarkState,
+    active: Activity,
+    autostart: Autostart,
+    mode: NetworkMode,
+    bridge: Option<String>,
+    address: Option<ipnet::Ipv4Net>,
+    dhcp: Option<Dhcp>,
+    domain: Option<String>,
+    reservations: BTreeMap<MacAddr, Reservation>,
+    leases: BTreeMap<MacAddr, Lease>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Lease {
+    address: IpAddr,
+    hostname: Option<String>,
+    /// `None` while its guest runs and renews it.
+    expires: Option<Millis>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Volume {
+    capacity: Bytes,
+    format: DiskFormat,
+    backing: Option<String>,
+    allocated: Bytes,
+    content: Content,
+    #[serde(skip)]
+    uploads: u32,
+}
+
+impl State {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let seed = settings.seed.to_le_bytes();
+        let (high, low) = (hash(&seed), hash(&[&seed[..], b"low"].concat()));
+        let uuid = format!(
+            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+            high >> 32,
+            high >> 16 & 0xffff,
+            high & 0xfff,
+            low >> 52,
+            low & 0xffff_ffff_ffff
+        );
+        Self {
+            settings,
+            uuid: HostUuid(uuid),
+            machines: BTreeMap::new(),
+            names: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            locks: BTreeMap::new(),
+            due: BTreeSet::new(),
+            runs: 0,
+            bridges: 0,
+            events: Vec::new(),
+            touched: false,
+        }
+    }
+
+    /// The events since they were last taken.
+    pub(crate) fn take_events(&mut self) -> Vec<HostEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Notes that the state is about to change.
+    pub(crate) fn touch(&mut self) {
+        self.touched = true;
+    }
+
+    /// Whether the state may have changed since this was last asked.
+    pub(crate) fn take_touched(&mut self) -> bool {
+        std::mem::take(&mut self.touched)
+    }
+
+    fn machine_ref(&self, id: &ObjectId) -> Result<&Machine, DriverError> {
+        self.machines.get(id).ok_or_else(|| missing("machine", id))
+    }
+
+    fn machine_mut(&mut self, id: &ObjectId) -> Result<&mut Machine, DriverError> {
+        self.machines.get_mut(id).ok_or_else(|| missing("machine", id))
+    }
+
+    fn network_ref(&self, id: &ObjectId) -> Result<&Network, DriverError> {
+        self.networks.get(id).ok_or_else(|| missing("network", id))
+    }
+
+    fn network_mut(&mut self, id: &ObjectId) -> Result<&mut Network, DriverError> {
+        self.networks.get_mut(id).ok_or_else(|| missing("network", id))
+    }
+
+    fn network_named(&self, name: &str) -> Option<&Network> {
+        self.networks.values().find(|network| network.host_name == name)
+    }
+
+    fn pool(&self, asked: &PoolName) -> Result<&PoolName, DriverError> {
+        let pool = self.settings.pool.as_ref().filter(|pool| *pool == asked);
+        pool.ok_or_else(|| missing("storage pool", asked))
+    }
+
+    fn event(&mut self, event: HostEvent) {
+        self.events.push(event);
+    }
+}
+
+impl Machine {
+    fn run(&self) -> Option<&Run> {
+        match &self.activity {
+            MachineActivity::On(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    fn run_mut(&mut self) -> Option<&mut Run> {
+        match &mut self.activity {
+            MachineActivity::On(run) => Some(run),
+            _ => None,
+        }
+    }
+}
+
+/// A mark as it comes back from where it is kept as text.
+fn stored(mark: &Mark) -> MarkState {
+    match Mark::parse(&mark.to_text()) {
+        Ok(mark) => MarkState::Ours(Box::new(mark)),
+        Err(error) => MarkState::Unreadable(error.to_string()),
+    }
+}
+
+fn missing(kind: &str, name: impl std::fmt::Display) -> DriverError {
+    DriverError::Missing {
+        what: format!("{kind} {name}"),
+    }
+}
+
+fn exists(kind: &str, name: impl std::fmt::Display) -> DriverError {
+    DriverError::Exists {
+        what: format!("{kind} {name}"),
+    }
+}
+
+fn refused(doing: impl Into<String>, message: impl Into<String>) -> DriverError {
+    DriverError::Refused {
+        doing: doing.into(),
+        message: message.into(),
+    }
+}
+
+fn busy(doing: impl Into<String>, message: impl Into<String>) -> DriverError {
+    DriverError::Busy {
+        doing: doing.into(),
+        message: message.into(),
+    }
+}

@@ -1,0 +1,188 @@
+//! What the host shows of itself.
+
+use std::collections::BTreeMap;
+
+use labyard_driver::DriverError;
+use labyard_driver::ids::ObjectId;
+use labyard_driver::mark::Mark;
+use labyard_driver::observed::{
+    Activity, Attachment, Detail, HostFacts, MachineDetail, MarkState, ObservedDisk, ObservedMachine,
+    ObservedMedium, ObservedNetwork, ObservedNic, ObservedVolume, Power, Snapshot,
+};
+use labyard_driver::spec::{Accelerator, Firmware};
+
+use super::guest::Process;
+use super::{Machine, MachineActivity, Network, Nic, State};
+use crate::clock::Millis;
+
+impl State {
+    pub(crate) fn snapshot(&self, now: Millis) -> Snapshot {
+        let networks: BTreeMap<&str, &Network> = self
+            .networks
+            .values()
+            .map(|network| (network.host_name.as_str(), network))
+            .collect();
+        let bulk = |machine: &Machine| match machine.mark {
+            MarkState::None => machine.seen(Detail::Unknown("foreign: not part of a bulk read".to_owned())),
+            _ => machine.seen(self.detail(machine, &networks, now)),
+        };
+        Snapshot {
+            host: self.facts(),
+            machines: self.machines.values().map(bulk).collect(),
+            networks: self.networks.values().map(|network| network.seen(now)).collect(),
+            volumes: self.listed_volumes(),
+        }
+    }
+
+    fn facts(&self) -> HostFacts {
+        let accelerators = match self.settings.accelerator {
+            Accelerator::Kvm => vec![Accelerator::Kvm, Accelerator::Qemu],
+            Accelerator::Qemu => vec![Accelerator::Qemu],
+        };
+        HostFacts {
+            uuid: self.uuid.clone(),
+            accelerators,
+            firmwares: vec![Firmware::Bios, Firmware::Uefi],
+            pool: self.settings.pool.clone(),
+            cpus: self.settings.cpus,
+            memory: self.settings.memory,
+        }
+    }
+
+    fn listed_volumes(&self) -> Vec<ObservedVolume> {
+        let Some(pool) = &self.settings.pool else {
+            return Vec::new();
+        };
+        let volumes = self.volumes.keys().map(|name| ObservedVolume {
+            name: name.clone(),
+            path: self.path_of(pool, name),
+        });
+        volumes.collect()
+    }
+
+    pub(crate) fn machine(&self, id: &ObjectId, now: Millis) -> Result<ObservedMachine, DriverError> {
+        let machine = self.machine_ref(id)?;
+        let networks: BTreeMap<&str, &Network> = self
+            .networks
+            .values()
+            .map(|network| (network.host_name.as_str(), network))
+            .collect();
+        Ok(machine.seen(self.detail(machine, &networks, now)))
+    }
+
+    pub(crate) fn network(&self, id: &ObjectId, now: Millis) -> Result<ObservedNetwork, DriverError> {
+        Ok(self.network_ref(id)?.seen(now))
+    }
+
+    pub(crate) fn marks(&self) -> Vec<(ObjectId, Mark)> {
+        let machines = self.machines.values().map(|machine| (&machine.id, &machine.mark));
+        let networks = self.networks.values().map(|network| (&network.id, &network.mark));
+        let readable = machines
+            .chain(networks)
+            .filter_map(|(id, mark)| Some((id.clone(), mark.ours()?.clone())));
+        readable.collect()
+    }
+
+    fn detail(&self, machine: &Machine, networks: &BTreeMap<&str, &Network>, now: Millis) -> Detail {
+        let (definition, run) = (&machine.definition, machine.run());
+        if run.is_some_and(|run| run.process == Process::Hangs) {
+            return Detail::Unknown("the machine does not answer".to_owned());
+        }
+        let live = run.map(|run| &run.definition);
+        let disks = definition.disks.iter().map(|disk| ObservedDisk {
+            target: disk.target.clone(),
+            path: disk.path.clone(),
+            volume: self.volume_at(&disk.path),
+            capacity: self.capacity_at(&disk.path),
+            live: live.map(|live| {
+                live.disks
+                    .iter()
+                    .any(|d| d.target == disk.target && d.path == disk.path)
+            }),
+        });
+        let cdroms = definition.cdroms.iter().map(|(target, path)| {
+            let medium = path.as_ref().map(|path| ObservedMedium {
+                path: path.clone(),
+                volume: self.volume_at(path),
+            });
+            (target.clone(), medium)
+        });
+        let nics = definition.nics.iter().map(|nic| ObservedNic {
+            mac: nic.mac,
+            attachment: nic.attachment.clone(),
+            live: live.map(|live| {
+                live.nics
+                    .iter()
+                    .any(|n| n.mac == nic.mac && n.attachment == nic.attachment)
+            }),
+            addresses: nic.leased(networks, now).into_iter().collect(),
+        });
+        Detail::Known(Box::new(MachineDetail {
+            cpus: definition.cpus,
+            live_cpus: live.map(|live| live.cpus),
+            memory: definition.memory,
+            live_memory: live.map(|live| live.memory),
+            firmware: definition.firmware,
+            accelerator: definition.accelerator,
+            direct_boot: definition.direct_boot.clone(),
+            disks: disks.collect(),
+            cdroms: cdroms.collect(),
+            nics: nics.collect(),
+        }))
+    }
+}
+
+impl Nic {
+    fn leased(&self, networks: &BTreeMap<&str, &Network>, now: Millis) -> Option<std::net::IpAddr> {
+        let Attachment::Network(name) = &self.attachment else {
+            return None;
+        };
+        let lease = networks.get(name.as_str())?.leases.get(&self.mac)?;
+        lease.is_valid(now).then_some(lease.address)
+    }
+}
+
+impl Machine {
+    fn power(&self) -> Power {
+        match &self.activity {
+            MachineActivity::Off => Power::Stopped,
+            MachineActivity::Saved => Power::Saved,
+            MachineActivity::Crashed => Power::Crashed,
+            MachineActivity::On(run) if run.paused_at.is_some() => Power::Paused,
+            MachineActivity::On(_) => Power::Running,
+        }
+    }
+
+    fn seen(&self, detail: Detail) -> ObservedMachine {
+        ObservedMachine {
+            id: self.id.clone(),
+            host_name: self.host_name.clone(),
+            mark: self.mark.clone(),
+            power: self.power(),
+            detail,
+        }
+    }
+}
+
+impl Network {
+    fn seen(&self, now: Millis) -> ObservedNetwork {
+        let leases = match self.active {
+            Activity::Active => self.valid_leases(now),
+            Activity::Inactive => Vec::new(),
+        };
+        ObservedNetwork {
+            id: self.id.clone(),
+            host_name: self.host_name.clone(),
+            mark: self.mark.clone(),
+            active: self.active,
+            autostart: self.autostart,
+            mode: Some(self.mode),
+            bridge: self.bridge.clone(),
+            address: self.address,
+            dhcp: self.dhcp,
+            domain: self.domain.clone(),
+            reservations: self.reservations.values().cloned().collect(),
+            leases,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The verbs of the storage pool.
+
+use labyard_driver::DriverError;
+use labyard_driver::ids::{Bytes, PoolName, VolumeName};
+use labyard_driver::observed::{PoolRoom, VolumeDetail};
+use labyard_driver::spec::{DiskFormat, VolumeContent, VolumeSpec};
+
+use super::{Content, Definition, State, Volume, busy, exists, missing, refused};
+
+/// What an empty qcow2 file takes.
+const QCOW2_HEADER: Bytes = Bytes(196_616);
+/// A chain longer than this is a loop.
+const LONGEST_CHAIN: usize = 32;
+/// The longest name that the host's file system takes.
+const LONGEST_NAME: usize = 255;
+
+/// An upload that has begun.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    name: VolumeName,
+}
+
+impl State {
+    pub(super) fn path_of(&self, pool: &PoolName, volume: &VolumeName) -> String {
+        format!("/sim/{pool}/{volume}")
+    }
+
+    /// The volume of a path, if the path lies in the pool.
+    pub(super) fn volume_at(&self, path: &str) -> Option<VolumeName> {
+        let pool = self.settings.pool.as_ref()?;
+        let name = path
+            .strip_prefix("/sim/")?
+            .strip_prefix(pool.as_str())?
+            .strip_prefix('/')?;
+        Some(VolumeName::from(name))
+    }
+
+    /// Whether a file can be opened, what it is an overlay of included. Files outside the pool are taken to be
+    /// there, except below `/nonexistent`.
+    pub(super) fn check_file(&self, path: &str) -> Result<(), String> {
+        let gone = |path: &str| {
+            Err(format!(
+                "Cannot access storage file '{path}': No such file or directory"
+            ))
+        };
+        let mut path = path.to_owned();
+        for _ in 0..LONGEST_CHAIN {
+            let Some(name) = self.volume_at(&path) else {
+                return if path.starts_with("/nonexistent/") {
+                    gone(&path)
+                } else {
+                    Ok(())
+                };
+            };
+            match self.volumes.get(&name).map(|volume| volume.backing.clone()) {
+                None => return gone(&path),
+                Some(None) => return Ok(()),
+                Some(Some(backing)) => path = backing,
+            }
+        }
+        Err(format!("the backing chain of '{path}' is a loop"))
+    }
+
+    /// Whether a machine has something to boot from.
+    pub(super) fn can_boot(&self, definition: &Definition) -> bool {
+        definition.direct_boot.is_some() || definition.disks.iter().any(|disk| self.is_filled(&disk.path))
+    }
+
+    fn is_filled(&self, path: &str) -> bool {
+        let mut path = Some(path.to_owned());
+        for _ in 0..LONGEST_CHAIN {
+            let Some(volume) = path.and_then(|path| self.volumes.get(&self.volume_at(&path)?)) else {
+                return false;
+            };
+            if !volume.content.is_empty() {
+                return true;
+            }
+            path = volume.backing.clone();
+        }
+        false
+    }
+
+    pub(crate) fn pool_room(&self, pool: &PoolName) -> Result<PoolRoom, DriverError> {
+        self.pool(pool)?;
+        Ok(PoolRoom {
+            capacity: self.settings.pool_capacity,
+            available: self.available(),
+        })
+    }
+
+    fn available(&self) -> Bytes {
+        let used: u64 = self.volumes.values().map(|volume| volume.allocated.0).sum();
+        Bytes(self.settings.pool_capacity.0.saturating_sub(used))
+    }
+
+    fn volume_ref(&self, pool: &PoolName, name: &VolumeName) -> Result<&Volume, DriverError> {
+        self.pool(pool)?;
+        self.volumes.get(name).ok_or_else(|| missing("volume", name))
+    }
+
+    pub(crate) fn volume(&self, pool: &PoolName, name: &VolumeName) -> Result<VolumeDetail, DriverError> {
+        let volume = self.volume_ref(pool, name)?;
+        Ok(VolumeDetail {
+            name: name.clone(),
+            path: self.path_of(pool, name),
+            capacity: volume.capacity,
+            format: Some(volume.format),
+            backing: volume.backing.clone(),
+        })
+    }
+
+    pub(crate) fn volume_names(&self, pool: &PoolName) -> Result<Vec<VolumeName>, DriverError> {
+        self.pool(pool)?;
+        Ok(self.volumes.keys().cloned().collect())
+    }
+
+    pub(crate) fn create_volume(&mut self, spec: &VolumeSpec) -> Result<VolumeDetail, DriverError> {
+        self.pool(&spec.pool)?;
+        let doing = format!("making volume {}", spec.name);
+        let name = spec.name.as_str();
+        if name.is_empty() || name.len() > LONGEST_NAME || name.contains('/') {
+            return Err(refused(
+                doing,
+                "the name is empty, too long, or has a slash in it",
+            ));
+        }
+        if self.volumes.contains_key(&spec.name) {
+            return Err(exists("volume", &spec.name));
+        }
+        let volume = self.new_volume(&spec.pool, &spec.content, &doing)?;
+        self.volumes.insert(spec.name.clone(), volume);
+        self.volume(&spec.pool, &spec.name)
+    }
+
+    fn new_volume(
+        &self,
+        pool: &PoolName,
+        content: &VolumeContent,
+        doing: &str,
+    ) -> Result<Volume, DriverError> {
+        let blank = |capacity: Bytes| Volume {
+            capacity,
+            format: DiskFormat::Qcow2,
+            backing: None,
+            allocated: QCOW2_HEADER,
+            content: Content::default(),
+            uploads: 0,
+        };
+        match content {
+            VolumeContent::Blank { capacity } => Ok(blank(*capacity)),
+            VolumeContent::Overlay {
+                base,
+                base_format,
+                capacity,
+            } => {
+                self.check_base(base, *base_format, *capacity, doing)?;
+                Ok(Volume {
+                    backing: Some(self.path_of(pool, base)),
+                    ..blank(*capacity)
+                })
+            }
+            VolumeContent::Copy {
+                base,
+                base_format,
+                capacity,
+            } => {
+                let base = self.check_base(base, *base_format, *capacity, doing)?;
+                self.check_room(base.allocated, doing)?;
+                Ok(Volume {
+                    allocated: base.allocated.max(QCOW2_HEADER),
+                    content: base.content.clone(),
+                    ..blank(*capacity)
+                })
+            }
+            VolumeContent::Upload { length } => {
+                self.check_room(*length, doing)?;
+                Ok(Volume {
+                    format: DiskFormat::Raw,
+                    allocated: *length,
+                    ..blank(*length)
+                })
+            }
+        }
+    }
+
+    fn check_base(
+        &self,
+        base: &VolumeName,
+        format: DiskFormat,
+        capacity: Bytes,
+        doing: &str,
+    ) -> Result<&Volume, DriverError> {
+        let volume = self.volumes.get(base);
+        let volume = volume.ok_or_else(|| refused(doing, format!("the base {base} does not exist")))?;
+        if volume.format != format {
+            let message = format!("the base {base} is {:?}, not {format:?}", volume.format);
+            return Err(refused(doing, message));
+        }
+        if capacity < volume.capacity {
+            let message = format!(
+                "{capacity} is less than the {} of the base {base}",
+                volume.capacity
+            );
+            return Err(refused(doing, message));
+        }
+        Ok(volume)
+    }
+
+    fn check_room(&self, needed: Bytes, doing: &str) -> Result<(), DriverError> {
+        match needed <= self.available() {
+            true => Ok(()),
+            false => Err(DriverError::NoSpace {
+                doing: doing.to_owned(),
+            }),
+        }
+    }
+
+    /// Begins to fill a volume, from its start.
+    pub(crate) fn begin_upload(
+        &mut self,
+        pool: &PoolName,
+        name: &VolumeName,
+        length: Bytes,
+    ) -> Result<Filling, DriverError> {
+        let capacity = self.volume_ref(pool, name)?.capacity;
+        if length > capacity {
+            let message = format!("{length} do not fit into the {capacity} that it was made for");
+            return Err(refused(format!("uploading to volume {name}"), message));
+        }
+        if let Some(volume) = self.volumes.get_mut(name) {
+            volume.uploads += 1;
+            volume.content = Content::default();
+        }
+        Ok(Filling { name: name.clone() })
+    }
+
+    pub(crate) fn fill(&mut self, filling: &Filling, bytes: &[u8]) {
+        if let Some(volume) = self.volumes.get_mut(&filling.name) {
+            volume.content.append(bytes);
+        }
+    }
+
+    /// Ends an upload, whole or not; a host looks at what it has then.
+    pub(crate) fn end_upload(&mut self, filling: &Filling) {
+        if let Some(volume) = self.volumes.get_mut(&filling.name) {
+            volume.uploads = volume.uploads.saturating_sub(1);
+            (volume.format, volume.capacity) = volume.content.probe(volume.allocated);
+        }
+    }
+
+    pub(crate) fn download(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+        limit: Bytes,
+    ) -> Result<Vec<u8>, DriverError> {
+        let volume = self.volume_ref(pool, name)?;
+        let doing = format!("reading volume {name}");
+        let length = volume.allocated;
+        if length > limit {
+            return Err(refused(doing, format!("it has {length}, more than {limit}")));
+        }
+        let content = volume.content.read(length);
+        content.ok_or_else(|| refused(doing, "the simulator keeps only the head of large volumes"))
+    }
+
+    pub(crate) fn delete_volume(&mut self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError> {
+        self.pool(pool)?;
+        if self.volumes.get(name).is_some_and(|volume| volume.uploads > 0) {
+            return Err(busy(format!("deleting volume {name}"), "it is being filled"));
+        }
+        self.volumes.remove(name);
+        Ok(())
+    }
+
+    pub(super) fn grow_file(&mut self, path: &str, capacity: Bytes, doing: &str) -> Result<(), DriverError> {
+        let volume = self.volume_at(path).and_then(|name| self.volumes.get_mut(&name));
+        let volume = volume.ok_or_else(|| refused(doing, format!("'{path}': No such file or directory")))?;
+        let more = Bytes(capacity.0.saturating_sub(volume.capacity.0));
+        if volume.format == DiskFormat::Raw {
+            volume.allocated.0 += more.0;
+        }
+        volume.capacity = volume.capacity.max(capacity);
+        Ok(())
+    }
+
+    pub(super) fn capacity_at(&self, path: &str) -> labyard_driver::observed::Capacity {
+        use labyard_driver::observed::Capacity;
+        match self.volume_at(path) {
+            Some(name) => self
+                .volumes
+                .get(&name)
+                .map_or(Capacity::Missing, |volume| Capacity::Known(volume.capacity)),
+            None if path.starts_with("/nonexistent/") => Capacity::Missing,
+            None => Capacity::Unknown,
+        }
+    }
+}
