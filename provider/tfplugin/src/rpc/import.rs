@@ -28,12 +28,16 @@ pub(super) async fn import_resource_state(
     if diags.has_errors() {
         return Err(diags);
     }
-    let Some(mut found) = found.filter(|found| !found.value.is_null()) else {
+    let checked = server.self_check == SelfCheck::On;
+    let Some(mut found) = found.filter(|found| !(checked && found.value.is_null())) else {
+        if !checked {
+            return Ok(Response::default());
+        }
         let detail = format!("There is no {} with the id {:?}.", request.type_name, request.id);
         diags.error(None, "Nothing to import", detail);
         return Err(diags);
     };
-    if server.self_check == SelfCheck::On {
+    if checked {
         check::clear_write_only(entry.item.schema(), &mut found.value);
         wire::report(&mut diags, check::state(entry.item.schema(), &found.value));
         if diags.has_errors() {

@@ -7,12 +7,15 @@
 //! | delete | null | what was saved | the prior state |
 
 use super::SelfCheck;
-use super::wire;
-use crate::check::{self, Rule, Violation};
+use super::wire::{self, fault};
+use crate::check;
 use crate::diag::Diagnostics;
 use crate::schema::Schema;
 use crate::traits::State;
-use crate::value::{Path, Value, conform};
+use crate::value::{Value, conform};
+
+const NOTHING_SAVED: &str = "The operation is said to have gone well, but it saved no result.\n\nThis is a fault \
+    of the provider, not of the configuration. Please report it to the provider's developers.";
 
 /// What an apply does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,7 @@ pub(super) fn settle(
         private: Vec::new(),
     };
     let mut state = match (ending.operation, failed, ending.saved) {
+        (Operation::Delete, false, saved) if self_check == SelfCheck::Off => return saved.unwrap_or(nothing),
         (Operation::Delete, false, _) => return nothing,
         (Operation::Delete, true, None) => {
             return State {
@@ -65,13 +69,18 @@ pub(super) fn settle(
         }
         (_, _, Some(saved)) => saved,
         (_, true, None) => return nothing,
-        // Said to have gone well, without a result: what was planned is the best guess of what is there now.
-        (_, false, None) if self_check == SelfCheck::On => {
-            wire::report(diags, vec![Violation::new(Path::root(), Rule::Gone)]);
-            State {
-                value: known_part(ending.planned),
-                private: ending.planned_private.to_vec(),
-            }
+        (operation, false, None) if self_check == SelfCheck::On => {
+            diags
+                .0
+                .extend(fault("Provider broke a rule of Terraform", NOTHING_SAVED).0);
+            // What was planned is the best guess of what a create made; of an update the prior state stands.
+            return match operation {
+                Operation::Create => State {
+                    value: known_part(ending.planned),
+                    private: ending.planned_private.to_vec(),
+                },
+                _ => nothing,
+            };
         }
         (_, false, None) => return nothing,
     };

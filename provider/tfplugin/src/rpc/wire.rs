@@ -72,20 +72,26 @@ pub(super) fn diagnostics(diags: Diagnostics) -> Vec<proto::Diagnostic> {
     diags.0.into_iter().map(diagnostic).collect()
 }
 
+/// Terraform finds the place in the configuration only for an attribute at the top: a longer path would point at
+/// the whole resource. So the top is what is sent, and the rest is said in words.
 fn diagnostic(diag: Diagnostic) -> proto::Diagnostic {
     let severity = match diag.severity {
         Severity::Error => proto::diagnostic::Severity::Error,
         Severity::Warning => proto::diagnostic::Severity::Warning,
     };
+    let mut detail = diag.detail;
+    let attribute = diag.attribute.filter(|path| !path.is_root()).map(|whole| {
+        let place = whole.to_string();
+        if whole.0.len() > 1 && !detail.contains(&place) {
+            detail = format!("{place}: {detail}");
+        }
+        path(&Path(whole.0.into_iter().take(1).collect()))
+    });
     proto::Diagnostic {
         severity: severity.into(),
         summary: diag.summary,
-        detail: diag.detail,
-        attribute: diag
-            .attribute
-            .as_ref()
-            .map(path)
-            .filter(|path| !path.steps.is_empty()),
+        detail,
+        attribute,
     }
 }
 
@@ -141,6 +147,16 @@ mod tests {
             json: Bytes::new(),
         };
         assert!(decode(Some(&value), &Type::String).is_err_and(|diags| diags.has_errors()));
+    }
+
+    #[test]
+    fn a_diagnostic_points_at_the_top_and_says_the_rest() {
+        let mut diags = Diagnostics::default();
+        let inside = Path::attribute("disks").then_key("root").then_attribute("size");
+        diags.error(Some(inside), "Too small", "At least 10.");
+        let sent = diagnostics(diags);
+        assert_eq!(sent[0].attribute.as_ref().map(|path| path.steps.len()), Some(1));
+        assert_eq!(sent[0].detail, "disks[\"root\"].size: At least 10.");
     }
 
     #[test]
