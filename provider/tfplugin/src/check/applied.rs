@@ -254,3 +254,7 @@ fn report_broken(attribute: &Attribute, planned: &Value, new: &Value, walk: &mut
     let (planned, found) = (walk.show(attribute, planned), walk.show(attribute, new));
     walk.report(Rule::PlanBroken { planned, found });
 }
+
+#[cfg(test)]
+#[path = "applied_tests.rs"]
+mod tests;

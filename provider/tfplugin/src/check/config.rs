@@ -45,3 +45,7 @@ fn check_nested(attribute: &Attribute, value: &Value, walk: &mut Walk) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -85,3 +85,7 @@ fn clear(attributes: &[Attribute], object: &mut Value) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

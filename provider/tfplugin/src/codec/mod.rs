@@ -6,6 +6,9 @@
 pub mod json;
 pub mod msgpack;
 
+#[cfg(test)]
+mod fuzz;
+
 use crate::value::{Path, Step};
 
 /// Values nested deeper than this are refused.

@@ -3,7 +3,7 @@
 use crate::check::{Rule, Violation, Walk};
 use crate::schema::{Attribute, Kind, Presence, Schema};
 use crate::traits::Plan;
-use crate::value::{Step, Value, conform, same};
+use crate::value::{Path, Step, Value, conform, same};
 
 /// Checks a plan that the resource has refined.
 pub fn finish(schema: &Schema, plan: &Plan) -> Result<(), Vec<Violation>> {
@@ -202,12 +202,12 @@ fn report_differs(attribute: &Attribute, config: &Value, planned: &Value, walk: 
 fn check_replace(schema: &Schema, plan: &Plan, walk: &mut Walk) {
     for (i, path) in plan.requires_replace.iter().enumerate() {
         let (prior, planned) = (plan.prior.get(path), plan.planned.get(path));
-        let rule = if path.is_root() || schema.find(path).is_none() || (prior.is_none() && planned.is_none())
-        {
+        let attribute = schema.find(path);
+        let rule = if attribute.is_none() || (prior.is_none() && planned.is_none()) {
             Rule::ReplaceNowhere
         } else if plan.requires_replace[..i].contains(path) {
             Rule::ReplaceTwice
-        } else if prior == planned {
+        } else if prior == planned || is_same(attribute, path, prior, planned) {
             Rule::ReplaceUnchanged
         } else {
             continue;
@@ -215,3 +215,22 @@ fn check_replace(schema: &Schema, plan: &Plan, walk: &mut Walk) {
         walk.report_at(path.clone(), rule);
     }
 }
+
+/// Equality by the attribute's type, where the path names an attribute as a whole.
+fn is_same(
+    attribute: Option<&Attribute>,
+    path: &Path,
+    prior: Option<&Value>,
+    planned: Option<&Value>,
+) -> bool {
+    match (attribute, path.0.last(), prior, planned) {
+        (Some(attribute), Some(Step::Attribute(_)), Some(prior), Some(planned)) => {
+            same(prior, planned, &attribute.implied_type())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "finish_tests.rs"]
+mod tests;

@@ -16,3 +16,6 @@ mod replace;
 
 pub use finish::finish;
 pub use propose::{Proposal, propose};
+
+#[cfg(test)]
+mod properties;

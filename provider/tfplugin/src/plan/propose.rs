@@ -126,3 +126,7 @@ fn is_alike(nested: &[Attribute], prior: &Value, config: &Value) -> bool {
         }
     })
 }
+
+#[cfg(test)]
+#[path = "propose_tests.rs"]
+mod tests;

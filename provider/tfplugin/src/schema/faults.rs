@@ -157,3 +157,7 @@ fn holds_dynamic(ty: &Type) -> bool {
         Type::Object(types) => types.values().any(holds_dynamic),
     }
 }
+
+#[cfg(test)]
+#[path = "faults_tests.rs"]
+mod tests;

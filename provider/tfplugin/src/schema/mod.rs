@@ -1,5 +1,7 @@
 //! What a provider, resource or data source accepts: attributes, nested attributes, their rules.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod build;
 mod faults;
 
@@ -165,4 +167,49 @@ pub(crate) fn null_object(attributes: &[Attribute]) -> Value {
         .iter()
         .map(|attribute| (attribute.name.clone(), Value::Null));
     Value::Keyed(entries.collect::<BTreeMap<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema() -> Schema {
+        let disk = vec![Attribute::required("size", Type::Number)];
+        Schema::new([
+            Attribute::required("name", Type::String),
+            Attribute::optional("single", Kind::single(disk.clone())),
+            Attribute::optional("list", Kind::list(disk.clone())),
+            Attribute::optional("set", Kind::set(disk.clone())),
+            Attribute::optional("map", Kind::map(disk)),
+        ])
+    }
+
+    #[test]
+    fn the_implied_type_is_an_object_of_all_attributes() {
+        let expected = "object({list=list(object({size=number})), map=map(object({size=number})), name=string, \
+                        set=set(object({size=number})), single=object({size=number})})";
+        assert_eq!(schema().implied_type().to_string(), expected);
+    }
+
+    #[test]
+    fn an_attribute_is_found_through_elements() {
+        let size = Path::attribute("map").then_key("x").then_attribute("size");
+        assert_eq!(
+            schema().find(&size).map(|a| a.name.clone()),
+            Some("size".to_owned())
+        );
+        assert!(
+            schema()
+                .find(&Path::attribute("name").then_attribute("size"))
+                .is_none()
+        );
+        assert!(schema().find(&Path::root()).is_none());
+    }
+
+    #[test]
+    fn a_default_is_optional_and_computed_on_the_wire() {
+        let default = Presence::Default(Value::from(1));
+        assert!(default.is_optional() && default.is_computed() && !default.is_required());
+        assert!(!Presence::Optional.is_computed() && !Presence::Computed.is_optional());
+    }
 }

@@ -4,6 +4,8 @@
 //! Lists and tuples are both sequences here, maps and objects both keyed.
 
 mod access;
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod conform;
 mod display;
 mod number;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Powers of ten beyond this are refused: nothing Terraform computes comes near.
-const MAX_EXPONENT: i64 = 100_000;
+const MAX_EXPONENT: u64 = 100_000;
 
 /// A plain rendering with more padding zeros than this is written with an exponent instead.
 const MAX_PADDING: i64 = 400;
@@ -105,7 +105,7 @@ impl Number {
         (Self::try_from(float).as_ref() == Ok(self)).then_some(float)
     }
 
-    /// Whether it is a number at all places of the scale but its ends.
+    /// Whether it is an ordinary number, neither of the infinities.
     #[must_use]
     pub fn is_finite(&self) -> bool {
         !matches!(self.0, Repr::Infinity(_))
@@ -119,7 +119,7 @@ impl Number {
         }
         let dropped = i64::try_from(digits.len() - trimmed.len()).map_err(|_| NumberError::Exponent)?;
         let exponent = exponent.checked_add(dropped).ok_or(NumberError::Exponent)?;
-        if exponent.abs() > MAX_EXPONENT {
+        if exponent.unsigned_abs() > MAX_EXPONENT {
             return Err(NumberError::Exponent);
         }
         let decimal = Decimal {

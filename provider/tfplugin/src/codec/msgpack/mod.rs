@@ -15,3 +15,8 @@ pub use encode::encode;
 const UNKNOWN: i8 = 0;
 /// Extension of an unknown with hints.
 const REFINED_UNKNOWN: i8 = 12;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;

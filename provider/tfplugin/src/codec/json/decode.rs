@@ -1,83 +1,68 @@
-//! Values as the JSON in which Terraform stores state.
-//!
-//! A value of dynamic type is `{"value": …, "type": …}`. Nothing unknown is ever stored. Numbers are read from
-//! their text, so that none loses digits.
+//! JSON to values.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{CodecError, CodecProblem, MAX_DEPTH};
-use crate::value::{Number, Path, Type, Value};
+use super::super::{CodecError, CodecProblem, MAX_DEPTH};
+use crate::value::{Number, Path, Step, Type, Value};
 
 /// Reads one value of a type; an attribute that the type lacks is an error, one that the text lacks is null.
 pub fn decode(text: &[u8], ty: &Type) -> Result<Value, CodecError> {
-    read_text(text, ty, Extra::Refused)
+    read_text(text, ty, Fit::Filled)
 }
 
 /// Reads one value of a type as [`decode`] does, passing over attributes that the type lacks.
 pub fn decode_stored(text: &[u8], ty: &Type) -> Result<Value, CodecError> {
-    read_text(text, ty, Extra::Dropped)
+    read_text(text, ty, Fit::Stored)
 }
 
-/// Removes what an older schema stored and the current one lacks.
-#[must_use]
-pub fn drop_unknown_attributes(json: serde_json::Value, ty: &Type) -> serde_json::Value {
-    use serde_json::Value as Json;
-    match (json, ty) {
-        (Json::Object(entries), Type::Object(types)) => {
-            let known = entries.into_iter().filter_map(|(name, item)| {
-                let ty = types.get(&name)?;
-                Some((name, drop_unknown_attributes(item, ty)))
-            });
-            Json::Object(known.collect())
-        }
-        (Json::Object(entries), Type::Map(element)) => {
-            let kept = entries
-                .into_iter()
-                .map(|(key, item)| (key, drop_unknown_attributes(item, element)));
-            Json::Object(kept.collect())
-        }
-        (Json::Array(items), Type::List(element) | Type::Set(element)) => items
-            .into_iter()
-            .map(|item| drop_unknown_attributes(item, element))
-            .collect(),
-        (Json::Array(items), Type::Tuple(types)) if items.len() == types.len() => items
-            .into_iter()
-            .zip(types)
-            .map(|(item, ty)| drop_unknown_attributes(item, ty))
-            .collect(),
-        (json, _) => json,
-    }
+/// How well an object must fit its type.
+#[derive(Clone, Copy, PartialEq)]
+enum Fit {
+    /// Missing attributes are null, others are dropped.
+    Stored,
+    /// Missing attributes are null, others are refused.
+    Filled,
+    /// Both are refused. So it is inside a dynamic value, for there the type comes with the text, and a short
+    /// text of many empty objects of a large type would grow without bound if it were filled.
+    Exact,
 }
 
-/// What happens to an attribute that the type lacks.
-#[derive(Clone, Copy)]
-enum Extra {
-    Refused,
-    Dropped,
-}
-
-fn read_text(text: &[u8], ty: &Type, extra: Extra) -> Result<Value, CodecError> {
+fn read_text(text: &[u8], ty: &Type, fit: Fit) -> Result<Value, CodecError> {
+    let steps = RefCell::default();
     let mut source = serde_json::Deserializer::from_slice(text);
-    let seed = Seed { ty, extra, depth: 0 };
+    let seed = Seed {
+        ty,
+        fit,
+        depth: 0,
+        steps: &steps,
+    };
     let value = seed
         .deserialize(&mut source)
         .and_then(|value| source.end().map(|()| value));
-    value.map_err(|e| CodecError {
-        path: Path::root(),
-        problem: CodecProblem::Json(e.to_string()),
+    value.map_err(|e| {
+        let mut steps = steps.take();
+        steps.reverse();
+        CodecError {
+            path: Path(steps),
+            problem: CodecProblem::Json(e.to_string()),
+        }
     })
 }
 
+/// Reads what stands at one place of a value.
 #[derive(Clone, Copy)]
 struct Seed<'t> {
     ty: &'t Type,
-    extra: Extra,
+    fit: Fit,
     depth: usize,
+    /// On an error, the way to it, innermost first: the error itself has no room for it.
+    steps: &'t RefCell<Vec<Step>>,
 }
 
 impl<'t> Seed<'t> {
@@ -87,6 +72,11 @@ impl<'t> Seed<'t> {
             depth: self.depth + 1,
             ..self
         }
+    }
+
+    /// Adds a step to an error that comes from below it.
+    fn at<T, E>(self, result: Result<T, E>, step: impl FnOnce() -> Step) -> Result<T, E> {
+        result.inspect_err(|_| self.steps.borrow_mut().push(step()))
     }
 }
 
@@ -157,14 +147,17 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut source: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         match self.ty {
-            Type::List(element) | Type::Set(element) => {
-                while let Some(item) = source.next_element_seed(self.below(element))? {
-                    items.push(item);
-                }
-            }
+            Type::List(element) | Type::Set(element) => loop {
+                let item = source.next_element_seed(self.below(element));
+                let Some(item) = self.at(item, || Step::index(items.len()))? else {
+                    break;
+                };
+                items.push(item);
+            },
             Type::Tuple(types) => {
                 for ty in types {
-                    let Some(item) = source.next_element_seed(self.below(ty))? else {
+                    let item = source.next_element_seed(self.below(ty));
+                    let Some(item) = self.at(item, || Step::index(items.len()))? else {
                         break;
                     };
                     items.push(item);
@@ -199,7 +192,9 @@ impl Seed<'_> {
     fn read_map<'de, A: MapAccess<'de>>(self, mut source: A, element: &Type) -> Result<Value, A::Error> {
         let mut entries = BTreeMap::new();
         while let Some(key) = source.next_key::<String>()? {
-            let item = source.next_value_seed(self.below(element))?;
+            let item = self.at(source.next_value_seed(self.below(element)), || {
+                Step::Key(key.clone())
+            })?;
             entries.insert(key, item);
         }
         Ok(Value::Keyed(entries))
@@ -212,23 +207,25 @@ impl Seed<'_> {
     ) -> Result<Value, A::Error> {
         let mut entries = BTreeMap::new();
         while let Some(name) = source.next_key::<String>()? {
-            match (types.get(&name), self.extra) {
-                (Some(ty), _) => {
-                    let item = source.next_value_seed(self.below(ty))?;
+            match types.get(&name) {
+                Some(ty) => {
+                    let item = source.next_value_seed(self.below(ty));
+                    let item = self.at(item, || Step::Attribute(name.clone()))?;
                     entries.insert(name, item);
                 }
-                (None, Extra::Dropped) => {
+                None if self.fit == Fit::Stored => {
                     source.next_value::<IgnoredAny>()?;
                 }
-                (None, Extra::Refused) => return Err(A::Error::custom(CodecProblem::Unsupported(name))),
+                None => return Err(A::Error::custom(CodecProblem::Unsupported(name))),
             }
         }
-        for name in types
-            .keys()
-            .filter(|_| entries.len() < types.len())
-            .collect::<Vec<_>>()
-        {
-            entries.entry(name.clone()).or_default();
+        if entries.len() < types.len() {
+            for name in types.keys() {
+                if self.fit == Fit::Exact && !entries.contains_key(name) {
+                    return Err(A::Error::custom(CodecProblem::Missing(name.clone())));
+                }
+                entries.entry(name.clone()).or_default();
+            }
         }
         Ok(Value::Keyed(entries))
     }
@@ -251,79 +248,13 @@ impl Seed<'_> {
             return Err(A::Error::custom(CodecProblem::Untyped));
         }
         let mut source = serde_json::Deserializer::from_str(value.get());
-        let value = self
-            .below(&ty)
-            .deserialize(&mut source)
-            .map_err(A::Error::custom)?;
+        let seed = Seed {
+            ty: &ty,
+            fit: Fit::Exact,
+            depth: self.depth + 1,
+            steps: self.steps,
+        };
+        let value = seed.deserialize(&mut source).map_err(A::Error::custom)?;
         Ok(Value::Dynamic(Box::new(ty), Box::new(value)))
     }
-}
-
-/// Writes one value. JSON has no unknown and no infinity: both are written as null.
-#[must_use]
-pub fn encode(value: &Value, ty: &Type) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
-    write(&mut out, value, ty);
-    out
-}
-
-fn write(out: &mut Vec<u8>, value: &Value, ty: &Type) {
-    match (value, ty) {
-        (Value::Null | Value::Unknown, _) => out.extend_from_slice(b"null"),
-        (Value::Bool(b), _) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
-        (Value::Number(n), _) if n.is_finite() => out.extend_from_slice(n.to_string().as_bytes()),
-        (Value::Number(_), _) => out.extend_from_slice(b"null"),
-        (Value::String(s), _) => write_text(out, s),
-        (Value::Dynamic(ty, inner), _) => {
-            out.extend_from_slice(b"{\"value\":");
-            write(out, inner, ty);
-            out.extend_from_slice(b",\"type\":");
-            out.extend_from_slice(&ty.to_json());
-            out.push(b'}');
-        }
-        (Value::Sequence(items), ty) => write_all(out, *b"[]", items.iter().enumerate(), |out, (i, item)| {
-            write(out, item, element_type(ty, i));
-        }),
-        (Value::Keyed(entries), ty) => write_all(out, *b"{}", entries.iter(), |out, (key, item)| {
-            write_text(out, key);
-            out.push(b':');
-            write(out, item, field_type(ty, key));
-        }),
-    }
-}
-
-fn write_all<T>(
-    out: &mut Vec<u8>,
-    [open, close]: [u8; 2],
-    items: impl Iterator<Item = T>,
-    write_one: impl Fn(&mut Vec<u8>, T),
-) {
-    out.push(open);
-    for (i, item) in items.enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        write_one(out, item);
-    }
-    out.push(close);
-}
-
-fn element_type(ty: &Type, index: usize) -> &Type {
-    match ty {
-        Type::List(element) | Type::Set(element) => element,
-        Type::Tuple(types) => types.get(index).unwrap_or(&Type::Dynamic),
-        _ => &Type::Dynamic,
-    }
-}
-
-fn field_type<'t>(ty: &'t Type, key: &str) -> &'t Type {
-    match ty {
-        Type::Map(element) => element,
-        Type::Object(types) => types.get(key).unwrap_or(&Type::Dynamic),
-        _ => &Type::Dynamic,
-    }
-}
-
-fn write_text(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
 }
