@@ -1,0 +1,241 @@
+//! Networks, their reservations and leases.
+
+use std::net::IpAddr;
+
+use super::lab::{Failure, Lab, ensure, ensure_eq, ensure_error};
+use super::sample;
+use crate::ids::MacAddr;
+use crate::mark::{Kind, Stage};
+use crate::observed::{Activity, Autostart, ObservedNetwork, Reservation};
+use crate::spec::{Dhcp, NetworkSpec};
+
+type Result = std::result::Result<(), Failure>;
+
+fn ensure_as_asked(seen: &ObservedNetwork, spec: &NetworkSpec) -> Result {
+    ensure_eq!(seen.id, spec.id, "the id");
+    ensure_eq!(seen.host_name, spec.host_name, "the name");
+    ensure_eq!(seen.mark.ours(), Some(&spec.mark), "the mark");
+    ensure_eq!(seen.active, Activity::Active, "whether it is up");
+    ensure_eq!(seen.autostart, spec.autostart, "autostart");
+    ensure_eq!(seen.mode, Some(spec.mode), "the mode");
+    ensure_eq!(seen.address, spec.address, "the address");
+    ensure_eq!(seen.dhcp, spec.dhcp, "the DHCP range");
+    ensure_eq!(seen.domain, spec.domain, "the domain");
+    ensure!(
+        seen.bridge.as_ref().is_some_and(|name| !name.is_empty()),
+        "the network has no bridge"
+    );
+    Ok(())
+}
+
+/// The nth address of a network's net.
+fn address(spec: &NetworkSpec, n: u32) -> std::result::Result<IpAddr, Failure> {
+    let net = spec
+        .address
+        .ok_or_else(|| Failure::new("the network has no address"))?;
+    Ok(IpAddr::V4((u32::from(net.network()) + n).into()))
+}
+
+fn reservation(spec: &NetworkSpec, mac: MacAddr, n: u32) -> std::result::Result<Reservation, Failure> {
+    Ok(Reservation {
+        mac,
+        address: address(spec, n)?,
+        name: None,
+    })
+}
+
+pub(super) async fn a_network_runs_and_shows_what_was_asked_for(lab: &Lab<'_>) -> Result {
+    let mut spec = lab.network("net")?;
+    spec.domain = Some("lab.test".to_owned());
+    spec.autostart = Autostart::On;
+    ensure_as_asked(&lab.driver.create_network(&spec).await?, &spec)?;
+    let seen = lab.driver.network(&spec.id).await?;
+    ensure_as_asked(&seen, &spec)?;
+    ensure_eq!(
+        (seen.reservations, seen.leases),
+        (vec![], vec![]),
+        "reservations and leases"
+    );
+    ensure_eq!(lab.driver.leases(&spec.id).await?, [], "the leases");
+    Ok(())
+}
+
+pub(super) async fn a_name_that_is_taken_exists_already(lab: &Lab<'_>) -> Result {
+    let first = lab.network("net")?;
+    lab.driver.create_network(&first).await?;
+    let mut second = lab.network("other")?;
+    second.host_name = first.host_name.clone();
+    ensure_error!(lab.driver.create_network(&second).await, Exists);
+    ensure_error!(lab.driver.create_network(&first).await, Exists);
+    ensure_error!(lab.driver.network(&second.id).await, Missing);
+    ensure_as_asked(&lab.driver.network(&first.id).await?, &first)
+}
+
+pub(super) async fn an_id_that_is_taken_exists_already(lab: &Lab<'_>) -> Result {
+    let first = lab.network("net")?;
+    lab.driver.create_network(&first).await?;
+    let mut second = lab.network("other")?;
+    second.id = first.id.clone();
+    ensure_error!(lab.driver.create_network(&second).await, Exists);
+    ensure_as_asked(&lab.driver.network(&first.id).await?, &first)
+}
+
+async fn ensure_refused_without_a_trace(lab: &Lab<'_>, spec: &NetworkSpec) -> Result {
+    ensure_error!(lab.driver.create_network(spec).await, Refused);
+    ensure_error!(lab.driver.network(&spec.id).await, Missing);
+    let snapshot = lab.driver.snapshot().await?;
+    let left = snapshot
+        .networks
+        .iter()
+        .any(|network| network.host_name == spec.host_name);
+    ensure!(!left, "the refused network is still there");
+    Ok(())
+}
+
+pub(super) async fn a_subnet_in_use_is_refused_and_leaves_nothing(lab: &Lab<'_>) -> Result {
+    let first = lab.network("net")?;
+    lab.driver.create_network(&first).await?;
+    let mut second = lab.network("other")?;
+    (second.address, second.dhcp) = (first.address, first.dhcp);
+    ensure_refused_without_a_trace(lab, &second).await
+}
+
+pub(super) async fn a_bridge_in_use_is_refused_and_leaves_nothing(lab: &Lab<'_>) -> Result {
+    let first = lab.network("net")?;
+    let bridge = lab.driver.create_network(&first).await?.bridge;
+    let mut second = lab.network("other")?;
+    second.bridge = bridge;
+    ensure_refused_without_a_trace(lab, &second).await
+}
+
+pub(super) async fn what_is_not_there_is_missing(lab: &Lab<'_>) -> Result {
+    let spec = lab.network("missing")?;
+    let (id, mac) = (&spec.id, sample::mac("missing"));
+    ensure_error!(lab.driver.network(id).await, Missing);
+    ensure_error!(lab.driver.change_network(&spec).await, Missing);
+    ensure_error!(lab.driver.write_network_mark(id, &spec.mark).await, Missing);
+    ensure_error!(
+        lab.driver
+            .reserve_address(id, &reservation(&spec, mac, 20)?)
+            .await,
+        Missing
+    );
+    ensure_error!(lab.driver.leases(id).await, Missing);
+    Ok(())
+}
+
+pub(super) async fn removal_repeated_is_success(lab: &Lab<'_>) -> Result {
+    let spec = lab.network("net")?;
+    lab.driver.create_network(&spec).await?;
+    lab.driver.remove_network(&spec.id).await?;
+    lab.driver.remove_network(&spec.id).await?;
+    ensure_error!(lab.driver.network(&spec.id).await, Missing);
+    ensure_as_asked(&lab.driver.create_network(&spec).await?, &spec)
+}
+
+pub(super) async fn a_change_keeps_id_and_reservations(lab: &Lab<'_>) -> Result {
+    let mut spec = lab.network("net")?;
+    let bridge = lab.driver.create_network(&spec).await?.bridge;
+    let kept = reservation(&spec, sample::mac("kept"), 30)?;
+    lab.driver.reserve_address(&spec.id, &kept).await?;
+    let base = spec.address.map_or(0, |net| u32::from(net.network()));
+    spec.dhcp = Some(Dhcp {
+        start: (base + 20).into(),
+        end: (base + 90).into(),
+    });
+    spec.domain = Some("changed.test".to_owned());
+    spec.mark.stage = Stage::Finished;
+    for _ in 0..2 {
+        let seen = lab.driver.change_network(&spec).await?;
+        ensure_as_asked(&seen, &spec)?;
+        ensure_eq!(seen.bridge, bridge, "the bridge");
+        ensure_eq!(seen.reservations, [kept.clone()], "the reservations");
+    }
+    Ok(())
+}
+
+pub(super) async fn a_mark_written_alone_is_seen(lab: &Lab<'_>) -> Result {
+    let mut spec = lab.network("net")?;
+    lab.driver.create_network(&spec).await?;
+    spec.mark.stage = Stage::Finished;
+    spec.mark.wishes = serde_json::json!({"text": "]]> & <b>\n\u{1}"});
+    lab.driver.write_network_mark(&spec.id, &spec.mark).await?;
+    lab.driver.write_network_mark(&spec.id, &spec.mark).await?;
+    ensure_as_asked(&lab.driver.network(&spec.id).await?, &spec)?;
+    let marks = lab.driver.marks().await?;
+    let mark = marks.iter().find(|(id, _)| *id == spec.id).map(|(_, mark)| mark);
+    ensure_eq!(mark, Some(&spec.mark), "the mark among all");
+    ensure_eq!(mark.map(|mark| mark.kind), Some(Kind::Network), "the kind");
+    Ok(())
+}
+
+pub(super) async fn a_reservation_repeated_is_success_and_is_seen(lab: &Lab<'_>) -> Result {
+    let spec = lab.network("net")?;
+    lab.driver.create_network(&spec).await?;
+    let mut wanted = reservation(&spec, sample::mac("one"), 20)?;
+    wanted.name = Some("one".to_owned());
+    lab.driver.reserve_address(&spec.id, &wanted).await?;
+    lab.driver.reserve_address(&spec.id, &wanted).await?;
+    ensure_eq!(
+        lab.driver.network(&spec.id).await?.reservations,
+        [wanted],
+        "the reservations"
+    );
+    Ok(())
+}
+
+pub(super) async fn an_address_or_mac_that_is_taken_exists_already(lab: &Lab<'_>) -> Result {
+    let spec = lab.network("net")?;
+    lab.driver.create_network(&spec).await?;
+    let first = reservation(&spec, sample::mac("one"), 20)?;
+    lab.driver.reserve_address(&spec.id, &first).await?;
+    let same_address = reservation(&spec, sample::mac("two"), 20)?;
+    ensure_error!(lab.driver.reserve_address(&spec.id, &same_address).await, Exists);
+    let same_mac = reservation(&spec, sample::mac("one"), 21)?;
+    ensure_error!(lab.driver.reserve_address(&spec.id, &same_mac).await, Exists);
+    ensure_eq!(
+        lab.driver.network(&spec.id).await?.reservations,
+        [first],
+        "the reservations"
+    );
+    Ok(())
+}
+
+pub(super) async fn a_release_repeated_is_success(lab: &Lab<'_>) -> Result {
+    let spec = lab.network("net")?;
+    lab.driver.create_network(&spec).await?;
+    let (one, two) = (sample::mac("one"), sample::mac("two"));
+    lab.driver
+        .reserve_address(&spec.id, &reservation(&spec, one, 20)?)
+        .await?;
+    lab.driver.release_address(&spec.id, one).await?;
+    lab.driver.release_address(&spec.id, one).await?;
+    ensure_eq!(
+        lab.driver.network(&spec.id).await?.reservations,
+        [],
+        "the reservations"
+    );
+    lab.driver
+        .reserve_address(&spec.id, &reservation(&spec, two, 20)?)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn a_snapshot_shows_what_was_made_and_nothing_after_removal(lab: &Lab<'_>) -> Result {
+    let spec = lab.network("net")?;
+    lab.driver.create_network(&spec).await?;
+    let kept = reservation(&spec, sample::mac("kept"), 30)?;
+    lab.driver.reserve_address(&spec.id, &kept).await?;
+    let snapshot = lab.driver.snapshot().await?;
+    let seen = snapshot.networks.iter().find(|network| network.id == spec.id);
+    let seen = seen.ok_or_else(|| Failure::new("the network is not in the snapshot"))?;
+    ensure_as_asked(seen, &spec)?;
+    ensure_eq!(seen.reservations, [kept], "the reservations");
+    lab.driver.remove_network(&spec.id).await?;
+    let snapshot = lab.driver.snapshot().await?;
+    ensure!(
+        snapshot.networks.iter().all(|network| network.id != spec.id),
+        "the network is still shown"
+    );
+    Ok(())
+}
