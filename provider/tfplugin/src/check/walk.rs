@@ -63,15 +63,6 @@ impl Walk {
         self.found.len()
     }
 
-    /// Whether `body` finds nothing; what it finds is forgotten.
-    pub(crate) fn tries(&mut self, body: impl FnOnce(&mut Self)) -> bool {
-        let before = self.found.len();
-        body(self);
-        let clean = self.found.len() == before;
-        self.found.truncate(before);
-        clean
-    }
-
     /// All that was found.
     pub(crate) fn finish(self) -> Vec<Violation> {
         self.found

@@ -10,3 +10,6 @@ mod ser;
 pub use de::from_value;
 pub use error::ConvertError;
 pub use ser::to_value;
+
+#[cfg(test)]
+mod tests;

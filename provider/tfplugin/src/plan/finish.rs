@@ -1,5 +1,6 @@
 //! A finished plan against Terraform's rules.
 
+use super::pairs::pair;
 use crate::check::{Rule, Violation, Walk};
 use crate::schema::{Attribute, Kind, Presence, Schema};
 use crate::traits::Plan;
@@ -165,22 +166,19 @@ fn check_set(
     planned: &[Value],
     walk: &mut Walk,
 ) {
-    let mut unclaimed: Vec<&Value> = config.iter().collect();
-    for planned in planned {
-        let fits = unclaimed.iter().position(|config| {
-            let values = Values {
-                prior: &Value::Null,
-                config,
-                planned,
-            };
-            walk.tries(|walk| check_element(attribute, nested, values, walk))
-        });
-        match fits {
-            Some(at) => {
-                unclaimed.swap_remove(at);
-            }
-            None => walk.report(Rule::Elements),
-        }
+    let fits = |planned_at: usize, config_at: usize| {
+        let (config, planned) = (&config[config_at], &planned[planned_at]);
+        let values = Values {
+            prior: &Value::Null,
+            config,
+            planned,
+        };
+        let mut trial = Walk::default();
+        check_element(attribute, nested, values, &mut trial);
+        trial.finish().is_empty()
+    };
+    if pair(planned.len(), config.len(), fits).contains(&None) {
+        walk.report(Rule::Elements);
     }
 }
 

@@ -75,9 +75,9 @@ fn violations(plan: &Plan) -> Vec<(String, Rule)> {
 }
 
 /// What is found when one planned value is another.
-fn with_planned(path: Path, value: impl Into<Value>) -> Vec<(String, Rule)> {
+fn with_planned(path: &Path, value: impl Into<Value>) -> Vec<(String, Rule)> {
     let mut plan = plan();
-    plan.planned.set(&path, value).expect("a path of the plan");
+    plan.planned.set(path, value).expect("a path of the plan");
     violations(&plan)
 }
 
@@ -105,21 +105,21 @@ fn a_plan_that_keeps_to_configuration_and_prior_is_good() {
 #[test]
 fn a_configured_value_is_not_planned_otherwise() {
     assert_eq!(
-        with_planned(at("name"), "db"),
+        with_planned(&at("name"), "db"),
         not_as_configured("name", "\"web\"", "\"db\"")
     );
     assert_eq!(
-        with_planned(at("name"), Value::Null),
+        with_planned(&at("name"), Value::Null),
         not_as_configured("name", "\"web\"", "null")
     );
     let size = at("disks").then_key("root").then_attribute("size");
     assert_eq!(
-        with_planned(size, 30),
+        with_planned(&size, 30),
         not_as_configured("disks[\"root\"].size", "20", "30")
     );
     let size = at("parts").then_index(0).then_attribute("size");
     assert_eq!(
-        with_planned(size, Value::Unknown),
+        with_planned(&size, Value::Unknown),
         not_as_configured("parts[0].size", "1", "(known after apply)")
     );
 }
@@ -146,7 +146,7 @@ fn numbers_and_sets_are_compared_by_meaning() {
 #[test]
 fn what_only_the_user_sets_stays_null_where_nothing_is_configured() {
     assert_eq!(
-        with_planned(at("cpus"), 2),
+        with_planned(&at("cpus"), 2),
         [("cpus".into(), Rule::NotComputed("2".into()))]
     );
     let boot = Rule::NotComputed("{key_wo = null, size = 1}".into());
@@ -183,9 +183,9 @@ fn a_default_is_planned_as_such_never_unknown() {
             },
         )]
     };
-    assert_eq!(with_planned(at("autostart"), true), not_default("true"));
+    assert_eq!(with_planned(&at("autostart"), true), not_default("true"));
     assert_eq!(
-        with_planned(at("autostart"), Value::Unknown),
+        with_planned(&at("autostart"), Value::Unknown),
         not_default("(known after apply)")
     );
 }
@@ -193,12 +193,12 @@ fn a_default_is_planned_as_such_never_unknown() {
 #[test]
 fn a_write_only_value_is_not_planned() {
     assert_eq!(
-        with_planned(at("password_wo"), "x"),
+        with_planned(&at("password_wo"), "x"),
         [("password_wo".into(), Rule::WriteOnly)]
     );
     let key = at("disks").then_key("root").then_attribute("key_wo");
     assert_eq!(
-        with_planned(key, Value::Unknown),
+        with_planned(&key, Value::Unknown),
         [("disks[\"root\"].key_wo".into(), Rule::WriteOnly)]
     );
 }
@@ -208,14 +208,14 @@ fn a_plan_has_the_configured_elements() {
     let mut more = plan();
     more.planned.set(&at("disks").then_key("data"), disk(1));
     assert!(matches!(&violations(&more)[..], [(path, Rule::NotAsConfigured { .. })] if path == "disks"));
-    assert!(matches!(&with_planned(at("parts"), Value::list([]))[..], [(path, _)] if path == "parts"));
-    assert!(matches!(&with_planned(at("parts"), Value::Unknown)[..], [(path, _)] if path == "parts"));
+    assert!(matches!(&with_planned(&at("parts"), Value::list([]))[..], [(path, _)] if path == "parts"));
+    assert!(matches!(&with_planned(&at("parts"), Value::Unknown)[..], [(path, _)] if path == "parts"));
     assert_eq!(
-        with_planned(at("rules"), Value::list([rule(22), rule(443)])),
+        with_planned(&at("rules"), Value::list([rule(22), rule(443)])),
         [("rules".into(), Rule::Elements)]
     );
     assert_eq!(
-        with_planned(at("rules"), Value::list([rule(22), rule(22)])),
+        with_planned(&at("rules"), Value::list([rule(22), rule(22)])),
         [("rules".into(), Rule::Elements)]
     );
 }
@@ -232,7 +232,7 @@ fn an_unknown_configured_object_is_planned_unknown() {
 
 #[test]
 fn a_plan_has_the_shape_of_the_schema() {
-    let found = with_planned(at("id"), 7);
+    let found = with_planned(&at("id"), 7);
     assert_eq!(
         found,
         [("id".into(), Rule::Shape("a number where string belongs".into()))]

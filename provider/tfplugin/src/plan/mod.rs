@@ -11,6 +11,7 @@
 //!   the element that is configured alike; a new element is planned as on create.
 
 mod finish;
+mod pairs;
 mod propose;
 mod replace;
 

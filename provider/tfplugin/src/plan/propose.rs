@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::pairs::pair;
 use super::replace;
 use crate::schema::{Attribute, Kind, Presence, Schema};
 use crate::value::{Path, Value, same};
@@ -101,13 +102,12 @@ fn plan_element(nested: &[Attribute], prior: Option<&Value>, config: &Value) -> 
 }
 
 fn plan_set(nested: &[Attribute], prior: &Value, items: &[Value]) -> Value {
-    let mut unclaimed: Vec<&Value> = prior.items().collect();
-    let mut planned: Vec<Value> = Vec::with_capacity(items.len());
-    for item in items {
-        let alike = unclaimed.iter().position(|prior| is_alike(nested, prior, item));
-        let prior = alike.map(|at| unclaimed.swap_remove(at));
-        planned.push(plan_element(nested, prior, item));
-    }
+    let prior = prior.as_sequence().unwrap_or_default();
+    let partners = pair(items.len(), prior.len(), |item, old| {
+        is_alike(nested, &prior[old], &items[item])
+    });
+    let plan = |(item, old): (&Value, Option<usize>)| plan_element(nested, old.map(|old| &prior[old]), item);
+    let mut planned: Vec<Value> = items.iter().zip(partners).map(plan).collect();
     planned.sort_unstable();
     Value::Sequence(planned)
 }
