@@ -1,0 +1,114 @@
+//! What libvirt says of its host.
+
+use labyard_driver::ids::{HostUuid, Mib};
+use labyard_driver::observed::HostFacts;
+use labyard_driver::spec::{Accelerator, Firmware};
+
+use crate::xml::Element;
+
+/// The architecture of machines made here.
+pub(crate) const ARCH: &str = "x86_64";
+/// Their machine type.
+pub(crate) const MACHINE: &str = "q35";
+
+/// The facts of a host, without its pool; `None` where the text lacks the host's id.
+pub(crate) fn facts(capabilities: &Element, domain_capabilities: Option<&Element>) -> Option<HostFacts> {
+    let uuid = capabilities
+        .text_at(&["host", "uuid"])
+        .filter(|uuid| !uuid.is_empty())?;
+    Some(HostFacts {
+        uuid: HostUuid(uuid),
+        accelerators: accelerators(capabilities),
+        firmwares: firmwares(domain_capabilities),
+        pool: None,
+        cpus: cells(capabilities)
+            .map(|cell| number(cell.attribute_at(&["cpus"], "num")))
+            .sum::<u64>() as u32,
+        memory: Mib(cells(capabilities)
+            .filter_map(|cell| cell.text_at(&["memory"]))
+            .map(|kib| number(Some(&kib)))
+            .sum::<u64>()
+            / 1024),
+    })
+}
+
+fn cells(capabilities: &Element) -> impl Iterator<Item = &Element> {
+    capabilities
+        .at(&["host", "topology", "cells"])
+        .into_iter()
+        .flat_map(|cells| cells.named("cell"))
+}
+
+fn number(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn accelerators(capabilities: &Element) -> Vec<Accelerator> {
+    let types: Vec<&str> = capabilities
+        .named("guest")
+        .filter(|guest| guest.text_at(&["os_type"]).as_deref() == Some("hvm"))
+        .filter_map(|guest| guest.child("arch"))
+        .filter(|arch| arch.attribute("name") == Some(ARCH))
+        .flat_map(|arch| arch.named("domain"))
+        .filter_map(|domain| domain.attribute("type"))
+        .collect();
+    [("kvm", Accelerator::Kvm), ("qemu", Accelerator::Qemu)]
+        .into_iter()
+        .filter(|(name, _)| types.contains(name))
+        .map(|(_, accelerator)| accelerator)
+        .collect()
+}
+
+/// Where nobody may ask (a connection that only reads), UEFI is assumed: making the machine would tell.
+fn firmwares(domain_capabilities: Option<&Element>) -> Vec<Firmware> {
+    let Some(capabilities) = domain_capabilities else {
+        return vec![Firmware::Bios, Firmware::Uefi];
+    };
+    let uefi = capabilities
+        .child("os")
+        .into_iter()
+        .flat_map(|os| os.named("enum"))
+        .filter(|list| list.attribute("name") == Some("firmware"))
+        .flat_map(|list| list.named("value"))
+        .any(|value| value.text() == "efi");
+    if uefi {
+        vec![Firmware::Bios, Firmware::Uefi]
+    } else {
+        vec![Firmware::Bios]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &str = "<capabilities><host><uuid>u-1</uuid><topology><cells num='2'>\
+        <cell id='0'><memory unit='KiB'>2097152</memory><cpus num='4'/></cell>\
+        <cell id='1'><memory unit='KiB'>1048576</memory><cpus num='2'/></cell></cells></topology></host>\
+        <guest><os_type>hvm</os_type><arch name='i686'><domain type='kvm'/></arch></guest>\
+        <guest><os_type>hvm</os_type><arch name='x86_64'><domain type='qemu'/>KVM</arch></guest></capabilities>";
+
+    #[test]
+    fn facts_are_summed_over_the_cells_and_read_for_our_architecture_alone() {
+        let facts = facts(&Element::parse(HOST).unwrap(), None).unwrap();
+        assert_eq!(
+            (facts.uuid.as_str(), facts.cpus, facts.memory),
+            ("u-1", 6, Mib(3072))
+        );
+        assert_eq!(facts.accelerators, [Accelerator::Qemu]);
+        let with_kvm = HOST.replace("KVM", "<domain type='kvm'/>");
+        let facts = super::facts(&Element::parse(&with_kvm).unwrap(), None).unwrap();
+        assert_eq!(facts.accelerators, [Accelerator::Kvm, Accelerator::Qemu]);
+    }
+
+    #[test]
+    fn uefi_is_offered_where_libvirt_lists_it_and_assumed_where_nobody_may_ask() {
+        let list = |values: &str| {
+            let text = format!("<c><os><enum name='firmware'>{values}</enum></os></c>");
+            firmwares(Some(&Element::parse(&text).unwrap()))
+        };
+        assert_eq!(list("<value>bios</value><value>efi</value>").len(), 2);
+        assert_eq!(list("<value>bios</value>"), [Firmware::Bios]);
+        assert_eq!(firmwares(None).len(), 2);
+    }
+}

@@ -1,0 +1,196 @@
+//! The driver: the trait's calls, each in the file of its noun.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use labyard_driver::driver::{AgentState, Console};
+use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
+use labyard_driver::mark::Mark;
+use labyard_driver::observed::{
+    DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+};
+use labyard_driver::spec::{Accelerator, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
+use labyard_driver::{Driver, DriverError, HostEvent, UploadStream};
+use tokio::sync::broadcast;
+
+use crate::config::LibvirtConfig;
+use crate::events::Events;
+use crate::host::Host;
+use crate::{guest, machines, media, networks, observe, probe, reservations, snapshot, upload, volumes};
+
+/// A libvirt host. It connects when it is first needed, and anew after a connection was lost; another driver of the
+/// same configuration has connections of its own.
+pub struct LibvirtDriver {
+    config: LibvirtConfig,
+    host: Arc<Host>,
+    events: Events,
+}
+
+impl LibvirtDriver {
+    /// A driver for a host. Does not connect.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`] where the URI is none that can be used.
+    pub fn new(config: LibvirtConfig) -> Result<Self, DriverError> {
+        let host = Arc::new(Host::new(&config.uri, config.pool())?);
+        Ok(Self {
+            config,
+            host,
+            events: Events::default(),
+        })
+    }
+
+    /// How many calls were made to libvirt so far.
+    pub async fn calls(&self) -> u64 {
+        self.host.calls().await
+    }
+}
+
+#[async_trait]
+impl Driver for LibvirtDriver {
+    async fn snapshot(&self) -> Result<Snapshot, DriverError> {
+        snapshot::snapshot(&self.host).await
+    }
+
+    async fn machine(&self, id: &ObjectId) -> Result<ObservedMachine, DriverError> {
+        observe::machine(&self.host, &*self.host.session().await?, id).await
+    }
+
+    async fn record_machine(&self, spec: &MachineSpec) -> Result<ObservedMachine, DriverError> {
+        machines::record(&self.host, spec).await
+    }
+
+    async fn define_machine(&self, spec: &MachineSpec) -> Result<ObservedMachine, DriverError> {
+        machines::redefine(&self.host, spec).await
+    }
+
+    async fn write_mark(&self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError> {
+        machines::write_mark(&self.host, id, mark).await
+    }
+
+    async fn start_machine(&self, id: &ObjectId) -> Result<(), DriverError> {
+        machines::start(&self.host, id).await
+    }
+
+    async fn request_shutdown(&self, id: &ObjectId) -> Result<(), DriverError> {
+        machines::request_shutdown(&self.host, id).await
+    }
+
+    async fn power_off(&self, id: &ObjectId) -> Result<(), DriverError> {
+        machines::power_off(&self.host, id).await
+    }
+
+    async fn remove_machine(&self, id: &ObjectId) -> Result<(), DriverError> {
+        machines::remove(&self.host, id).await
+    }
+
+    async fn change_medium(&self, spec: &MachineSpec) -> Result<(), DriverError> {
+        media::change_medium(&self.host, spec).await
+    }
+
+    async fn grow_disk(&self, id: &ObjectId, target: &str, capacity: Bytes) -> Result<(), DriverError> {
+        media::grow_disk(&self.host, id, target, capacity).await
+    }
+
+    async fn pool_room(&self, pool: &PoolName) -> Result<PoolRoom, DriverError> {
+        volumes::room(&self.host, pool).await
+    }
+
+    async fn volume(&self, pool: &PoolName, name: &VolumeName) -> Result<VolumeDetail, DriverError> {
+        volumes::volume(&self.host, pool, name).await
+    }
+
+    async fn volumes(&self, pool: &PoolName) -> Result<Vec<VolumeName>, DriverError> {
+        volumes::list(&self.host, pool).await
+    }
+
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<VolumeDetail, DriverError> {
+        volumes::create(&self.host, spec).await
+    }
+
+    async fn upload(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+        length: Bytes,
+        stream: UploadStream,
+        deadline: Duration,
+    ) -> Result<(), DriverError> {
+        upload::upload(&self.host, pool, name, length, stream, deadline).await
+    }
+
+    async fn download(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+        limit: Bytes,
+    ) -> Result<Vec<u8>, DriverError> {
+        upload::download(&self.host, pool, name, limit).await
+    }
+
+    async fn delete_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError> {
+        volumes::delete(&self.host, pool, name).await
+    }
+
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {
+        networks::create(&self.host, spec).await
+    }
+
+    async fn network(&self, id: &ObjectId) -> Result<ObservedNetwork, DriverError> {
+        networks::network(&self.host, id).await
+    }
+
+    async fn change_network(&self, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {
+        networks::change(&self.host, spec).await
+    }
+
+    async fn write_network_mark(&self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError> {
+        networks::write_mark(&self.host, id, mark).await
+    }
+
+    async fn remove_network(&self, id: &ObjectId) -> Result<(), DriverError> {
+        networks::remove(&self.host, id).await
+    }
+
+    async fn reserve_address(
+        &self,
+        network: &ObjectId,
+        reservation: &Reservation,
+    ) -> Result<(), DriverError> {
+        reservations::reserve(&self.host, network, reservation).await
+    }
+
+    async fn release_address(&self, network: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {
+        reservations::release(&self.host, network, mac).await
+    }
+
+    async fn leases(&self, network: &ObjectId) -> Result<Vec<DhcpLease>, DriverError> {
+        networks::leases(&self.host, network).await
+    }
+
+    async fn addresses(&self, id: &ObjectId) -> Result<Vec<(MacAddr, IpAddr)>, DriverError> {
+        guest::addresses(&self.host, id).await
+    }
+
+    async fn agent_answers(&self, id: &ObjectId) -> Result<AgentState, DriverError> {
+        guest::agent_answers(&self.host, id).await
+    }
+
+    async fn console(&self, id: &ObjectId) -> Result<Box<dyn Console>, DriverError> {
+        guest::console(&self.host, id).await
+    }
+
+    async fn events(&self) -> Result<broadcast::Receiver<HostEvent>, DriverError> {
+        self.events.subscribe(&self.host).await
+    }
+
+    async fn probe_accelerator(&self, payload: &ProbePayload) -> Result<Accelerator, DriverError> {
+        probe::accelerator(&self.host, self.config.accelerator, payload).await
+    }
+
+    async fn marks(&self) -> Result<Vec<(ObjectId, Mark)>, DriverError> {
+        snapshot::marks(&self.host).await
+    }
+}

@@ -1,0 +1,122 @@
+//! Mistakes in a host's set-up, each with the command that mends it.
+
+use std::io::ErrorKind;
+
+use labyard_driver::DriverError;
+use labyard_driver::ids::PoolName;
+use libvirt_rpc::{ConnectError, Error, ErrorCode};
+
+/// Why a connection could not be made, and the way out.
+pub(crate) fn connect(uri: &str, error: &Error) -> DriverError {
+    let way_out = match error {
+        Error::Connect(error) => connect_way_out(error),
+        Error::Server { error, .. } if error.message.contains("system bus") => Some(
+            "libvirtd asks polkit about you, and polkit or D-Bus does not run there: be root, or let the group in by \
+             auth_unix_rw = \"none\" and unix_sock_group = \"libvirt\" in /etc/libvirt/libvirtd.conf",
+        ),
+        Error::Server { error, .. } if error.code == ErrorCode::AuthFailed || error.is_denied() => {
+            Some("your account may not manage libvirt: `sudo usermod -aG libvirt $USER`, then log in again")
+        }
+        _ => None,
+    };
+    let message = match way_out {
+        Some(way_out) => format!("{uri}: {error}. {}{}", way_out[..1].to_uppercase(), &way_out[1..]),
+        None => format!("{uri}: {error}"),
+    };
+    DriverError::Unreachable { message }
+}
+
+fn connect_way_out(error: &ConnectError) -> Option<&'static str> {
+    const START: &str = "start libvirt: `sudo systemctl start libvirtd`, or where its daemons are separate `sudo \
+        systemctl start virtqemud virtnetworkd virtstoraged virtproxyd`; if it is not installed, on Debian and Ubuntu \
+        `sudo apt-get install libvirt-daemon-system qemu-system-x86`";
+    match error {
+        ConnectError::NoSocket { .. } => Some(START),
+        ConnectError::OnlyModular { .. } => Some("start it: `sudo systemctl start virtproxyd.socket`"),
+        ConnectError::Permission { .. } => {
+            Some("let your account in: `sudo usermod -aG libvirt $USER`, then log in again")
+        }
+        ConnectError::Socket { source, .. }
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            Some(START)
+        }
+        ConnectError::Silent { .. } => Some(
+            "the daemon hangs; restarting it does not touch guests that run: `sudo systemctl restart libvirtd`",
+        ),
+        _ => None,
+    }
+}
+
+/// A pool that is not there.
+pub(crate) fn no_pool(uri: &str, pool: &PoolName, doing: &str) -> DriverError {
+    let virsh = format!("sudo virsh -c '{uri}'");
+    let message = format!(
+        "the host has no storage pool '{pool}'. Make one: `{virsh} pool-define-as {pool} dir --target \
+         /var/lib/libvirt/images && {virsh} pool-build {pool} && {virsh} pool-start {pool} && {virsh} pool-autostart \
+         {pool}`, or name another with storage_pool"
+    );
+    DriverError::Refused {
+        doing: doing.to_owned(),
+        message,
+    }
+}
+
+/// A pool that is not started.
+pub(crate) fn pool_inactive(uri: &str, pool: &PoolName, doing: &str) -> DriverError {
+    let virsh = format!("sudo virsh -c '{uri}'");
+    let message = format!(
+        "the storage pool '{pool}' is not started: `{virsh} pool-start {pool} && {virsh} pool-autostart {pool}`"
+    );
+    DriverError::Refused {
+        doing: doing.to_owned(),
+        message,
+    }
+}
+
+/// A pool that holds no files.
+pub(crate) fn pool_of_other_kind(pool: &PoolName, kind: &str, doing: &str) -> DriverError {
+    let message = format!(
+        "the storage pool '{pool}' is of type '{kind}'; disks are files here, so that it has to be of type dir, fs or \
+         netfs"
+    );
+    DriverError::Refused {
+        doing: doing.to_owned(),
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mistake_names_the_command_that_mends_it() {
+        let missing = Error::Connect(ConnectError::NoSocket {
+            looked: "/run/libvirt".to_owned(),
+        });
+        let denied = Error::Connect(ConnectError::Permission {
+            path: "/run/libvirt/libvirt-sock".into(),
+        });
+        let modular = Error::Connect(ConnectError::OnlyModular {
+            found: "/run/virtqemud".into(),
+        });
+        let silent = Error::Connect(ConnectError::Silent {
+            after: std::time::Duration::from_secs(10),
+        });
+        for (error, command) in [
+            (missing, "systemctl start libvirtd"),
+            (denied, "usermod -aG libvirt $USER"),
+            (modular, "systemctl start virtproxyd"),
+            (silent, "systemctl restart libvirtd"),
+        ] {
+            let text = connect("qemu:///system", &error).to_string();
+            assert!(text.contains(command), "{text}");
+        }
+        let text = no_pool("qemu:///system", &PoolName::from("default"), "reading").to_string();
+        assert!(
+            text.contains("virsh -c 'qemu:///system' pool-define-as default dir"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,285 @@
+//! The host: its connection, made when needed and made anew when lost, and what is read of it once.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use labyard_driver::DriverError;
+use labyard_driver::ids::PoolName;
+use labyard_driver::observed::HostFacts;
+use libvirt_rpc::flags::StorageXml;
+use libvirt_rpc::{Access, CapabilitiesOf, ConnectOptions, ConnectUri, Connection, PoolRef};
+use tokio::sync::OnceCell;
+
+use crate::capabilities::{self, ARCH, MACHINE};
+use crate::errors::{Act, During};
+use crate::explain;
+use crate::places::Places;
+use crate::volume_xml;
+use crate::xml::Element;
+
+/// How long opening a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// The deadline of a call that names no other. libvirt itself gives up on a machine's lock after 30 s.
+const CALL: Duration = Duration::from_secs(40);
+
+/// A host.
+pub(crate) struct Host {
+    /// As it was configured.
+    pub(crate) uri_text: String,
+    /// The pool for disks.
+    pub(crate) pool: PoolName,
+    uri: ConnectUri,
+    session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    /// Calls made on connections that are gone.
+    past_calls: Arc<AtomicU64>,
+}
+
+/// A connection whose calls are counted when it is let go.
+pub(crate) struct Line {
+    connection: Connection,
+    past_calls: Arc<AtomicU64>,
+}
+
+impl Deref for Line {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.past_calls
+            .fetch_add(self.connection.calls().total(), Ordering::Relaxed);
+    }
+}
+
+/// A connection and what was learnt through it.
+pub(crate) struct Session {
+    /// The connection.
+    pub(crate) connection: Line,
+    facts: OnceCell<HostFacts>,
+    pools: Mutex<BTreeMap<PoolName, Arc<Pool>>>,
+}
+
+/// A storage pool.
+pub(crate) struct Pool {
+    /// libvirt's handle of it.
+    pub(crate) reference: PoolRef,
+    directory: OnceCell<String>,
+}
+
+impl Host {
+    pub(crate) fn new(uri_text: &str, pool: PoolName) -> Result<Self, DriverError> {
+        let uri = uri_text.parse().map_err(|error| DriverError::Refused {
+            doing: "reading the host's uri".to_owned(),
+            message: format!("{error}"),
+        })?;
+        Ok(Self {
+            uri_text: uri_text.to_owned(),
+            pool,
+            uri,
+            session: tokio::sync::Mutex::new(None),
+            past_calls: Arc::default(),
+        })
+    }
+
+    /// Whether the connection may only read.
+    pub(crate) fn reads_only(&self) -> bool {
+        self.uri.access == Access::ReadOnly
+    }
+
+    /// The connection; whoever comes while it is being made waits for that one.
+    pub(crate) async fn session(&self) -> Result<Arc<Session>, DriverError> {
+        let mut slot = self.session.lock().await;
+        if let Some(session) = slot.as_ref().filter(|session| !session.connection.is_lost()) {
+            return Ok(Arc::clone(session));
+        }
+        *slot = None;
+        let session = Arc::new(Session {
+            connection: self.connect().await?,
+            facts: OnceCell::new(),
+            pools: Mutex::default(),
+        });
+        *slot = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Gives up the connection: the next call makes another. For one on which calls are stuck.
+    pub(crate) async fn abandon(&self, session: &Arc<Session>) {
+        let mut slot = self.session.lock().await;
+        if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
+            *slot = None;
+        }
+    }
+
+    /// A connection of one's own, for streams and for calls that may stick.
+    pub(crate) async fn connect(&self) -> Result<Line, DriverError> {
+        let options = ConnectOptions {
+            connect_timeout: CONNECT,
+            deadline: CALL,
+            ..ConnectOptions::default()
+        };
+        let connection = Connection::open(&self.uri, &options)
+            .await
+            .map_err(|error| explain::connect(&self.uri_text, &error))?;
+        Ok(Line {
+            connection,
+            past_calls: Arc::clone(&self.past_calls),
+        })
+    }
+
+    /// Calls made so far, on all connections.
+    pub(crate) async fn calls(&self) -> u64 {
+        let current = self
+            .session
+            .lock()
+            .await
+            .as_ref()
+            .map_or(0, |session| session.connection.calls().total());
+        current + self.past_calls.load(Ordering::Relaxed)
+    }
+
+    /// What the host can do and has, without its pool.
+    pub(crate) async fn facts(&self, session: &Session) -> Result<HostFacts, DriverError> {
+        let act = Act::on("reading", "the host's capabilities");
+        let read = || async {
+            let connection = &session.connection;
+            let text = connection.connect_get_capabilities().await.during(&act)?;
+            let capabilities = parse(&act, &text)?;
+            // Nobody who may only read is told this.
+            let domain_capabilities = if self.reads_only() {
+                None
+            } else {
+                let of = CapabilitiesOf {
+                    arch: Some(ARCH),
+                    machine: Some(MACHINE),
+                    ..CapabilitiesOf::default()
+                };
+                let text = connection
+                    .connect_get_domain_capabilities(of)
+                    .await
+                    .during(&act)?;
+                Some(parse(&act, &text)?)
+            };
+            capabilities::facts(&capabilities, domain_capabilities.as_ref())
+                .ok_or_else(|| act.refused("the host tells no id of its own"))
+        };
+        session.facts.get_or_try_init(read).await.cloned()
+    }
+
+    /// A pool.
+    pub(crate) async fn pool(
+        &self,
+        session: &Session,
+        name: &PoolName,
+        act: &Act,
+    ) -> Result<Arc<Pool>, DriverError> {
+        if let Some(pool) = session.pools().get(name) {
+            return Ok(Arc::clone(pool));
+        }
+        let found = session
+            .connection
+            .storage_pool_lookup_by_name(name.as_str())
+            .await;
+        let reference = found.map_err(|error| {
+            if error.is_no_storage_pool() {
+                explain::no_pool(&self.uri_text, name, act.doing())
+            } else {
+                act.failed(&error)
+            }
+        })?;
+        let pool = Arc::new(Pool {
+            reference,
+            directory: OnceCell::new(),
+        });
+        session.pools().insert(name.clone(), Arc::clone(&pool));
+        Ok(pool)
+    }
+
+    /// What went wrong with a call on a pool. One that was made anew under its name is found at the next call.
+    pub(crate) async fn pool_failed(
+        &self,
+        session: &Session,
+        name: &PoolName,
+        act: &Act,
+        error: &libvirt_rpc::Error,
+    ) -> DriverError {
+        if error.is_no_storage_pool() {
+            session.pools().remove(name);
+            return explain::no_pool(&self.uri_text, name, act.doing());
+        }
+        if error.is_invalid_state() {
+            let known = session.pools().get(name).cloned();
+            if let Some(pool) = known
+                && let Ok(false) = session.connection.storage_pool_is_active(&pool.reference).await
+            {
+                return explain::pool_inactive(&self.uri_text, name, act.doing());
+            }
+        }
+        act.failed(error)
+    }
+
+    /// The directory of a pool.
+    pub(crate) async fn directory(
+        &self,
+        session: &Session,
+        name: &PoolName,
+        act: &Act,
+    ) -> Result<String, DriverError> {
+        let pool = self.pool(session, name, act).await?;
+        let read = || async {
+            let text = session
+                .connection
+                .storage_pool_get_xml_desc(&pool.reference, StorageXml::empty())
+                .await;
+            let text = match text {
+                Ok(text) => text,
+                Err(error) => return Err(self.pool_failed(session, name, act, &error).await),
+            };
+            volume_xml::pool_directory(&parse(act, &text)?)
+                .map_err(|kind| explain::pool_of_other_kind(name, &kind, act.doing()))
+        };
+        pool.directory.get_or_try_init(read).await.cloned()
+    }
+
+    /// Where the volumes of these pools lie.
+    pub(crate) async fn places(
+        &self,
+        session: &Session,
+        pools: impl IntoIterator<Item = PoolName>,
+        act: &Act,
+    ) -> Result<Places, DriverError> {
+        let mut places = Places::default();
+        for pool in pools {
+            if !places.knows(&pool) {
+                places.learn(&pool, &self.directory(session, &pool, act).await?);
+            }
+        }
+        Ok(places)
+    }
+}
+
+impl Session {
+    fn pools(&self) -> MutexGuard<'_, BTreeMap<PoolName, Arc<Pool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    /// Learns the pool's directory from the path of one of its volumes, without asking.
+    pub(crate) fn learn_directory(&self, path: &str) {
+        if let Some((directory, _)) = path.rsplit_once('/') {
+            let _known_already = self.directory.set(directory.to_owned());
+        }
+    }
+}
+
+/// libvirt's XML as a tree.
+pub(crate) fn parse(act: &Act, text: &str) -> Result<Element, DriverError> {
+    Element::parse(text).map_err(|error| act.refused(format!("libvirt's answer cannot be read: {error}")))
+}

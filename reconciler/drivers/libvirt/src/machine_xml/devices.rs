@@ -1,0 +1,221 @@
+//! Disks and the seed's drive.
+
+use std::collections::BTreeSet;
+
+use labyard_driver::ids::{PoolName, VolumeName};
+use labyard_driver::mark::Mark;
+use labyard_driver::spec::{DiskSpec, MachineSpec, MediumSpec};
+
+use super::{EditError, SEED_ALIAS, alias, alias_of, is_drive, is_ours};
+use crate::places::Places;
+use crate::volume_xml::format_name;
+use crate::xml::Element;
+
+/// What virtio-blk shows of a serial number.
+const SERIAL_LENGTH: usize = 20;
+
+/// Brings the disks to the specification: those of ours that it does not name are taken out.
+pub(super) fn edit_disks(
+    devices: &mut Element,
+    spec: &MachineSpec,
+    before: Option<&Mark>,
+    places: &Places,
+) -> Result<(), EditError> {
+    let wanted: Vec<(DiskSpec, String)> = spec
+        .disks
+        .iter()
+        .map(|disk| Ok((disk.clone(), path(places, &disk.pool, &disk.volume)?)))
+        .collect::<Result<_, EditError>>()?;
+    let kept: BTreeSet<String> = wanted
+        .iter()
+        .map(|(disk, _)| alias("disk", disk.key.as_str()))
+        .collect();
+    let former = former_paths(spec, before, places, &wanted);
+    devices.remove_where(|device| {
+        is_drive(device, "disk")
+            && match alias_of(device) {
+                Some(name) if is_ours(device) => !kept.contains(name),
+                _ => device
+                    .attribute_at(&["source"], "file")
+                    .is_some_and(|file| former.contains(file)),
+            }
+    });
+    for (disk, path) in &wanted {
+        edit_disk(devices, disk, path);
+    }
+    Ok(())
+}
+
+/// The paths of volumes that marks call ours, or released, and that the specification does not attach.
+fn former_paths(
+    spec: &MachineSpec,
+    before: Option<&Mark>,
+    places: &Places,
+    wanted: &[(DiskSpec, String)],
+) -> BTreeSet<String> {
+    let volumes = [before, Some(&spec.mark)].into_iter().flatten().flat_map(|mark| {
+        let disks = mark.disks.values().map(|disk| (&disk.pool, &disk.volume));
+        let others = mark
+            .discard
+            .iter()
+            .chain(&mark.released)
+            .map(|(pool, volume)| (pool, volume));
+        disks.chain(others).collect::<Vec<_>>()
+    });
+    volumes
+        .filter_map(|(pool, volume)| places.path(pool, volume))
+        .filter(|path| !wanted.iter().any(|(_, kept)| kept == path))
+        .collect()
+}
+
+fn edit_disk(devices: &mut Element, disk: &DiskSpec, path: &str) {
+    let alias = alias("disk", disk.key.as_str());
+    let is_it = |d: &Element| is_drive(d, "disk") && alias_of(d) == Some(alias.as_str());
+    let in_its_place = |d: &Element| {
+        is_drive(d, "disk") && !is_ours(d) && d.attribute_at(&["target"], "dev") == Some(disk.target.as_str())
+    };
+    if !devices.elements().any(is_it) && !devices.elements().any(in_its_place) {
+        devices.push(new_disk(disk, &alias, path));
+        return;
+    }
+    let found = devices.elements().any(is_it);
+    let element = devices
+        .elements_mut()
+        .find(|d| if found { is_it(d) } else { in_its_place(d) });
+    let Some(element) = element else { return };
+    element
+        .ensure("driver")
+        .set_attribute("type", format_name(disk.format));
+    set_file(element, path);
+    let target = element.ensure("target");
+    if target.attribute("dev") != Some(disk.target.as_str()) {
+        target.set_attribute("dev", &disk.target);
+    }
+    element.ensure("alias").set_attribute("name", &alias);
+}
+
+fn new_disk(disk: &DiskSpec, alias: &str, path: &str) -> Element {
+    Element::new("disk")
+        .with("type", "file")
+        .with("device", "disk")
+        .holding(
+            Element::new("driver")
+                .with("name", "qemu")
+                .with("type", format_name(disk.format))
+                .with("discard", "unmap"),
+        )
+        .holding(Element::new("source").with("file", path))
+        .holding(
+            Element::new("target")
+                .with("dev", &disk.target)
+                .with("bus", "virtio"),
+        )
+        .holding(Element::new("serial").saying(&serial(disk)))
+        .holding(Element::new("alias").with("name", alias))
+}
+
+fn serial(disk: &DiskSpec) -> String {
+    disk.key.as_str().chars().take(SERIAL_LENGTH).collect()
+}
+
+/// Points a drive to a file. What stood there about another file (its chain, its slices) goes with it.
+fn set_file(drive: &mut Element, path: &str) {
+    if drive.attribute("type") == Some("file") && drive.attribute_at(&["source"], "file") == Some(path) {
+        return;
+    }
+    drive.set_attribute("type", "file");
+    drive.remove_named("backingStore");
+    drive.replace(Element::new("source").with("file", path));
+}
+
+/// Numbers the disks in the specification's order, around the numbers that devices of others have.
+pub(super) fn set_boot_order(devices: &mut Element, spec: &MachineSpec) {
+    let aliases: Vec<String> = spec
+        .disks
+        .iter()
+        .map(|disk| alias("disk", disk.key.as_str()))
+        .collect();
+    let is_listed = |device: &Element| alias_of(device).is_some_and(|name| aliases.iter().any(|a| a == name));
+    let taken: BTreeSet<usize> = devices
+        .elements()
+        .filter(|device| !is_listed(device))
+        .filter_map(|device| device.attribute_at(&["boot"], "order")?.parse().ok())
+        .collect();
+    let numbers = (1..).filter(|number| !taken.contains(number));
+    for (alias, number) in aliases.iter().zip(numbers) {
+        if let Some(disk) = devices.elements_mut().find(|d| alias_of(d) == Some(alias)) {
+            disk.ensure("boot").set_attribute("order", &number.to_string());
+        }
+    }
+}
+
+/// Brings the seed's drive to the specification.
+pub(super) fn edit_seed(devices: &mut Element, spec: &MachineSpec, places: &Places) -> Result<(), EditError> {
+    let Some(seed) = &spec.seed else {
+        devices.remove_where(|device| alias_of(device) == Some(SEED_ALIAS));
+        return Ok(());
+    };
+    let path = path(places, &seed.pool, &seed.volume)?;
+    if medium_drive(devices, Some(seed)).is_none() {
+        devices.push(new_drive(seed, &path));
+        return Ok(());
+    }
+    if let Some(drive) = devices
+        .elements_mut()
+        .find(|device| is_medium_drive(device, Some(seed)))
+    {
+        set_file(drive, &path);
+        drive.ensure("alias").set_attribute("name", SEED_ALIAS);
+    }
+    Ok(())
+}
+
+fn new_drive(seed: &MediumSpec, path: &str) -> Element {
+    // The SATA controller is part of the chipset; guests need no driver of ours to read the seed.
+    Element::new("disk")
+        .with("type", "file")
+        .with("device", "cdrom")
+        .holding(Element::new("driver").with("name", "qemu").with("type", "raw"))
+        .holding(Element::new("source").with("file", path))
+        .holding(
+            Element::new("target")
+                .with("dev", &seed.target)
+                .with("bus", "sata"),
+        )
+        .holding(Element::new("readonly"))
+        .holding(Element::new("alias").with("name", SEED_ALIAS))
+}
+
+/// The drive that holds, or is to hold, the seed.
+pub(crate) fn medium_drive<'a>(devices: &'a Element, seed: Option<&MediumSpec>) -> Option<&'a Element> {
+    devices.elements().find(|device| is_medium_drive(device, seed))
+}
+
+fn is_medium_drive(device: &Element, seed: Option<&MediumSpec>) -> bool {
+    let at_target = |seed: &MediumSpec| device.attribute_at(&["target"], "dev") == Some(seed.target.as_str());
+    is_drive(device, "cdrom") && (alias_of(device) == Some(SEED_ALIAS) || seed.is_some_and(at_target))
+}
+
+/// The drive with another medium in it, or none.
+pub(crate) fn with_medium(
+    drive: &Element,
+    seed: Option<&MediumSpec>,
+    places: &Places,
+) -> Result<Element, EditError> {
+    let mut drive = drive.clone();
+    match seed {
+        Some(seed) => set_file(&mut drive, &path(places, &seed.pool, &seed.volume)?),
+        None => {
+            drive.set_attribute("type", "file");
+            drive.remove_named("backingStore");
+            drive.remove_named("source");
+        }
+    }
+    Ok(drive)
+}
+
+fn path(places: &Places, pool: &PoolName, volume: &VolumeName) -> Result<String, EditError> {
+    places
+        .path(pool, volume)
+        .ok_or_else(|| EditError::UnknownPool(pool.clone()))
+}

@@ -1,0 +1,197 @@
+//! What a definition says.
+
+use std::collections::BTreeMap;
+
+use labyard_driver::ids::{Bytes, MacAddr, Mib, PoolName};
+use labyard_driver::observed::{
+    Attachment, Capacity, MachineDetail, ObservedDisk, ObservedMedium, ObservedNic,
+};
+use labyard_driver::spec::{Accelerator, DirectBoot, Firmware};
+
+use super::is_drive;
+use crate::places::Places;
+use crate::xml::Element;
+
+/// The sizes of a machine's disks by target, as far as the host said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sizes {
+    /// The host answered; a target without a size is a file that is gone.
+    Read(BTreeMap<String, Option<Bytes>>),
+    /// It did not answer in time.
+    Unread,
+}
+
+impl Sizes {
+    fn of(&self, target: &str) -> Capacity {
+        match self {
+            Self::Unread => Capacity::Unknown,
+            Self::Read(sizes) => match sizes.get(target) {
+                Some(Some(size)) => Capacity::Known(*size),
+                Some(None) => Capacity::Missing,
+                // Attached at the next start only: the running machine's figures do not hold it.
+                None => Capacity::Unknown,
+            },
+        }
+    }
+}
+
+/// The detail of a machine, without the addresses of its NICs.
+pub(crate) fn detail(
+    domain: &Element,
+    live: Option<&Element>,
+    sizes: &Sizes,
+    places: &Places,
+    pool: &PoolName,
+) -> MachineDetail {
+    let none = Element::new("devices");
+    let devices = domain.child("devices").unwrap_or(&none);
+    let live_devices = live.map(|live| live.child("devices").unwrap_or(&none));
+    let disks = devices.elements().filter(|d| is_drive(d, "disk")).map(|d| {
+        let (target, path) = (target(d), disk_path(d));
+        ObservedDisk {
+            volume: places.volume_in(pool, &path),
+            capacity: sizes.of(&target),
+            live: live_devices.map(|live| {
+                live.elements()
+                    .any(|l| is_drive(l, "disk") && self::target(l) == target && disk_path(l) == path)
+            }),
+            target,
+            path,
+        }
+    });
+    let cdroms = devices.elements().filter(|d| is_drive(d, "cdrom")).map(|d| {
+        let path = disk_path(d);
+        let medium = ObservedMedium {
+            volume: places.volume_in(pool, &path),
+            path,
+        };
+        (target(d), Some(medium).filter(|medium| !medium.path.is_empty()))
+    });
+    let nics = devices.named("interface").filter_map(|d| {
+        let (mac, attachment) = (mac(d)?, attachment(d));
+        Some(ObservedNic {
+            mac,
+            live: live_devices.map(|live| {
+                live.named("interface")
+                    .any(|l| self::mac(l) == Some(mac) && self::attachment(l) == attachment)
+            }),
+            attachment,
+            addresses: Vec::new(),
+        })
+    });
+    MachineDetail {
+        cpus: cpus(domain),
+        live_cpus: live.map(cpus),
+        memory: memory(domain),
+        live_memory: live.map(memory),
+        firmware: firmware(domain),
+        accelerator: accelerator(domain),
+        direct_boot: direct_boot(domain),
+        disks: disks.collect(),
+        cdroms: cdroms.collect(),
+        nics: nics.collect(),
+    }
+}
+
+fn accelerator(domain: &Element) -> Accelerator {
+    match domain.attribute("type") {
+        Some("kvm") => Accelerator::Kvm,
+        _ => Accelerator::Qemu,
+    }
+}
+
+fn cpus(domain: &Element) -> u32 {
+    domain.child("vcpu").map_or(1, |vcpu| {
+        let current = vcpu.attribute("current").and_then(|text| text.parse().ok());
+        current.or_else(|| vcpu.text().parse().ok()).unwrap_or(1)
+    })
+}
+
+fn memory(domain: &Element) -> Mib {
+    let element = domain.child("currentMemory").or_else(|| domain.child("memory"));
+    Mib(element.map_or(0, |element| kib(element).div_ceil(1024)))
+}
+
+/// A size with libvirt's units; without one it means KiB.
+pub(super) fn kib(element: &Element) -> u64 {
+    let number: u64 = element.text().parse().unwrap_or(0);
+    let bytes = match element.attribute("unit").unwrap_or("KiB") {
+        "b" | "bytes" => number,
+        "KB" => number.saturating_mul(1000),
+        "MB" => number.saturating_mul(1_000_000),
+        "M" | "MiB" => number.saturating_mul(1 << 20),
+        "GB" => number.saturating_mul(1_000_000_000),
+        "G" | "GiB" => number.saturating_mul(1 << 30),
+        "TB" => number.saturating_mul(1_000_000_000_000),
+        "T" | "TiB" => number.saturating_mul(1 << 40),
+        _ => number.saturating_mul(1 << 10),
+    };
+    bytes.div_ceil(1024)
+}
+
+pub(super) fn firmware(domain: &Element) -> Firmware {
+    let efi = domain.attribute_at(&["os"], "firmware") == Some("efi");
+    let flash = domain.attribute_at(&["os", "loader"], "type") == Some("pflash");
+    if efi || flash {
+        Firmware::Uefi
+    } else {
+        Firmware::Bios
+    }
+}
+
+fn direct_boot(domain: &Element) -> Option<DirectBoot> {
+    let part = |name| domain.text_at(&["os", name]).filter(|text| !text.is_empty());
+    Some(DirectBoot {
+        kernel: part("kernel")?,
+        initrd: part("initrd"),
+        cmdline: part("cmdline"),
+    })
+}
+
+fn target(drive: &Element) -> String {
+    drive
+        .attribute_at(&["target"], "dev")
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Where a drive's content lies, as far as one text can say it; empty for a drive with nothing in it.
+pub(crate) fn disk_path(drive: &Element) -> String {
+    let Some(source) = drive.child("source") else {
+        return String::new();
+    };
+    if let (Some(pool), Some(volume)) = (source.attribute("pool"), source.attribute("volume")) {
+        return format!("{pool}/{volume}");
+    }
+    if let (Some(protocol), Some(name)) = (source.attribute("protocol"), source.attribute("name")) {
+        return format!("{protocol}:{name}");
+    }
+    ["file", "dev", "dir"]
+        .into_iter()
+        .find_map(|attribute| source.attribute(attribute))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+pub(super) fn mac(interface: &Element) -> Option<MacAddr> {
+    interface.attribute_at(&["mac"], "address")?.parse().ok()
+}
+
+pub(super) fn attachment(interface: &Element) -> Attachment {
+    let source = |attribute| interface.attribute_at(&["source"], attribute).map(str::to_owned);
+    let kind = interface.attribute("type").unwrap_or_default();
+    let known = match kind {
+        "network" => source("network").map(Attachment::Network),
+        "bridge" => source("bridge").map(Attachment::Bridge),
+        _ => None,
+    };
+    known.unwrap_or_else(|| Attachment::Other(kind.to_owned()))
+}
+
+/// The host's networks that a definition names.
+pub(crate) fn networks_of(detail: &MachineDetail) -> impl Iterator<Item = &str> {
+    detail.nics.iter().filter_map(|nic| match &nic.attachment {
+        Attachment::Network(name) => Some(name.as_str()),
+        Attachment::Bridge(_) | Attachment::Other(_) => None,
+    })
+}

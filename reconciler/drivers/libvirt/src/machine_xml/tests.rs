@@ -1,0 +1,347 @@
+use std::collections::BTreeMap;
+
+use labyard_driver::ids::{Bytes, DiskKey, Mib, NicKey, ObjectId, PoolName, VolumeName};
+use labyard_driver::mark::{DiskMark, Mark, NicMark};
+use labyard_driver::observed::{Attachment, Capacity, MarkState};
+use labyard_driver::spec::{
+    Accelerator, DirectBoot, DiskFormat, DiskSpec, Firmware, MachineSpec, MediumSpec, NicSpec,
+};
+
+use super::*;
+use crate::mark_xml;
+use crate::places::Places;
+use crate::testing::mark;
+use crate::xml::Element;
+
+fn pool() -> PoolName {
+    PoolName::from("default")
+}
+
+fn places() -> Places {
+    let mut places = Places::default();
+    places.learn(&pool(), "/pool");
+    places
+}
+
+fn disk(key: &str, target: &str) -> DiskSpec {
+    DiskSpec {
+        key: DiskKey::from(key),
+        target: target.to_owned(),
+        pool: pool(),
+        volume: VolumeName(format!("web.{key}")),
+        format: DiskFormat::Qcow2,
+    }
+}
+
+fn nic(key: &str, mac: &str, network: &str) -> NicSpec {
+    NicSpec {
+        key: NicKey::from(key),
+        mac: mac.parse().unwrap(),
+        attachment: Attachment::Network(network.to_owned()),
+    }
+}
+
+fn spec() -> MachineSpec {
+    MachineSpec {
+        id: ObjectId::from("2c4a7d1e-0000-4000-8000-000000000001"),
+        host_name: "web".to_owned(),
+        mark: mark("web"),
+        cpus: 2,
+        memory: Mib(512),
+        accelerator: Accelerator::Qemu,
+        firmware: Firmware::Bios,
+        direct_boot: None,
+        disks: vec![disk("root", "vda"), disk("data", "vdb")],
+        seed: Some(MediumSpec {
+            target: "sda".to_owned(),
+            pool: pool(),
+            volume: VolumeName::from("web.seed"),
+        }),
+        nics: vec![nic("lan", "52:54:00:00:00:01", "lab")],
+    }
+}
+
+fn made(spec: &MachineSpec) -> Element {
+    let mut domain = bare(spec);
+    edit(&mut domain, spec, &places()).unwrap();
+    Element::parse(&domain.to_string()).unwrap()
+}
+
+fn read(domain: &Element) -> labyard_driver::observed::MachineDetail {
+    let sizes = BTreeMap::from([
+        ("vda".to_owned(), Some(Bytes::from_gib(2))),
+        ("vdb".to_owned(), None),
+    ]);
+    detail(domain, None, &Sizes::Read(sizes), &places(), &pool())
+}
+
+#[test]
+fn a_record_carries_the_mark_and_no_devices() {
+    let record = bare(&spec());
+    assert_eq!(
+        mark_xml::of_definition(&record),
+        MarkState::Ours(Box::new(mark("web")))
+    );
+    assert_eq!(record.at(&["devices"]).unwrap().elements().count(), 0);
+    assert_eq!(record.text_at(&["on_crash"]).as_deref(), Some("preserve"));
+}
+
+#[test]
+fn what_was_asked_for_is_what_is_read_back() {
+    let detail = read(&made(&spec()));
+    assert_eq!(
+        (detail.cpus, detail.memory, detail.firmware),
+        (2, Mib(512), Firmware::Bios)
+    );
+    assert_eq!(detail.accelerator, Accelerator::Qemu);
+    assert_eq!(detail.disks[0].capacity, Capacity::Known(Bytes::from_gib(2)));
+    assert_eq!(detail.disks[0].volume, Some(VolumeName::from("web.root")));
+    assert_eq!(detail.disks[1].capacity, Capacity::Missing);
+    assert_eq!(
+        detail.cdroms["sda"].as_ref().unwrap().volume,
+        Some(VolumeName::from("web.seed"))
+    );
+    assert_eq!(detail.nics[0].attachment, Attachment::Network("lab".to_owned()));
+    assert_eq!(detail.nics[0].live, None);
+}
+
+#[test]
+fn the_same_specification_again_changes_no_byte() {
+    let mut domain = made(&spec());
+    let before = domain.to_string();
+    edit(&mut domain, &spec(), &places()).unwrap();
+    assert_eq!(domain.to_string(), before);
+}
+
+#[test]
+fn a_machine_has_console_agent_random_numbers_and_spare_ports() {
+    let domain = made(&spec());
+    let devices = domain.child("devices").unwrap();
+    let first = devices.elements().next().unwrap();
+    assert_eq!(first.attribute("model"), Some("pcie-root"));
+    let ports = devices
+        .named("controller")
+        .filter(|c| c.attribute("model") == Some("pcie-root-port"))
+        .count();
+    assert_eq!(
+        ports,
+        3 + 3 + 8,
+        "two disks and a NIC; agent, rng and balloon; spares"
+    );
+    assert_eq!(devices.attribute_at(&["serial"], "type"), Some("pty"));
+    assert_eq!(
+        devices.attribute_at(&["channel", "target"], "name"),
+        Some("org.qemu.guest_agent.0")
+    );
+    assert_eq!(
+        devices.text_at(&["rng", "backend"]).as_deref(),
+        Some("/dev/urandom")
+    );
+    assert!(devices.child("graphics").is_none() && devices.child("video").is_none());
+}
+
+#[test]
+fn an_edit_leaves_a_foreign_device_byte_for_byte_equal() {
+    const WATCHDOG: &str = "<watchdog model=\"itco\"  action='reset'>\n      <address x:y='&#x41;'/><!-- by hand -->\n    </watchdog>";
+    const COMMAND: &str = "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:arg value=\"-x\"/></qemu:commandline>";
+    let text = made(&spec()).to_string();
+    let text = text.replace("</devices>", &format!("{WATCHDOG}</devices>{COMMAND}"));
+    let text = text.replace("<metadata>", "<metadata><o:os xmlns:o='urn:o' id=\"d\"/>");
+    let mut domain = Element::parse(&text).unwrap();
+    let mut changed = spec();
+    changed.cpus = 4;
+    changed.memory = Mib(1024);
+    changed.disks.remove(1);
+    changed.nics.push(nic("wan", "52:54:00:00:00:02", "out"));
+    edit(&mut domain, &changed, &places()).unwrap();
+    let written = domain.to_string();
+    for foreign in [WATCHDOG, COMMAND, "<metadata><o:os xmlns:o='urn:o' id=\"d\"/>"] {
+        assert!(written.contains(foreign), "{foreign} in {written}");
+    }
+    let detail = read(&domain);
+    assert_eq!((detail.cpus, detail.memory), (4, Mib(1024)));
+    assert_eq!((detail.disks.len(), detail.nics.len()), (1, 2));
+}
+
+#[test]
+fn devices_attached_by_others_stay_and_keep_their_boot_numbers() {
+    let foreign_disk = "<disk type='block' device='disk'><source dev='/dev/sdx'/><target dev='vdz' bus='virtio'/><boot order='1'/></disk>";
+    let foreign_nic = "<interface type='user'><mac address='52:54:00:00:00:99'/></interface>";
+    let text = made(&spec())
+        .to_string()
+        .replace("</devices>", &format!("{foreign_disk}{foreign_nic}</devices>"));
+    let mut domain = Element::parse(&text).unwrap();
+    let mut changed = spec();
+    changed.disks = vec![disk("data", "vdb"), disk("root", "vda")];
+    changed.nics.clear();
+    edit(&mut domain, &changed, &places()).unwrap();
+    assert!(domain.to_string().contains(foreign_disk));
+    assert!(domain.to_string().contains(foreign_nic));
+    let order = |target: &str| {
+        let devices = domain.child("devices").unwrap();
+        let disk = devices
+            .named("disk")
+            .find(|d| d.attribute_at(&["target"], "dev") == Some(target));
+        disk.unwrap().attribute_at(&["boot"], "order").map(str::to_owned)
+    };
+    assert_eq!(
+        (order("vdb").as_deref(), order("vda").as_deref()),
+        (Some("2"), Some("3"))
+    );
+}
+
+#[test]
+fn a_device_of_ours_is_found_again_whatever_was_changed_by_hand() {
+    let text = made(&spec()).to_string();
+    let text = text
+        .replace("52:54:00:00:00:01", "52:54:00:aa:aa:aa")
+        .replace("/pool/web.data", "/elsewhere");
+    let mut domain = Element::parse(&text).unwrap();
+    edit(&mut domain, &spec(), &places()).unwrap();
+    assert_eq!(read(&domain), read(&made(&spec())));
+}
+
+#[test]
+fn an_imported_machine_loses_only_what_its_mark_called_ours() {
+    let mut before: Mark = mark("web");
+    let of = |volume: &str, target: &str| DiskMark {
+        pool: pool(),
+        volume: VolumeName::from(volume),
+        target: target.to_owned(),
+        image: None,
+        clone: None,
+        on_remove: None,
+    };
+    before.disks = [("root", of("old.root", "vda")), ("data", of("old.data", "vdb"))]
+        .map(|(key, mark)| (DiskKey::from(key), mark))
+        .into();
+    let nic_mark = |mac: &str| NicMark {
+        network: "lab".to_owned(),
+        mac: mac.parse().unwrap(),
+        reserved: None,
+    };
+    before.nics = [("a", "52:54:00:00:00:0a"), ("b", "52:54:00:00:00:0b")]
+        .map(|(key, mac)| (NicKey::from(key), nic_mark(mac)))
+        .into();
+    let mut domain = Element::parse(
+        "<domain type='qemu'><name>old</name><memory unit='KiB'>524288</memory><vcpu placement='static'>2</vcpu>\
+         <os><type machine='pc'>hvm</type><boot dev='hd'/></os><devices><emulator>/usr/bin/q</emulator>\
+         <disk type='file'><source file='/pool/old.root'/><target dev='vda' bus='virtio'/></disk>\
+         <disk type='file'><source file='/pool/old.data'/><target dev='vdb' bus='virtio'/></disk>\
+         <disk type='file'><source file='/pool/theirs'/><target dev='vdc' bus='virtio'/></disk>\
+         <interface type='network'><mac address='52:54:00:00:00:0A'/><source network='lab' portgroup='g'/></interface>\
+         <interface type='network'><mac address='52:54:00:00:00:0b'/><source network='lab'/></interface>\
+         </devices></domain>",
+    )
+    .unwrap();
+    mark_xml::put(&mut domain, &before);
+    let mut wanted = spec();
+    wanted.seed = None;
+    wanted.disks = vec![DiskSpec {
+        volume: VolumeName::from("old.root"),
+        ..disk("root", "vda")
+    }];
+    wanted.nics = vec![nic("a", "52:54:00:00:00:0a", "lab")];
+    edit(&mut domain, &wanted, &places()).unwrap();
+    let devices = domain.child("devices").unwrap();
+    let paths: Vec<String> = devices.named("disk").map(disk_path).collect();
+    assert_eq!(paths, ["/pool/old.root", "/pool/theirs"]);
+    let text = domain.to_string();
+    assert!(text.contains("<source network='lab' portgroup='g'/>"), "{text}");
+    assert!(
+        text.contains("<boot dev='hd'/>") && !text.contains("<boot order"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("52:54:00:00:00:0b") && !text.contains("<serial type"),
+        "{text}"
+    );
+    assert!(!text.contains("pcie-root-port"), "{text}");
+}
+
+#[test]
+fn firmware_accelerator_and_direct_boot_change_both_ways() {
+    let mut wanted = spec();
+    wanted.firmware = Firmware::Uefi;
+    wanted.accelerator = Accelerator::Kvm;
+    wanted.direct_boot = Some(DirectBoot {
+        kernel: "/k".to_owned(),
+        initrd: None,
+        cmdline: Some("a=\"<b>\"".to_owned()),
+    });
+    let mut domain = made(&spec());
+    edit(&mut domain, &wanted, &places()).unwrap();
+    let detail = read(&domain);
+    assert_eq!(
+        (detail.firmware, detail.accelerator),
+        (wanted.firmware, wanted.accelerator)
+    );
+    assert_eq!(detail.direct_boot, wanted.direct_boot);
+    assert_eq!(domain.attribute_at(&["cpu"], "mode"), Some("host-passthrough"));
+    let features = domain.at(&["os", "firmware"]).unwrap();
+    assert_eq!(
+        features
+            .named("feature")
+            .filter(|f| f.attribute("enabled") == Some("no"))
+            .count(),
+        2
+    );
+    edit(&mut domain, &spec(), &places()).unwrap();
+    assert_eq!(read(&domain), read(&made(&spec())));
+}
+
+#[test]
+fn a_running_machine_shows_what_only_its_definition_has() {
+    let domain = made(&spec());
+    let mut running = spec();
+    running.disks.truncate(1);
+    running.nics[0].attachment = Attachment::Network("old".to_owned());
+    running.cpus = 1;
+    let live = made(&running);
+    let detail = detail(&domain, Some(&live), &Sizes::Unread, &places(), &pool());
+    assert_eq!(
+        detail.disks.iter().map(|d| d.live).collect::<Vec<_>>(),
+        [Some(true), Some(false)]
+    );
+    assert_eq!(detail.disks[0].capacity, Capacity::Unknown);
+    assert_eq!(
+        (detail.nics[0].live, detail.cpus, detail.live_cpus),
+        (Some(false), 2, Some(1))
+    );
+}
+
+#[test]
+fn maxima_of_others_are_kept_where_they_leave_room() {
+    let text = made(&spec())
+        .to_string()
+        .replace("<vcpu>2</vcpu>", "<vcpu current='2'>8</vcpu>");
+    let mut domain = Element::parse(&text).unwrap();
+    let mut wanted = spec();
+    wanted.cpus = 4;
+    edit(&mut domain, &wanted, &places()).unwrap();
+    assert!(domain.to_string().contains("<vcpu current='4'>8</vcpu>"));
+    wanted.cpus = 9;
+    edit(&mut domain, &wanted, &places()).unwrap();
+    assert!(domain.to_string().contains("<vcpu>9</vcpu>"));
+}
+
+#[test]
+fn a_medium_is_changed_or_taken_out_of_its_drive() {
+    let domain = made(&spec());
+    let devices = domain.child("devices").unwrap();
+    let drive = medium_drive(devices, None).unwrap();
+    let new = MediumSpec {
+        target: "sda".to_owned(),
+        pool: pool(),
+        volume: VolumeName::from("web.seed2"),
+    };
+    let changed = with_medium(drive, Some(&new), &places()).unwrap();
+    assert_eq!(disk_path(&changed), "/pool/web.seed2");
+    assert_eq!(disk_path(&with_medium(drive, None, &places()).unwrap()), "");
+}
+
+#[test]
+fn keys_that_libvirt_would_not_take_as_an_alias_are_spelled_out() {
+    assert_eq!(alias("disk", "root-1"), "ua-labyard-disk-root-1");
+    assert_eq!(alias("disk", "a.b_c"), "ua-labyard-disk-a_2e_b_5f_c");
+}

@@ -1,0 +1,105 @@
+//! What a network's definition says.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use labyard_driver::observed::Reservation;
+use labyard_driver::spec::{Dhcp, NetworkMode};
+
+use crate::xml::Element;
+
+/// What a definition says of the things that labyard decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NetworkFacts {
+    /// `None` for a kind that labyard does not make.
+    pub(crate) mode: Option<NetworkMode>,
+    pub(crate) bridge: Option<String>,
+    pub(crate) address: Option<Ipv4Net>,
+    pub(crate) dhcp: Option<Dhcp>,
+    pub(crate) domain: Option<String>,
+    pub(crate) reservations: Vec<Reservation>,
+}
+
+impl NetworkFacts {
+    /// Whether what runs has to be restarted to be this; reservations are changed without.
+    pub(crate) fn needs_restart_to_be(&self, wanted: &Self) -> bool {
+        let Self {
+            mode,
+            bridge,
+            address,
+            dhcp,
+            domain,
+            reservations: _,
+        } = self;
+        let bridge_differs = wanted.bridge.is_some() && *bridge != wanted.bridge;
+        bridge_differs
+            || (mode, address, dhcp, domain) != (&wanted.mode, &wanted.address, &wanted.dhcp, &wanted.domain)
+    }
+
+    /// Whether addresses of the two overlap.
+    pub(crate) fn overlaps(&self, address: Ipv4Net) -> bool {
+        self.address
+            .is_some_and(|own| own.contains(&address.network()) || address.contains(&own.network()))
+    }
+}
+
+/// Reads a definition.
+pub(crate) fn facts(network: &Element) -> NetworkFacts {
+    let ip = network.elements().find(|e| e.is("ip") && is_ipv4(e));
+    let range = ip.and_then(|ip| ip.at(&["dhcp", "range"]));
+    NetworkFacts {
+        mode: mode(network),
+        bridge: network.attribute_at(&["bridge"], "name").map(str::to_owned),
+        address: ip.and_then(address),
+        dhcp: range.and_then(|range| {
+            let end = |name| range.attribute(name)?.parse().ok();
+            Some(Dhcp {
+                start: end("start")?,
+                end: end("end")?,
+            })
+        }),
+        domain: network.attribute_at(&["domain"], "name").map(str::to_owned),
+        reservations: network.named("ip").flat_map(reservations).collect(),
+    }
+}
+
+fn mode(network: &Element) -> Option<NetworkMode> {
+    let Some(forward) = network.child("forward") else {
+        return Some(NetworkMode::Isolated);
+    };
+    // libvirt's default for an element without a mode.
+    match forward.attribute("mode").unwrap_or("nat") {
+        "nat" => Some(NetworkMode::Nat),
+        "none" => Some(NetworkMode::Isolated),
+        // The same word stands for a pool of interfaces without a bridge, which is another thing.
+        "bridge" if network.child("bridge").is_some() => Some(NetworkMode::Bridge),
+        _ => None,
+    }
+}
+
+pub(super) fn is_ipv4(ip: &Element) -> bool {
+    ip.attribute("family").is_none_or(|family| family == "ipv4")
+}
+
+fn address(ip: &Element) -> Option<Ipv4Net> {
+    let address: Ipv4Addr = ip.attribute("address")?.parse().ok()?;
+    match (ip.attribute("prefix"), ip.attribute("netmask")) {
+        (Some(prefix), _) => Ipv4Net::new(address, prefix.parse().ok()?).ok(),
+        (None, Some(netmask)) => Ipv4Net::with_netmask(address, netmask.parse().ok()?).ok(),
+        (None, None) => None,
+    }
+}
+
+fn reservations(ip: &Element) -> Vec<Reservation> {
+    let hosts = ip.child("dhcp").into_iter().flat_map(|dhcp| dhcp.named("host"));
+    let read = |host: &Element| {
+        let address: IpAddr = host.attribute("ip")?.parse().ok()?;
+        let mac = host.attribute("mac")?.parse().ok()?;
+        Some(Reservation {
+            mac,
+            address,
+            name: host.attribute("name").map(str::to_owned),
+        })
+    };
+    hosts.filter_map(read).collect()
+}

@@ -1,0 +1,131 @@
+//! Addresses kept for MACs, in what runs and in the definition.
+
+use labyard_driver::DriverError;
+use labyard_driver::ids::{MacAddr, ObjectId};
+use labyard_driver::observed::Reservation;
+use libvirt_rpc::flags::{Affect, NetworkXml};
+use libvirt_rpc::{Connection, NetworkRef, NetworkSection, NetworkUpdate, NetworkUpdateCommand};
+
+use crate::errors::{Act, During, is_wrong_state};
+use crate::host::{Host, parse};
+use crate::network_xml;
+use crate::networks::{act, reference};
+
+/// The two places where reservations stand, so far as they exist.
+struct Standing {
+    places: Vec<(Affect, Vec<Reservation>)>,
+}
+
+async fn standing(connection: &Connection, act: &Act, network: &NetworkRef) -> Result<Standing, DriverError> {
+    let (active, definition, live) = futures::join!(
+        connection.network_is_active(network),
+        connection.network_get_xml_desc(network, NetworkXml::INACTIVE),
+        connection.network_get_xml_desc(network, NetworkXml::empty()),
+    );
+    let read = |text: String| Ok(network_xml::facts(&parse(act, &text)?).reservations);
+    let mut places = vec![(Affect::CONFIG, read(definition.during(act)?)?)];
+    if active.during(act)? {
+        places.push((Affect::LIVE, read(live.during(act)?)?));
+    }
+    Ok(Standing { places })
+}
+
+pub(crate) async fn reserve(host: &Host, id: &ObjectId, wanted: &Reservation) -> Result<(), DriverError> {
+    let act = Act::on(
+        "reserving",
+        format!("{} for {} on network {id}", wanted.address, wanted.mac),
+    );
+    let session = host.session().await?;
+    let connection = &session.connection;
+    let network = reference(&act, id)?;
+    let missing = |standing: &Standing| {
+        let mut missing = Affect::empty();
+        for (place, reservations) in &standing.places {
+            let related = |r: &&Reservation| r.mac == wanted.mac || r.address == wanted.address;
+            match reservations.iter().find(related) {
+                Some(other) if other.mac != wanted.mac || other.address != wanted.address => {
+                    return Err(DriverError::Exists {
+                        what: format!(
+                            "a reservation of {} for {} on network {id}",
+                            other.address, other.mac
+                        ),
+                    });
+                }
+                Some(_) => {}
+                None => missing |= *place,
+            }
+        }
+        Ok(missing)
+    };
+    let places = missing(&standing(connection, &act, &network).await?)?;
+    if places.is_empty() {
+        return Ok(());
+    }
+    let element = network_xml::host(wanted).to_string();
+    let result = update(
+        connection,
+        &network,
+        NetworkUpdateCommand::AddLast,
+        &element,
+        places,
+    )
+    .await;
+    if is_wrong_state(&result) {
+        // Somebody was faster, with this very reservation or with another.
+        let places = missing(&standing(connection, &act, &network).await?)?;
+        if places.is_empty() {
+            return Ok(());
+        }
+    }
+    result.during(&act)
+}
+
+pub(crate) async fn release(host: &Host, id: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {
+    let act = act(&format!("giving back the address of {mac} on"), id);
+    let session = host.session().await?;
+    let connection = &session.connection;
+    let network = reference(&act, id)?;
+    let held = |standing: &Standing| {
+        let holds = |reservations: &Vec<Reservation>| reservations.iter().any(|r| r.mac == mac);
+        let held = standing
+            .places
+            .iter()
+            .filter(|(_, reservations)| holds(reservations));
+        held.fold(Affect::empty(), |held, (place, _)| held | *place)
+    };
+    let places = held(&standing(connection, &act, &network).await?);
+    if places.is_empty() {
+        return Ok(());
+    }
+    let element = crate::xml::Element::new("host")
+        .with("mac", &mac.to_string())
+        .to_string();
+    let result = update(
+        connection,
+        &network,
+        NetworkUpdateCommand::Delete,
+        &element,
+        places,
+    )
+    .await;
+    if is_wrong_state(&result) && held(&standing(connection, &act, &network).await?).is_empty() {
+        return Ok(());
+    }
+    result.during(&act)
+}
+
+async fn update(
+    connection: &Connection,
+    network: &NetworkRef,
+    command: NetworkUpdateCommand,
+    xml: &str,
+    affect: Affect,
+) -> Result<(), libvirt_rpc::Error> {
+    let update = NetworkUpdate {
+        command,
+        section: NetworkSection::IpDhcpHost,
+        parent: None,
+        xml,
+    };
+    connection.network_update(network, update, affect).await
+}

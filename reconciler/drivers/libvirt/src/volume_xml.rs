@@ -1,0 +1,130 @@
+//! Volumes as libvirt's storage XML.
+
+use labyard_driver::ids::{Bytes, VolumeName};
+use labyard_driver::observed::VolumeDetail;
+use labyard_driver::spec::DiskFormat;
+
+use crate::xml::Element;
+
+/// A blank qcow2 disk; `copied` ones are filled by the host.
+pub(crate) fn blank(name: &VolumeName, capacity: Bytes) -> Element {
+    volume(name, capacity, DiskFormat::Qcow2)
+}
+
+/// An overlay. The format of what is below is always said: left to probing, a guest could choose it by what it writes.
+pub(crate) fn overlay(name: &VolumeName, capacity: Bytes, base: &str, base_format: DiskFormat) -> Element {
+    volume(name, capacity, DiskFormat::Qcow2).holding(
+        Element::new("backingStore")
+            .holding(Element::new("path").saying(base))
+            .holding(Element::new("format").with("type", format_name(base_format))),
+    )
+}
+
+/// A raw volume that has all its room from the start, so that an upload cannot run out of it; for its owner alone,
+/// since a seed holds secrets.
+pub(crate) fn for_upload(name: &VolumeName, length: Bytes) -> Element {
+    let mut volume = volume(name, length, DiskFormat::Raw);
+    volume.push(
+        Element::new("allocation")
+            .with("unit", "bytes")
+            .saying(&length.0.to_string()),
+    );
+    volume
+        .ensure("target")
+        .push(Element::new("permissions").holding(Element::new("mode").saying("0600")));
+    volume
+}
+
+fn volume(name: &VolumeName, capacity: Bytes, format: DiskFormat) -> Element {
+    Element::new("volume")
+        .holding(Element::new("name").saying(name.as_str()))
+        .holding(
+            Element::new("capacity")
+                .with("unit", "bytes")
+                .saying(&capacity.0.to_string()),
+        )
+        .holding(Element::new("target").holding(Element::new("format").with("type", format_name(format))))
+}
+
+/// What a volume's XML says.
+pub(crate) fn detail(volume: &Element) -> VolumeDetail {
+    let backing = volume
+        .text_at(&["backingStore", "path"])
+        .filter(|path| !path.is_empty());
+    VolumeDetail {
+        name: VolumeName(volume.text_at(&["name"]).unwrap_or_default()),
+        path: volume.text_at(&["target", "path"]).unwrap_or_default(),
+        capacity: Bytes(
+            volume
+                .text_at(&["capacity"])
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+        ),
+        format: match volume.attribute_at(&["target", "format"], "type") {
+            Some("raw") => Some(DiskFormat::Raw),
+            Some("qcow2") => Some(DiskFormat::Qcow2),
+            _ => None,
+        },
+        backing,
+    }
+}
+
+/// The directory of a pool that is one.
+pub(crate) fn pool_directory(pool: &Element) -> Result<String, String> {
+    let kind = pool.attribute("type").unwrap_or_default();
+    match (kind, pool.text_at(&["target", "path"])) {
+        ("dir" | "fs" | "netfs", Some(path)) if !path.is_empty() => Ok(path),
+        _ => Err(kind.to_owned()),
+    }
+}
+
+/// libvirt's word for a format.
+pub(crate) fn format_name(format: DiskFormat) -> &'static str {
+    match format {
+        DiskFormat::Raw => "raw",
+        DiskFormat::Qcow2 => "qcow2",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overlay_says_the_format_of_its_base() {
+        let name = VolumeName::from("web.root");
+        let xml = overlay(&name, Bytes::from_gib(2), "/pool/base", DiskFormat::Raw).to_string();
+        assert!(
+            xml.contains("<path>/pool/base</path><format type='raw'/>"),
+            "{xml}"
+        );
+        let detail = detail(&Element::parse(&xml).unwrap());
+        assert_eq!(
+            (detail.capacity, detail.format),
+            (Bytes::from_gib(2), Some(DiskFormat::Qcow2))
+        );
+        assert_eq!(detail.backing.as_deref(), Some("/pool/base"));
+    }
+
+    #[test]
+    fn a_volume_for_an_upload_is_private_and_has_all_its_room() {
+        let xml = for_upload(&VolumeName::from("seed"), Bytes(1001)).to_string();
+        assert!(
+            xml.contains("<allocation unit='bytes'>1001</allocation>"),
+            "{xml}"
+        );
+        assert!(
+            xml.contains("<mode>0600</mode>") && xml.contains("<format type='raw'/>"),
+            "{xml}"
+        );
+    }
+
+    #[test]
+    fn only_pools_of_files_have_a_directory() {
+        let parse = |text| Element::parse(text).unwrap();
+        let directory = parse("<pool type='dir'><target><path>/p</path></target></pool>");
+        assert_eq!(pool_directory(&directory).as_deref(), Ok("/p"));
+        let volumes = parse("<pool type='logical'><target><path>/dev/vg</path></target></pool>");
+        assert_eq!(pool_directory(&volumes).unwrap_err(), "logical");
+    }
+}
