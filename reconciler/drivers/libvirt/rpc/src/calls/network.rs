@@ -53,7 +53,8 @@ impl Connection {
         affect: Affect,
     ) -> Result<()> {
         let (command, section) = (update.command.raw(), update.section.raw());
-        let in_order = self.supports_feature(Feature::NetworkUpdateOrder).await?;
+        let ask = || self.supports_feature(Feature::NetworkUpdateOrder);
+        let in_order = *self.link().network_update_order.get_or_try_init(ask).await?;
         let (first, second) = if in_order {
             (command, section)
         } else {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::counts::CallCounter;
 use super::frame::{Frame, FrameError, Header, Kind, Status};
@@ -102,6 +102,8 @@ pub(crate) struct Link {
     held_up: AtomicBool,
     pub(super) counter: CallCounter,
     pub(crate) events: EventHub,
+    /// Whether the daemon takes the arguments of a network update in order; asked when it is first needed.
+    pub(crate) network_update_order: OnceCell<bool>,
 }
 
 /// A call that has its number; the answer comes on `answer`.
@@ -127,6 +129,7 @@ impl Link {
             held_up: AtomicBool::new(false),
             counter: CallCounter::default(),
             events: EventHub::default(),
+            network_update_order: OnceCell::new(),
         }
     }
 
