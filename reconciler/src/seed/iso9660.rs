@@ -294,3 +294,44 @@ fn both32(value: u32) -> [u8; 8] {
     let ([a, b, c, d], [e, f, g, h]) = (value.to_le_bytes(), value.to_be_bytes());
     [a, b, c, d, e, f, g, h]
 }
+
+/// The files of a CD's root directory by their Joliet names; nothing where there is no such CD. Any bytes may be
+/// given: what lies on a host may have been changed there.
+pub(super) fn files(image: &[u8]) -> Option<Vec<(String, &[u8])>> {
+    let descriptor = image.get(at::JOLIET * SECTOR..)?;
+    if !descriptor.starts_with(b"\x02CD001\x01") || descriptor.get(88..91) != Some(b"%/E") {
+        return None;
+    }
+    let mut records = extent(image, descriptor.get(156..190)?)?;
+    let mut files = Vec::new();
+    while let Some(length) = records
+        .first()
+        .map(|length| usize::from(*length))
+        .filter(|length| *length != 0)
+    {
+        let record = records.get(..length)?;
+        let name = record.get(33..)?.get(..usize::from(*record.get(32)?))?;
+        // A directory, itself and its parent included, has this bit.
+        if record.get(25)? & 2 == 0 {
+            files.push((from_ucs2(name), extent(image, record)?));
+        }
+        records = &records[length..];
+    }
+    Some(files)
+}
+
+/// What a directory record points at.
+fn extent<'a>(image: &'a [u8], record: &[u8]) -> Option<&'a [u8]> {
+    let number = |at: usize| record.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
+    let start = usize::try_from(number(2)?).ok()?.checked_mul(SECTOR)?;
+    image.get(start..)?.get(..usize::try_from(number(10)?).ok()?)
+}
+
+fn from_ucs2(bytes: &[u8]) -> String {
+    let units = bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    char::decode_utf16(units)
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
+}

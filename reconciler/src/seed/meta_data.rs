@@ -1,91 +1,90 @@
-//! meta-data: who this instance is. cloud-init does its work for first boots once for each instance id.
-
-use std::fmt;
+//! meta-data: who this instance is. cloud-init does the work of a first boot once for each instance id.
 
 use serde_json::{Map, Value};
 
 use crate::image::Sha256Digest;
 
-/// The id of an instance: stable as long as the machine is the same and its seed has the same version, another
-/// when cloud-init shall run again.
+/// An instance id that stays the same as long as the machine does and its seed has the same revision, and
+/// changes where cloud-init shall do the work of a first boot again.
 ///
-/// It is derived from the machine's identity and from how often its seed was changed, never from the seed's
+/// It is derived from the machine's identity, which cannot be read back from it, and never from the seed's
 /// content: every process of a guest can read the id, and a digest would let it test guesses at secrets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstanceId(String);
-
-impl InstanceId {
-    /// `identity` is what stays with the machine for its life; it cannot be read back from the id.
-    pub fn new(identity: &str, seed_version: u64) -> Self {
-        let digest = Sha256Digest::of(format!("labyard instance {identity}").as_bytes()).to_string();
-        Self(format!("labyard-{}-{seed_version}", &digest[..20]))
-    }
-}
-
-impl fmt::Display for InstanceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+pub fn instance_id(identity: &str, seed_revision: u64) -> String {
+    let digest = Sha256Digest::of(format!("labyard instance {identity}").as_bytes()).to_string();
+    format!("labyard-{}-{seed_revision}", &digest[..20])
 }
 
 /// Why `meta_data` as written cannot be completed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "cloud_init.meta_data must be a JSON object, or YAML with its keys at the begin of the line; it begins with {0:?}"
+    "meta_data must be a JSON object, or YAML whose keys stand at the begin of a line; it begins with {0:?}"
 )]
 pub struct MetaDataError(String);
 
-/// The file's text: what the user wrote, completed by what NoCloud needs and the user did not write.
-pub fn meta_data(
-    written: Option<&str>,
-    id: &InstanceId,
-    hostname: Option<&str>,
-) -> Result<String, MetaDataError> {
-    let mut ours = vec![("instance-id", id.0.as_str())];
-    ours.extend(hostname.map(|hostname| ("local-hostname", hostname)));
-    let written = written.unwrap_or_default();
-    match written.trim_start().starts_with('{') {
-        true => complete_json(written, &ours),
-        false => complete_yaml(written, &ours),
+/// Stands between what was written and what was added, so that the first can be had back to the letter.
+const ADDED: &str = "# Added by labyard:\n";
+
+/// The file's text: what was written, then what NoCloud needs and was not written.
+pub(super) fn complete(written: Option<&str>, id: &str, hostname: &str) -> Result<String, MetaDataError> {
+    let needed = [("instance-id", id), ("local-hostname", hostname)];
+    match written {
+        None => Ok(format!("{ADDED}{}", lines(&needed))),
+        Some(json) if json.trim_start().starts_with('{') => complete_json(json, &needed),
+        Some(yaml) => complete_yaml(yaml, &needed),
     }
 }
 
-fn complete_json(written: &str, ours: &[(&str, &str)]) -> Result<String, MetaDataError> {
+/// Undoes [`complete`], except where it was JSON.
+pub(super) fn as_written(text: String) -> Option<String> {
+    if text.starts_with(ADDED) {
+        return None;
+    }
+    // The line break before it was added too.
+    match text
+        .rsplit_once(ADDED)
+        .and_then(|(written, _)| written.strip_suffix('\n'))
+    {
+        Some(written) => Some(written.to_owned()),
+        None => Some(text),
+    }
+}
+
+fn complete_json(written: &str, needed: &[(&str, &str)]) -> Result<String, MetaDataError> {
     let mut object: Map<String, Value> = serde_json::from_str(written).map_err(|_| refuse(written))?;
-    for (key, value) in ours {
+    if needed.iter().all(|(key, _)| object.contains_key(*key)) {
+        return Ok(written.to_owned());
+    }
+    for (key, value) in needed {
         object.entry(*key).or_insert_with(|| Value::from(*value));
     }
     Ok(format!("{}\n", Value::Object(object)))
 }
 
-/// Puts our lines in front, behind the marker of a document's begin.
-fn complete_yaml(written: &str, ours: &[(&str, &str)]) -> Result<String, MetaDataError> {
-    let mut lines = written.lines().peekable();
-    while lines.next_if(|line| is_preamble(line)).is_some() {}
-    if lines.peek().is_some_and(|first| !begins_with_a_key(first)) {
+fn complete_yaml(written: &str, needed: &[(&str, &str)]) -> Result<String, MetaDataError> {
+    let mut content = written.lines().skip_while(|line| is_preamble(line)).peekable();
+    let appendable = content.peek().is_none_or(|first| key_of(first).is_some());
+    // Behind the end of a document another one would begin.
+    if !appendable || content.any(|line| matches!(line.trim_end(), "..." | "---")) {
         return Err(refuse(written.trim_start()));
     }
-    let rest: Vec<&str> = lines.collect();
-    // A quoted JSON string is a quoted YAML string.
-    let missing = ours
+    let has = |wanted: &str| written.lines().any(|line| key_of(line) == Some(wanted));
+    let missing: Vec<_> = needed.iter().copied().filter(|(key, _)| !has(key)).collect();
+    match missing.is_empty() {
+        true => Ok(written.to_owned()),
+        false => Ok(format!("{written}\n{ADDED}{}", lines(&missing))),
+    }
+}
+
+/// A quoted JSON string is a quoted YAML string.
+fn lines(entries: &[(&str, &str)]) -> String {
+    entries
         .iter()
-        .filter(|(key, _)| !rest.iter().any(|line| key_of(line) == Some(*key)));
-    let mut out: String = missing
         .map(|(key, value)| format!("{key}: {}\n", Value::from(*value)))
-        .collect();
-    rest.iter().for_each(|line| {
-        out.push_str(line);
-        out.push('\n');
-    });
-    Ok(out)
+        .collect()
 }
 
 fn is_preamble(line: &str) -> bool {
     line.trim().is_empty() || line.trim_start().starts_with('#') || line.trim_end() == "---"
-}
-
-fn begins_with_a_key(line: &str) -> bool {
-    key_of(line).is_some()
 }
 
 /// The key of a line of YAML's outermost mapping.
@@ -104,67 +103,86 @@ fn refuse(written: &str) -> MetaDataError {
 mod tests {
     use super::*;
 
-    fn id() -> InstanceId {
-        InstanceId::new("token", 3)
-    }
+    const BOTH: &str = "# Added by labyard:\ninstance-id: \"i-3\"\nlocal-hostname: \"web-01\"\n";
+    const HOST: &str = "# Added by labyard:\nlocal-hostname: \"web-01\"\n";
 
-    fn complete(written: &str) -> Result<String, MetaDataError> {
-        meta_data(Some(written), &id(), Some("web-01"))
-    }
-
-    #[test]
-    fn the_instance_id_is_stable_and_follows_identity_and_version() {
-        assert_eq!(id(), InstanceId::new("token", 3));
-        assert_ne!(id(), InstanceId::new("token", 4));
-        assert_ne!(id(), InstanceId::new("other", 3));
-        assert!(!id().to_string().contains("token") && id().to_string().ends_with("-3"));
+    fn completed(written: &str) -> Result<String, MetaDataError> {
+        complete(Some(written), "i-3", "web-01")
     }
 
     #[test]
-    fn without_meta_data_of_the_user_ours_stands_alone() {
-        let text = meta_data(None, &id(), Some("web-01")).unwrap();
-        assert_eq!(
-            text,
-            format!("instance-id: \"{}\"\nlocal-hostname: \"web-01\"\n", id())
-        );
-        assert_eq!(
-            meta_data(None, &id(), None).unwrap(),
-            format!("instance-id: \"{}\"\n", id())
-        );
+    fn the_instance_id_is_stable_and_follows_identity_and_revision() {
+        let id = instance_id("token", 3);
+        assert_eq!(id, instance_id("token", 3));
+        assert_ne!(id, instance_id("token", 4));
+        assert_ne!(id, instance_id("other", 3));
+        assert!(!id.contains("token") && id.ends_with("-3"));
     }
 
     #[test]
-    fn what_the_user_wrote_is_completed_and_never_overruled() {
-        let both = format!("instance-id: \"{}\"\nlocal-hostname: \"web-01\"\n", id());
-        assert_eq!(
-            complete("---\n# mine\nregion: eu\n").unwrap(),
-            format!("{both}region: eu\n")
-        );
-        let host = "local-hostname: \"web-01\"\n";
-        assert_eq!(
-            complete("'instance-id': i-1").unwrap(),
-            format!("{host}'instance-id': i-1\n")
-        );
-        let nested = "a:\n  instance-id: inner\n";
-        assert_eq!(complete(nested).unwrap(), format!("{both}{nested}"));
+    fn what_was_written_is_completed_never_overruled_and_had_back_to_the_letter() {
+        let cases = [
+            ("", BOTH),
+            ("# nothing\n", BOTH),
+            ("---\n# mine\nregion: eu\n", BOTH),
+            ("a: 1", BOTH),
+            ("a:\n  instance-id: inner\n", BOTH),
+            ("'instance-id': i-1\n", HOST),
+            ("text: |\n  # Added by hand\n  x\ninstance-id : i-1", HOST),
+        ];
+        for (written, added) in cases {
+            let text = completed(written).unwrap();
+            assert_eq!(text, format!("{written}\n{added}"));
+            assert_eq!(as_written(text).as_deref(), Some(written));
+        }
+    }
+
+    #[test]
+    fn what_lacks_nothing_stays_as_it_is() {
+        for written in [
+            "instance-id: a\nlocal-hostname: b\n",
+            r#"{ "instance-id":"a","local-hostname":"b" }"#,
+        ] {
+            assert_eq!(completed(written).unwrap(), written);
+            assert_eq!(as_written(written.to_owned()).as_deref(), Some(written));
+        }
+    }
+
+    #[test]
+    fn where_nothing_was_written_nothing_is_had_back() {
+        let text = complete(None, "i-3", "web-01").unwrap();
+        assert_eq!(text, BOTH);
+        assert_eq!(as_written(text), None);
+    }
+
+    #[test]
+    fn json_is_completed_inside() {
         let json: Value =
-            serde_json::from_str(&complete(r#"{"local-hostname":"db","a":1}"#).unwrap()).unwrap();
+            serde_json::from_str(&completed(r#"{"local-hostname":"db","a":1}"#).unwrap()).unwrap();
         assert_eq!(
             json,
-            serde_json::json!({"instance-id": id().to_string(), "local-hostname": "db", "a": 1})
+            serde_json::json!({"instance-id": "i-3", "local-hostname": "db", "a": 1})
         );
     }
 
     #[test]
     fn a_form_that_cannot_be_completed_is_refused() {
-        for written in ["{a: b}", "- a\n", "  a: b\n", "[1]", "just text"] {
-            assert!(complete(written).is_err(), "{written:?}");
+        for written in [
+            "{a: b}",
+            "- a\n",
+            "  a: b\n",
+            "[1]",
+            "just text",
+            "a: b\n...\n",
+            "a: b\n---\nc: d\n",
+        ] {
+            assert!(completed(written).is_err(), "{written:?}");
         }
     }
 
     #[test]
     fn a_host_name_cannot_smuggle_in_another_key() {
-        let text = meta_data(None, &id(), Some("a\nroot: x")).unwrap();
-        assert_eq!(text.lines().count(), 2);
+        let text = complete(None, "i-3", "a\nroot: x").unwrap();
+        assert_eq!(text.lines().count(), 3);
     }
 }

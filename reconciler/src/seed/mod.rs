@@ -9,7 +9,7 @@ mod kind;
 mod meta_data;
 
 pub use kind::{Kind, looks_like};
-pub use meta_data::{InstanceId, MetaDataError, meta_data};
+pub use meta_data::{MetaDataError, instance_id};
 
 /// The volume id that NoCloud looks for.
 pub const VOLUME_ID: &str = "cidata";
@@ -18,17 +18,32 @@ pub const VOLUME_ID: &str = "cidata";
 /// read with `file()`) from becoming a seed.
 pub const MAX_FILE: usize = 4 << 20;
 
-/// What goes into a seed.
+/// What goes into a seed. Its Debug form shows no content.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Seed<'a> {
-    /// Passed on as it is; may be empty, the file is always there because NoCloud requires it.
-    pub user_data: &'a [u8],
-    /// See [`meta_data`].
-    pub meta_data: &'a [u8],
-    /// Left out where nothing was written: cloud-init then asks every NIC for DHCP.
-    pub network_config: Option<&'a [u8]>,
-    /// Settings by the operator, which user-data overrides.
-    pub vendor_data: Option<&'a [u8]>,
+pub struct NoCloud<'a> {
+    /// What cloud-init knows the machine by; see [`instance_id`].
+    pub instance_id: &'a str,
+    /// The machine's host name.
+    pub local_hostname: &'a str,
+    /// Passed on as it is. The file is there even where nothing was written, because NoCloud requires it.
+    pub user_data: Option<&'a str>,
+    /// Passed on as it is. Left out where nothing was written: cloud-init then asks by DHCP.
+    pub network_config: Option<&'a str>,
+    /// Completed by instance id and host name where it does not name them itself.
+    pub meta_data: Option<&'a str>,
+}
+
+/// What a seed was made of, as it was written. Its Debug form shows no content.
+///
+/// A secret user-data cannot be told from a plain one here: who reads must know from the machine's mark.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// User data.
+    pub user_data: Option<String>,
+    /// Network configuration.
+    pub network_config: Option<String>,
+    /// Meta data, without what was added to it. (To JSON it is added inside: that reads back as it was sent.)
+    pub meta_data: Option<String>,
 }
 
 /// Why a seed cannot be made.
@@ -37,7 +52,7 @@ pub struct Seed<'a> {
 pub enum SeedError {
     /// A file is too large.
     #[error(
-        "{file} of cloud_init has {size} bytes, at most {MAX_FILE} fit a seed; let user-data fetch what is larger (#include)"
+        "{file} has {size} bytes, at most {MAX_FILE} fit a seed: let user-data fetch what is larger (#include)"
     )]
     TooLarge {
         /// Which one.
@@ -45,45 +60,81 @@ pub enum SeedError {
         /// Its size.
         size: usize,
     },
+    /// Meta data that nothing can be added to.
+    #[error(transparent)]
+    MetaData(#[from] MetaDataError),
 }
 
-impl Seed<'_> {
-    /// The seed as an ISO 9660 image.
-    pub fn to_iso(&self) -> Result<Vec<u8>, SeedError> {
-        // In the order of their names, which both directories of the image demand.
-        let candidates = [
-            ("meta-data", "METADATA.;1", Some(self.meta_data)),
-            ("network-config", "NETCONF.;1", self.network_config),
-            ("user-data", "USERDATA.;1", Some(self.user_data)),
-            ("vendor-data", "VENDDATA.;1", self.vendor_data),
-        ];
-        let present = candidates.into_iter().filter_map(|(name, short_name, content)| {
-            content.map(|content| iso9660::File {
-                name,
-                short_name,
-                content,
-            })
-        });
-        let files: Vec<_> = present.collect();
-        match files.iter().find(|file| file.content.len() > MAX_FILE) {
-            Some(file) => Err(SeedError::TooLarge {
-                file: file.name,
-                size: file.content.len(),
-            }),
-            None => Ok(iso9660::image(VOLUME_ID, &files)),
-        }
+/// Why a seed cannot be read back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Not a CD with Joliet names, or one that ends too early.
+    #[error("this is not a seed: no readable directory of a CD was found")]
+    NotACd,
+    /// Content that is no text.
+    #[error("{0} of the seed is not UTF-8 text")]
+    NotText(&'static str),
+}
+
+const USER_DATA: &str = "user-data";
+const NETWORK_CONFIG: &str = "network-config";
+const META_DATA: &str = "meta-data";
+
+/// The seed as an ISO 9660 image.
+pub fn build(seed: &NoCloud<'_>) -> Result<Vec<u8>, SeedError> {
+    let meta_data = meta_data::complete(seed.meta_data, seed.instance_id, seed.local_hostname)?;
+    // In the order of their names, which both directories of the image demand.
+    let candidates = [
+        (META_DATA, "METADATA.;1", Some(meta_data.as_str())),
+        (NETWORK_CONFIG, "NETCONF.;1", seed.network_config),
+        (USER_DATA, "USERDATA.;1", Some(seed.user_data.unwrap_or_default())),
+    ];
+    let present = candidates.into_iter().filter_map(|(name, short_name, content)| {
+        content.map(|content| iso9660::File {
+            name,
+            short_name,
+            content: content.as_bytes(),
+        })
+    });
+    let files: Vec<_> = present.collect();
+    match files.iter().find(|file| file.content.len() > MAX_FILE) {
+        Some(file) => Err(SeedError::TooLarge {
+            file: file.name,
+            size: file.content.len(),
+        }),
+        None => Ok(iso9660::image(VOLUME_ID, &files)),
     }
 }
 
-/// Sizes only: the contents may be secrets.
-impl std::fmt::Debug for Seed<'_> {
+/// What a seed was made of; any bytes may be given.
+pub fn read(image: &[u8]) -> Result<Contents, ReadError> {
+    let files = iso9660::files(image).ok_or(ReadError::NotACd)?;
+    let text = |name: &'static str| match files.iter().find(|(found, _)| found == name) {
+        None => Ok(None),
+        Some((_, content)) => match std::str::from_utf8(content) {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(ReadError::NotText(name)),
+        },
+    };
+    Ok(Contents {
+        user_data: text(USER_DATA)?.filter(|text| !text.is_empty()),
+        network_config: text(NETWORK_CONFIG)?,
+        meta_data: text(META_DATA)?.and_then(meta_data::as_written),
+    })
+}
+
+impl std::fmt::Debug for NoCloud<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seed")
-            .field("user_data", &self.user_data.len())
-            .field("meta_data", &self.meta_data.len())
-            .field("network_config", &self.network_config.map(<[u8]>::len))
-            .field("vendor_data", &self.vendor_data.map(<[u8]>::len))
-            .finish()
+        f.debug_struct("NoCloud")
+            .field("instance_id", &self.instance_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Contents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Contents").finish_non_exhaustive()
     }
 }
 

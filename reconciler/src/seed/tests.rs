@@ -1,26 +1,34 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use proptest::prelude::*;
+
 use super::*;
 
-const NETWORK: &[u8] = b"version: 2\nethernets: {}\n";
+const NETWORK: &str = "version: 2\nethernets: {}\n";
+const META_DATA_FILE: &[u8] =
+    b"region: eu\n\n# Added by labyard:\ninstance-id: \"i-1\"\nlocal-hostname: \"web-01\"\n";
 
 /// More than a sector, not a multiple of one.
-fn user_data() -> Vec<u8> {
-    let mut text = b"#cloud-config\n".to_vec();
-    (0..700).for_each(|i| text.extend(format!("# line {i}\n").into_bytes()));
-    text
+fn user_data() -> String {
+    let lines = (0..700).map(|i| format!("# line {i}\n"));
+    std::iter::once("#cloud-config\n".to_owned())
+        .chain(lines)
+        .collect()
+}
+
+fn seed(user_data: Option<&str>) -> NoCloud<'_> {
+    NoCloud {
+        instance_id: "i-1",
+        local_hostname: "web-01",
+        user_data,
+        network_config: Some(NETWORK),
+        meta_data: Some("region: eu\n"),
+    }
 }
 
 fn iso() -> Vec<u8> {
-    let user_data = user_data();
-    let seed = Seed {
-        user_data: &user_data,
-        meta_data: b"instance-id: i-1\n",
-        network_config: Some(NETWORK),
-        vendor_data: Some(b""),
-    };
-    seed.to_iso().unwrap()
+    build(&seed(Some(&user_data()))).unwrap()
 }
 
 /// Runs a tool that reads the image independently; says so and returns nothing where it is missing.
@@ -46,12 +54,11 @@ fn assert_extracted(directory: &Path) {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(names, ["meta-data", "network-config", "user-data", "vendor-data"]);
+    assert_eq!(names, ["meta-data", "network-config", "user-data"]);
     let read = |name| std::fs::read(directory.join(name)).unwrap();
-    assert_eq!(read("user-data"), user_data());
-    assert_eq!(read("meta-data"), b"instance-id: i-1\n");
-    assert_eq!(read("network-config"), NETWORK);
-    assert_eq!(read("vendor-data"), b"");
+    assert_eq!(read("user-data"), user_data().as_bytes());
+    assert_eq!(read("meta-data"), META_DATA_FILE);
+    assert_eq!(read("network-config"), NETWORK.as_bytes());
 }
 
 #[test]
@@ -61,30 +68,35 @@ fn the_same_input_gives_the_same_bytes() {
 }
 
 #[test]
-fn files_that_were_not_given_are_not_there() {
-    let seed = Seed {
-        user_data: b"",
-        meta_data: b"x",
+fn what_was_written_is_read_back_to_the_letter() {
+    let contents = read(&iso()).unwrap();
+    assert_eq!(contents.user_data, Some(user_data()));
+    assert_eq!(contents.network_config.as_deref(), Some(NETWORK));
+    assert_eq!(contents.meta_data.as_deref(), Some("region: eu\n"));
+    let bare = NoCloud {
         network_config: None,
-        vendor_data: None,
+        meta_data: None,
+        ..seed(None)
     };
-    let iso = seed.to_iso().unwrap();
+    assert_eq!(read(&build(&bare).unwrap()), Ok(Contents::default()));
+}
+
+#[test]
+fn files_that_were_not_given_are_not_there() {
+    let iso = build(&NoCloud {
+        network_config: None,
+        ..seed(None)
+    })
+    .unwrap();
     let holds = |name: &[u8]| iso.windows(name.len()).any(|window| window == name);
-    assert!(holds(b"user-data") && holds(b"meta-data"));
-    assert!(!holds(b"network-config") && !holds(b"vendor-data"));
+    assert!(holds(b"user-data") && holds(b"meta-data") && !holds(b"network-config"));
 }
 
 #[test]
 fn a_file_over_the_limit_is_refused_by_its_name() {
-    let huge = vec![b'#'; MAX_FILE + 1];
-    let seed = Seed {
-        user_data: &huge,
-        meta_data: b"",
-        network_config: None,
-        vendor_data: None,
-    };
+    let huge = "#".repeat(MAX_FILE + 1);
     assert_eq!(
-        seed.to_iso(),
+        build(&seed(Some(&huge))),
         Err(SeedError::TooLarge {
             file: "user-data",
             size: MAX_FILE + 1
@@ -94,13 +106,33 @@ fn a_file_over_the_limit_is_refused_by_its_name() {
 
 #[test]
 fn contents_do_not_show_in_debug_output() {
-    let seed = Seed {
-        user_data: b"secret",
-        meta_data: b"secret",
-        network_config: None,
-        vendor_data: None,
-    };
-    assert!(!format!("{seed:?}").contains("secret"));
+    let iso = build(&seed(Some("hunter2"))).unwrap();
+    assert!(!format!("{:?} {:?}", seed(Some("hunter2")), read(&iso)).contains("hunter2"));
+}
+
+#[test]
+fn what_is_no_seed_is_refused() {
+    assert_eq!(read(b""), Err(ReadError::NotACd));
+    assert_eq!(read(&[0; 60_000]), Err(ReadError::NotACd));
+    let cut = iso();
+    assert_eq!(read(&cut[..cut.len() - 4096]), Err(ReadError::NotACd));
+    let mut binary = build(&seed(Some("#!"))).unwrap();
+    let at = binary.len() - 2048;
+    binary[at] = 0xff;
+    assert_eq!(read(&binary), Err(ReadError::NotText("user-data")));
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_seed_never_makes_the_reader_panic(
+        damage in prop::collection::vec((17usize * 2048..27 * 2048, any::<u8>()), 1..40),
+    ) {
+        let mut image = iso();
+        for (at, value) in damage {
+            image[at] = value;
+        }
+        let _ = read(&image);
+    }
 }
 
 #[test]

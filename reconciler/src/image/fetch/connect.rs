@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::select_ok;
+use futures::future::{BoxFuture, select_ok};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderValue};
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::resolve::Resolver;
@@ -124,15 +125,11 @@ impl Connector {
         if addresses.is_empty() {
             return Err(failed(ConnectStage::Resolve, format!("{host} has no address")));
         }
-        let attempts = addresses.into_iter().zip(0u32..).map(|(address, nth)| {
-            Box::pin(async move {
-                tokio::time::sleep(NEXT_ADDRESS_AFTER * nth).await;
-                let stream = TcpStream::connect(address)
-                    .await
-                    .map_err(|error| (address, error))?;
-                Ok::<_, (SocketAddr, std::io::Error)>(stream)
-            })
-        });
+        let attempts: Vec<_> = addresses
+            .into_iter()
+            .zip(0u32..)
+            .map(|(address, nth)| attempt(address, NEXT_ADDRESS_AFTER * nth))
+            .collect();
         let (stream, _) = select_ok(attempts).await.map_err(|(address, error)| {
             failed(ConnectStage::Connect, format!("{host} ({address}): {error}"))
         })?;
@@ -160,6 +157,19 @@ impl Connector {
             failed(ConnectStage::Tls, format!("{host}: {}", with_causes(&error)))
         })?))
     }
+}
+
+/// One attempt, boxed with its own bounds: what stands behind a closure's return is not seen to be Send.
+fn attempt(
+    address: SocketAddr,
+    after: Duration,
+) -> BoxFuture<'static, Result<TcpStream, (SocketAddr, std::io::Error)>> {
+    Box::pin(async move {
+        tokio::time::sleep(after).await;
+        TcpStream::connect(address)
+            .await
+            .map_err(|error| (address, error))
+    })
 }
 
 fn failed(stage: ConnectStage, reason: String) -> Fault {
@@ -199,22 +209,22 @@ async fn tunnel(io: BoxIo, url: &Url, credentials: Option<&HeaderValue>) -> Resu
     let (mut sender, connection) = http1::handshake(TokioIo::new(io))
         .await
         .map_err(|error| refused(with_causes(&error)))?;
-    let exchange = async move {
-        let answer = sender
-            .send_request(request)
-            .await
-            .map_err(|error| refused(with_causes(&error)))?;
-        if !answer.status().is_success() {
-            return Err(refused(format!(
-                "it answered {} to CONNECT {authority}",
-                answer.status()
-            )));
-        }
-        hyper::upgrade::on(answer)
-            .await
-            .map_err(|error| refused(with_causes(&error)))
-    };
     // The connection ends by handing its stream to the upgrade; its own result says nothing more.
-    let (upgraded, _) = futures::join!(exchange, connection.with_upgrades());
-    Ok(Box::new(TokioIo::new(upgraded?)))
+    let _driver = AbortOnDropHandle::new(tokio::spawn(
+        async move { drop(connection.with_upgrades().await) },
+    ));
+    let answer = sender
+        .send_request(request)
+        .await
+        .map_err(|error| refused(with_causes(&error)))?;
+    if !answer.status().is_success() {
+        return Err(refused(format!(
+            "it answered {} to CONNECT {authority}",
+            answer.status()
+        )));
+    }
+    let upgraded = hyper::upgrade::on(answer)
+        .await
+        .map_err(|error| refused(with_causes(&error)))?;
+    Ok(Box::new(TokioIo::new(upgraded)))
 }
