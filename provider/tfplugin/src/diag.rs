@@ -35,7 +35,12 @@ impl Diagnostics {
     }
 
     /// Adds a warning.
-    pub fn warning(&mut self, attribute: Option<Path>, summary: impl Into<String>, detail: impl Into<String>) {
+    pub fn warning(
+        &mut self,
+        attribute: Option<Path>,
+        summary: impl Into<String>,
+        detail: impl Into<String>,
+    ) {
         self.push(Severity::Warning, attribute, summary.into(), detail.into());
     }
 
@@ -45,6 +50,11 @@ impl Diagnostics {
     }
 
     fn push(&mut self, severity: Severity, attribute: Option<Path>, summary: String, detail: String) {
-        self.0.push(Diagnostic { severity, summary, detail, attribute });
+        self.0.push(Diagnostic {
+            severity,
+            summary,
+            detail,
+            attribute,
+        });
     }
 }

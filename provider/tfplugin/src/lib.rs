@@ -28,6 +28,4 @@ pub use saver::Saver;
 #[doc(hidden)]
 pub use serve::serve_with;
 pub use serve::{ServeOptions, serve};
-pub use traits::{
-    ApplyRequest, ConfigureRequest, Context, DataSource, Plan, Provider, Resource, State,
-};
+pub use traits::{ApplyRequest, ConfigureRequest, Context, DataSource, Plan, Provider, Resource, State};

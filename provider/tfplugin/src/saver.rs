@@ -16,11 +16,17 @@ pub struct Saver {
 impl Saver {
     /// Replaces what Terraform will store if nothing further is saved.
     pub fn save(&self, state: State) {
-        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(state);
+        *self
+            .last
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(state);
     }
 
     /// What was saved last, if anything.
     pub fn last(&self) -> Option<State> {
-        self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.last
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 }

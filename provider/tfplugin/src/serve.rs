@@ -32,7 +32,7 @@ const ABANDONED: Duration = Duration::from_secs(10);
 ///
 /// `--debug` serves without a parent and prints how to attach Terraform; `--version` prints the version.
 pub fn serve(address: &str, provider: impl Provider) -> ExitCode {
-    serve_with(ServeOptions::new(address), provider)
+    serve_with(&ServeOptions::new(address), provider)
 }
 
 /// How [`serve`] serves.
@@ -66,10 +66,10 @@ impl ServeOptions {
 
 /// [`serve`] with options.
 #[doc(hidden)]
-pub fn serve_with(options: ServeOptions, provider: impl Provider) -> ExitCode {
+pub fn serve_with(options: &ServeOptions, provider: impl Provider) -> ExitCode {
     let outcome = match args::mode(std::env::args().skip(1)) {
-        Mode::Plugin => run_plugin(&options, provider),
-        Mode::Debug => run_debug(&options, provider),
+        Mode::Plugin => run_plugin(options, provider),
+        Mode::Debug => run_debug(options, provider),
         Mode::Version => {
             println!("terraform-provider-{} {}", options.name(), provider.version());
             return ExitCode::SUCCESS;
@@ -123,13 +123,12 @@ fn run_plugin(options: &ServeOptions, provider: impl Provider) -> Result<(), Ser
     panic::install_hook();
     let identity = parent.client_cert.as_deref().map(tls::identity).transpose()?;
     in_runtime(async {
-        signals::watch(OnInterrupt::Ignore, None);
+        let running = Running::new(options, provider);
+        signals::watch(OnInterrupt::Ignore, running.life.clone());
         let listener = Listener::bind(&parent.socket, parent.ports).map_err(ServeError::Listen)?;
         let certificate = identity.as_ref().map(|identity| identity.certificate.as_ref());
         announce(&parent.line(listener.address(), certificate))?;
         crate::log::install(options.name(), variable);
-        let running = Running::new(options, provider);
-        signals::watch(OnInterrupt::Ignore, Some(running.life.clone()));
         orphan::watch(running.life.clone(), running.visitors.clone());
         running
             .serve(listener, identity.map(|identity| identity.config))
@@ -141,11 +140,11 @@ fn run_plugin(options: &ServeOptions, provider: impl Provider) -> Result<(), Ser
 fn run_debug(options: &ServeOptions, provider: impl Provider) -> Result<(), ServeError> {
     panic::install_hook();
     in_runtime(async {
+        let running = Running::new(options, provider);
+        signals::watch(OnInterrupt::End, running.life.clone());
         let listener =
             Listener::bind(&SocketWish::default(), PortRange::default()).map_err(ServeError::Listen)?;
         crate::log::install(options.name(), variable);
-        let running = Running::new(options, provider);
-        signals::watch(OnInterrupt::End, Some(running.life.clone()));
         announce(&crate::debug::instructions(
             &options.address,
             std::process::id(),

@@ -6,8 +6,8 @@ use tfplugin::value::{Path, Value};
 use tfplugin::{ApplyRequest, Context, Diagnostics, Saver, State};
 
 use crate::fault::Fault;
-use crate::mark;
 use crate::thing::id;
+use crate::{mark, note};
 
 /// Creates or updates, and breaks the rule that `fault` names.
 pub(crate) async fn put(
@@ -23,7 +23,7 @@ pub(crate) async fn put(
         saver.save(State {
             value,
             private: b"made".to_vec(),
-        })
+        });
     };
     let with = |path: &str, new: Value| {
         let mut value = value.clone();
@@ -60,7 +60,10 @@ pub(crate) async fn put(
 
 async fn slowly(ctx: &Context, diags: &mut Diagnostics) {
     tokio::select! {
-        () = ctx.cancel.cancelled() => diags.error(None, "Cancelled", "The thing is half made."),
+        () = ctx.cancel.cancelled() => {
+            note("cancelled");
+            diags.error(None, "Cancelled", "The thing is half made.");
+        }
         () = tokio::time::sleep(Duration::from_secs(60)) => diags.error(None, "Too slow", "Nobody cancelled."),
     }
 }
@@ -73,7 +76,7 @@ pub(crate) fn delete(fault: Fault, request: &ApplyRequest, saver: &Saver, diags:
         saver.save(State {
             value,
             private: request.private.clone(),
-        })
+        });
     };
     match fault {
         Fault::ApplyFailsAtOnce => diags.error(None, "It is locked", "Somebody holds it."),

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Ok("off") => options.without_self_check(),
         _ => options,
     };
-    serve_with(options, Faulty::new(fault))
+    serve_with(&options, Faulty::new(fault))
 }
 
 struct Faulty {

@@ -55,7 +55,9 @@ macro_rules! answers {
     ($($response:ty),* $(,)?) => {
         $(impl Answer for $response {
             fn of(diags: Diagnostics) -> Self {
-                Self { diagnostics: wire::diagnostics(diags), ..Self::default() }
+                let mut answer = Self::default();
+                answer.diagnostics = wire::diagnostics(diags);
+                answer
             }
         })*
     };

@@ -25,10 +25,9 @@ pub(super) async fn plan_resource_change(server: &Server, request: Request) -> R
     };
     let mut diags = Diagnostics::default();
     entry.item.plan(&server.context(), &mut plan, &mut diags).await;
-    if server.self_check == SelfCheck::On && !diags.has_errors() {
-        if let Err(violations) = plan::finish(schema, &plan) {
-            wire::report(&mut diags, violations);
-        }
+    let checked = server.self_check == SelfCheck::On && !diags.has_errors();
+    if checked && let Err(violations) = plan::finish(schema, &plan) {
+        wire::report(&mut diags, violations);
     }
     if diags.has_errors() {
         return Err(diags);

@@ -16,7 +16,7 @@ pub(super) async fn upgrade_resource_state(
     request: upgrade_resource_state::Request,
 ) -> Result<upgrade_resource_state::Response, Diagnostics> {
     let entry = server.catalog().resource(&request.type_name)?;
-    let value = upgraded(&entry, request.version, request.raw_state)?;
+    let value = upgraded(entry, request.version, request.raw_state)?;
     Ok(upgrade_resource_state::Response {
         upgraded_state: Some(wire::encode(&value, &entry.ty)?),
         diagnostics: Vec::new(),

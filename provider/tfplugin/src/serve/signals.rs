@@ -14,13 +14,12 @@ pub(super) enum OnInterrupt {
     End,
 }
 
-/// Takes the signals over. Without a `life` they are only kept from killing the process.
+/// Takes the signals over. From here on none is lost and none kills the process.
 #[cfg(unix)]
-pub(super) fn watch(on_interrupt: OnInterrupt, life: Option<Arc<Life>>) {
+pub(super) fn watch(on_interrupt: OnInterrupt, life: Arc<Life>) {
     use tokio::signal::unix::{SignalKind, signal};
 
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let Some(life) = life else { return };
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         tracing::warn!("signals cannot be watched here");
         return;
@@ -37,12 +36,12 @@ pub(super) fn watch(on_interrupt: OnInterrupt, life: Option<Arc<Life>>) {
     });
 }
 
-/// Takes the signals over. Without a `life` they are only kept from killing the process.
+/// Takes the signals over. From here on none is lost and none kills the process.
 #[cfg(not(unix))]
-pub(super) fn watch(on_interrupt: OnInterrupt, life: Option<Arc<Life>>) {
+pub(super) fn watch(on_interrupt: OnInterrupt, life: Arc<Life>) {
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
-            if let (OnInterrupt::End, Some(life)) = (on_interrupt, &life) {
+            if on_interrupt == OnInterrupt::End {
                 life.shut_down(End::Asked);
                 return;
             }

@@ -4,4 +4,7 @@
 //! newer) is looked for on the PATH.
 
 mod faults;
+mod interrupt;
+mod process;
+mod protocol;
 mod support;

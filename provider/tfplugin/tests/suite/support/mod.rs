@@ -1,5 +1,7 @@
 //! What the tests share.
 
+pub(crate) mod client;
+pub(crate) mod plugin;
 pub(crate) mod terraform;
 
 use std::path::{Path, PathBuf};
