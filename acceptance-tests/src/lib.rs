@@ -1,1 +1,25 @@
-//! Real terraform, real libvirtd in private network namespaces, real guests.
+//! Real terraform, real libvirtd in private network namespaces, real guests. What the tests in `tests/` stand on:
+//!
+//! - [`host::Host`]: a libvirt host of the test's own, and what stands on it ([`inventory`]).
+//! - [`terraform::Terraform`]: a working directory, the provider under test, plans and diagnostics as data.
+//! - [`observer::Observer`]: the same host seen through libvirt's C library, which others wrote.
+//! - [`guest::Guest`]: a running guest, reached over SSH from inside the host's namespace or through its agent.
+//! - [`assets`]: the tiny guest's files, built once; [`seed`]: seeds and keys made by tools that are not ours.
+
+pub mod assets;
+pub mod command;
+pub mod error;
+pub mod guest;
+pub mod host;
+pub mod inventory;
+pub mod observer;
+pub mod processes;
+pub mod seed;
+pub mod terraform;
+pub mod wait;
+
+pub use error::{HarnessError, Result};
+pub use guest::Guest;
+pub use host::Host;
+pub use observer::Observer;
+pub use terraform::Terraform;
