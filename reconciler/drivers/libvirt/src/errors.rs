@@ -12,6 +12,16 @@ const EDQUOT: i32 = 122;
 pub(crate) struct Act {
     doing: String,
     what: String,
+    subject: Subject,
+}
+
+/// What an act is on, where it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A pool, or something new in one.
+    Pool,
+    /// Anything else.
+    Other,
 }
 
 impl Act {
@@ -21,7 +31,21 @@ impl Act {
         Self {
             doing: format!("{verb} {what}"),
             what,
+            subject: Subject::Other,
         }
+    }
+
+    /// The same for a pool, or for something new in one.
+    pub(crate) fn on_pool(verb: &str, what: impl Into<String>) -> Self {
+        Self {
+            subject: Subject::Pool,
+            ..Self::on(verb, what)
+        }
+    }
+
+    /// What it is on.
+    pub(crate) fn subject(&self) -> Subject {
+        self.subject
     }
 
     /// The words for it.

@@ -6,6 +6,8 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::PoolName;
 use libvirt_rpc::{ConnectError, Error, ErrorCode};
 
+use crate::errors::{Act, Subject};
+
 /// Why a connection could not be made, and the way out.
 pub(crate) fn connect(uri: &str, error: &Error) -> DriverError {
     let way_out = match error {
@@ -48,17 +50,19 @@ fn connect_way_out(error: &ConnectError) -> Option<&'static str> {
     }
 }
 
-/// A pool that is not there.
-pub(crate) fn no_pool(uri: &str, pool: &PoolName, doing: &str) -> DriverError {
+/// A pool that is not there. Only who asked for the pool itself, or for something new in it, is told "missing": to who
+/// asked for a volume this must not read as "the volume is gone".
+pub(crate) fn no_pool(uri: &str, pool: &PoolName, act: &Act) -> DriverError {
     let virsh = format!("sudo virsh -c '{uri}'");
-    let message = format!(
-        "the host has no storage pool '{pool}'. Make one: `{virsh} pool-define-as {pool} dir --target \
-         /var/lib/libvirt/images && {virsh} pool-build {pool} && {virsh} pool-start {pool} && {virsh} pool-autostart \
-         {pool}`, or name another with storage_pool"
+    let way_out = format!(
+        "make it with `{virsh} pool-define-as {pool} dir --target /var/lib/libvirt/images && {virsh} pool-build {pool} \
+         && {virsh} pool-start {pool} && {virsh} pool-autostart {pool}`, or name another with storage_pool"
     );
-    DriverError::Refused {
-        doing: doing.to_owned(),
-        message,
+    match act.subject() {
+        Subject::Pool => DriverError::Missing {
+            what: format!("storage pool '{pool}' ({way_out})"),
+        },
+        Subject::Other => act.refused(format!("the host has no storage pool '{pool}': {way_out}")),
     }
 }
 
@@ -113,10 +117,15 @@ mod tests {
             let text = connect("qemu:///system", &error).to_string();
             assert!(text.contains(command), "{text}");
         }
-        let text = no_pool("qemu:///system", &PoolName::from("default"), "reading").to_string();
-        assert!(
-            text.contains("virsh -c 'qemu:///system' pool-define-as default dir"),
-            "{text}"
-        );
+        for act in [
+            Act::on("reading", "volume a"),
+            Act::on_pool("reading", "storage pool default"),
+        ] {
+            let text = no_pool("qemu:///system", &PoolName::from("default"), &act).to_string();
+            assert!(
+                text.contains("virsh -c 'qemu:///system' pool-define-as default dir"),
+                "{text}"
+            );
+        }
     }
 }

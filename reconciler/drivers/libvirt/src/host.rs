@@ -188,7 +188,7 @@ impl Host {
             .await;
         let reference = found.map_err(|error| {
             if error.is_no_storage_pool() {
-                explain::no_pool(&self.uri_text, name, act.doing())
+                explain::no_pool(&self.uri_text, name, act)
             } else {
                 act.failed(&error)
             }
@@ -211,7 +211,7 @@ impl Host {
     ) -> DriverError {
         if error.is_no_storage_pool() {
             session.pools().remove(name);
-            return explain::no_pool(&self.uri_text, name, act.doing());
+            return explain::no_pool(&self.uri_text, name, act);
         }
         if error.is_invalid_state() {
             let known = session.pools().get(name).cloned();

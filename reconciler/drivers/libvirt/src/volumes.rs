@@ -1,6 +1,5 @@
 //! Verbs on volumes. libvirt guards none of those in use: that is for the caller to ask.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use labyard_driver::DriverError;
@@ -52,7 +51,7 @@ async fn refresh(
 }
 
 pub(crate) async fn room(host: &Host, name: &PoolName) -> Result<PoolRoom, DriverError> {
-    let act = Act::on("reading", format!("storage pool {name}"));
+    let act = Act::on_pool("reading", format!("storage pool {name}"));
     let session = host.session().await?;
     let pool = host.pool(&session, name, &act).await?;
     refresh(host, &session, name, &pool, &act).await?;
@@ -66,7 +65,7 @@ pub(crate) async fn room(host: &Host, name: &PoolName) -> Result<PoolRoom, Drive
 }
 
 pub(crate) async fn list(host: &Host, name: &PoolName) -> Result<Vec<VolumeName>, DriverError> {
-    let act = Act::on("reading", format!("storage pool {name}"));
+    let act = Act::on_pool("reading", format!("storage pool {name}"));
     let session = host.session().await?;
     let pool = host.pool(&session, name, &act).await?;
     refresh(host, &session, name, &pool, &act).await?;
@@ -114,18 +113,22 @@ async fn read(
 }
 
 pub(crate) async fn create(host: &Host, spec: &VolumeSpec) -> Result<VolumeDetail, DriverError> {
-    let act = act("making", &spec.pool, &spec.name);
+    let act = Act::on_pool("making", format!("volume {} in pool {}", spec.name, spec.pool));
     let session = host.session().await?;
     let pool = host.pool(&session, &spec.pool, &act).await?;
     // Asked first: where the pool lies on what holds no files, libvirt would make something else.
     host.directory(&session, &spec.pool, &act).await?;
-    let base = |name: &VolumeName| {
-        let name = name.clone();
-        let session = Arc::clone(&session);
-        async move {
-            let act = self::act("reading", &spec.pool, &name);
-            read(host, &session, &spec.pool, &name, &act).await
-        }
+    let base = async |name: &VolumeName| match read(
+        host,
+        &session,
+        &spec.pool,
+        name,
+        &self::act("reading", &spec.pool, name),
+    )
+    .await
+    {
+        Err(missing @ DriverError::Missing { .. }) => Err(act.refused(missing.to_string())),
+        result => result,
     };
     match &spec.content {
         VolumeContent::Blank { capacity } => {

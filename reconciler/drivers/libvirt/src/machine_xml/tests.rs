@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use labyard_driver::ids::{Bytes, DiskKey, Mib, NicKey, ObjectId, PoolName, VolumeName};
-use labyard_driver::mark::{DiskMark, Mark, NicMark};
+use labyard_driver::mark::{DiskMark, Made, Mark, NicMark};
 use labyard_driver::observed::{Attachment, Capacity, MarkState};
 use labyard_driver::spec::{
     Accelerator, DirectBoot, DiskFormat, DiskSpec, Firmware, MachineSpec, MediumSpec, NicSpec,
@@ -205,6 +205,7 @@ fn a_device_of_ours_is_found_again_whatever_was_changed_by_hand() {
 fn an_imported_machine_loses_only_what_its_mark_called_ours() {
     let mut before: Mark = mark("web");
     let of = |volume: &str, target: &str| DiskMark {
+        made: Made::Whole,
         pool: pool(),
         volume: VolumeName::from(volume),
         target: target.to_owned(),
