@@ -115,3 +115,17 @@ fn a_violation_tells_the_user_whose_fault_it_is() {
     let whole = Violation::new(Path::root(), Rule::Gone).into_diagnostic();
     assert_eq!(whole.attribute, None);
 }
+
+#[test]
+fn an_element_of_a_set_is_not_named_to_the_user() {
+    let path = at("rules")
+        .then(Step::Element(Value::from("secret")))
+        .then_attribute("port");
+    let diagnostic = Violation::new(path, Rule::Unknown).into_diagnostic();
+    assert_eq!(diagnostic.attribute, Some(at("rules")));
+    assert!(
+        diagnostic
+            .detail
+            .starts_with("rules: the value is still unknown.")
+    );
+}

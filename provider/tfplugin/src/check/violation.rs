@@ -1,7 +1,7 @@
 //! A broken rule of Terraform's protocol, and what the user is told of it.
 
 use crate::diag::{Diagnostic, Severity};
-use crate::value::Path;
+use crate::value::{Path, Step};
 
 /// A rule that a response or a configuration breaks, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,13 +86,20 @@ impl Violation {
         Self { path, rule }
     }
 
-    /// An error for the user, who is told whose fault it is.
+    /// An error for the user, who is told whose fault it is. It points at a set as a whole: an element is named
+    /// by its value, which may be a secret, and Terraform could not point at it either.
     #[must_use]
     pub fn into_diagnostic(self) -> Diagnostic {
-        let place = if self.path.is_root() {
+        let outside_sets = self
+            .path
+            .0
+            .into_iter()
+            .take_while(|step| !matches!(step, Step::Element(_)));
+        let path = Path(outside_sets.collect());
+        let place = if path.is_root() {
             String::new()
         } else {
-            format!("{}: ", self.path)
+            format!("{path}: ")
         };
         let (summary, whose) = match self.rule {
             Rule::Required | Rule::Configured(_) => ("Invalid configuration", ""),
@@ -106,7 +113,7 @@ impl Violation {
             severity: Severity::Error,
             summary: summary.to_owned(),
             detail: format!("{place}{}.{whose}", self.rule),
-            attribute: (!self.path.is_root()).then_some(self.path),
+            attribute: (!path.is_root()).then_some(path),
         }
     }
 }

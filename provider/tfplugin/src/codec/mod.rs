@@ -74,6 +74,9 @@ pub enum CodecProblem {
     /// A key stands twice.
     #[error("key {0} stands twice")]
     Duplicate(String),
+    /// An object has an attribute more than once.
+    #[error("an attribute stands more than once")]
+    Repeated,
     /// A dynamic value whose type is again dynamic, or that has none.
     #[error("a dynamic value without a type of its own")]
     Untyped,

@@ -74,6 +74,10 @@ impl<'t> Seed<'t> {
         }
     }
 
+    fn wrong<E: serde::de::Error>(self, found: &str) -> E {
+        E::custom(format_args!("{found} where {} belongs", self.ty))
+    }
+
     /// Adds a step to an error that comes from below it.
     fn at<T, E>(self, result: Result<T, E>, step: impl FnOnce() -> Step) -> Result<T, E> {
         result.inspect_err(|_| self.steps.borrow_mut().push(step()))
@@ -144,6 +148,27 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Value::Null)
     }
 
+    // A value in the wrong place is not repeated in the error: it may be a secret.
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Value, E> {
+        Err(self.wrong("a bool"))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Value, E> {
+        Err(self.wrong("a number"))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Value, E> {
+        Err(self.wrong("a number"))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Value, E> {
+        Err(self.wrong("a number"))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Value, E> {
+        Err(self.wrong("a string"))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut source: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         match self.ty {
@@ -170,7 +195,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                     )));
                 }
             }
-            _ => return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self)),
+            _ => return Err(self.wrong("an array")),
         }
         if matches!(self.ty, Type::Set(_)) {
             items.sort_unstable();
@@ -183,7 +208,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Type::Map(element) => self.read_map(source, element),
             Type::Object(types) => self.read_object(source, types),
             Type::Dynamic => self.read_dynamic(source),
-            _ => Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self)),
+            _ => Err(self.wrong("an object")),
         }
     }
 }

@@ -111,6 +111,25 @@ fn an_error_says_where_it_is() {
 }
 
 #[test]
+fn an_error_does_not_repeat_what_may_be_a_secret() {
+    let list = Type::list(Type::Number);
+    for text in [
+        r#""hunter2""#,
+        r#"["hunter2"]"#,
+        r#"{"hunter2":1}"#,
+        r#"["hunter2","#,
+    ] {
+        let error = read(text, &list).unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    assert!(
+        read("7", &list)
+            .unwrap_err()
+            .starts_with("a number where list(number) belongs")
+    );
+}
+
+#[test]
 fn nesting_ends_at_the_limit() {
     let mut text = "null".to_owned();
     for _ in 0..100 {

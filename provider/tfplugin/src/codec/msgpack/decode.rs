@@ -134,23 +134,30 @@ fn read_object(
     types: &BTreeMap<String, Type>,
     depth: usize,
 ) -> Result<Value, Failure> {
-    let mut entries = BTreeMap::new();
-    for _ in 0..length {
+    let mut entries = Vec::with_capacity(length.min(types.len()));
+    let mut expected = types.iter();
+    // One more than there can be is enough to find one that is foreign or repeated.
+    for _ in 0..length.min(types.len() + 1) {
         let key = read_key(reader)?;
-        let Some((name, ty)) = types.get_key_value(key) else {
+        // Terraform writes attributes in order, so that the next one is nearly always the one that comes.
+        let next = expected.next().filter(|(name, _)| *name == key);
+        let Some((name, ty)) = next.or_else(|| types.get_key_value(key)) else {
             return Err(CodecProblem::Unsupported(key.to_owned()).into());
         };
         let value = at(read(reader, ty, depth + 1), || Step::Attribute(name.clone()))?;
-        if entries.insert(name.clone(), value).is_some() {
-            return Err(CodecProblem::Duplicate(name.clone()).into());
-        }
+        entries.push((name.clone(), value));
     }
-    // Every key was one of the type's and none stood twice: too few is the only thing left to go wrong. They
-    // are not filled in, for a small message could then grow large through a large type.
-    match types.keys().find(|name| !entries.contains_key(*name)) {
-        Some(missing) if entries.len() < types.len() => Err(CodecProblem::Missing(missing.clone()).into()),
-        _ => Ok(Value::Keyed(entries)),
+    let sent = entries.len();
+    let entries: BTreeMap<String, Value> = entries.into_iter().collect();
+    if entries.len() < sent {
+        return Err(CodecProblem::Repeated.into());
     }
+    if sent == types.len() {
+        return Ok(Value::Keyed(entries));
+    }
+    // What is missing is not filled in: a small message could then grow large through a large type.
+    let missing = types.keys().find(|name| !entries.contains_key(*name));
+    Err(CodecProblem::Missing(missing.cloned().unwrap_or_default()).into())
 }
 
 fn read_dynamic(reader: &mut Reader<'_>, depth: usize) -> Result<Value, Failure> {

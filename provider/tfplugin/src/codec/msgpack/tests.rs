@@ -175,9 +175,18 @@ fn an_object_has_exactly_the_attributes_of_its_type() {
         problem(b"\x82\xa1a\xc3\xa1c\xc3", &ty),
         CodecProblem::Unsupported("c".into())
     );
+    assert_eq!(problem(b"\x82\xa1a\xc3\xa1a\xc3", &ty), CodecProblem::Repeated);
     assert_eq!(
-        problem(b"\x82\xa1a\xc3\xa1a\xc3", &ty),
-        CodecProblem::Duplicate("a".into())
+        problem(b"\x83\xa1a\xc3\xa1b\xc3\xa1a\xc3", &ty),
+        CodecProblem::Repeated
+    );
+    assert_eq!(
+        decode(b"\x82\xa1b\xc3\xa1a\xc2", &ty),
+        Ok(Value::object([
+            ("a", Value::from(false)),
+            ("b", Value::from(true))
+        ])),
+        "in any order"
     );
     let written = |names: &[&str]| {
         let value = Value::object(names.iter().map(|name| (*name, Value::Null)));
