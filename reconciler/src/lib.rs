@@ -1,4 +1,38 @@
-//! Desired against observed: diff, stages, executor.
+//! Desired against observed: what is asked for is compared with what runs, and the difference is made good,
+//! idempotently. There is no script to resume: every pass observes, diffs and takes the steps that are left.
+//!
+//! In the order in which a value passes:
+//! - [`desired`]: everything decided, from the schema's structs.
+//! - [`observe`], [`view`]: one snapshot a host, and an object in the user's terms.
+//! - [`diff`]: the changes between the two, each with what it disturbs. Pure.
+//! - [`intent`]: what the machine's mark will say before anything is done. Pure.
+//! - [`steps`]: the stages, each with what it does and how it is undone; [`run`] goes through them.
+//! - [`engine`]: what the provider calls; [`keeper`] keeps leases and confirms what a state has taken.
+//!
+//! Beside them: [`identity`], [`lease`], [`record`], [`addresses`], [`image_store`], [`wait`], [`console`].
 
+pub mod addresses;
+pub mod console;
+pub mod desired;
+pub mod diff;
+pub mod engine;
+pub mod error;
+pub mod faults;
+pub mod guest_probe;
+pub mod host;
+pub mod identity;
 pub mod image;
+pub mod image_store;
+pub mod intent;
+pub mod keeper;
+pub mod lease;
+pub mod lease_board;
+pub mod observe;
+pub mod record;
+pub mod run;
 pub mod seed;
+pub mod steps;
+pub mod view;
+pub mod wait;
+
+pub use error::EngineError;

@@ -65,6 +65,10 @@ impl Connector {
             Proxies::Environment => Some(Matcher::from_env()),
             Proxies::Off => None,
         };
+        Self::through(proxies, extra_certificates)
+    }
+
+    fn through(proxies: Option<Matcher>, extra_certificates: Vec<PathBuf>) -> Self {
         Self {
             proxies,
             extra_certificates,
@@ -227,4 +231,95 @@ async fn tunnel(io: BoxIo, url: &Url, credentials: Option<&HeaderValue>) -> Resu
         .await
         .map_err(|error| refused(with_causes(&error)))?;
     Ok(Box::new(TokioIo::new(upgraded)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::image::testing::{ok, serve, serve_tls};
+
+    fn through(proxy: SocketAddr, certificates: Vec<PathBuf>) -> Connector {
+        let matcher = Matcher::builder().all(format!("http://user:pw@{proxy}")).build();
+        Connector::through(Some(matcher), certificates)
+    }
+
+    /// A proxy that tunnels one connection to whatever CONNECT names, and keeps the request's head.
+    async fn tunnelling_proxy(answer: &'static str) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            client.write_all(answer.as_bytes()).await.unwrap();
+            let target = head.split_whitespace().nth(1).unwrap().to_owned();
+            if answer.contains(" 200 ") {
+                let mut server = TcpStream::connect(target).await.unwrap();
+                // The test ends the connection; how is of no interest.
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            }
+            head
+        });
+        (address, task)
+    }
+
+    #[tokio::test]
+    async fn https_goes_through_a_tunnel_and_is_encrypted_to_the_server_itself() {
+        let (server, pem) = serve_tls(|_| ok(2, b"hi")).await;
+        let directory = tempfile::tempdir().unwrap();
+        let bundle = directory.path().join("ca.pem");
+        std::fs::write(&bundle, pem).unwrap();
+        let (proxy, asked) = tunnelling_proxy("HTTP/1.1 200 Connected\r\n\r\n").await;
+        let url = Url::parse(&format!("https://localhost:{}/x", server.address.port())).unwrap();
+        let mut connected = through(proxy, vec![bundle]).connect(&url).await.unwrap();
+        assert!(matches!(connected.via, Via::Origin));
+        connected.io.write_all(b"GET /x HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        connected.io.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("hi"), "{answer}");
+        drop(connected);
+        let head = asked.await.unwrap();
+        assert!(
+            head.starts_with(&format!("CONNECT localhost:{} ", server.address.port())),
+            "{head}"
+        );
+        assert!(head.contains("dXNlcjpwdw=="), "{head}");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_refuses_the_tunnel_is_named_as_the_cause() {
+        let (proxy, _asked) = tunnelling_proxy("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
+        let url = Url::parse("https://images.example/x").unwrap();
+        let Err(fault) = through(proxy, Vec::new()).connect(&url).await else {
+            panic!("connected")
+        };
+        assert!(
+            matches!(
+                fault,
+                Fault::Connect {
+                    stage: ConnectStage::Proxy,
+                    ..
+                }
+            ),
+            "{fault}"
+        );
+        assert!(fault.to_string().contains("403"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_asked_of_the_proxy_with_its_credentials() {
+        let proxy = serve(|_| ok(2, b"hi")).await;
+        let url = Url::parse("http://images.example/x").unwrap();
+        let connected = through(proxy.address, Vec::new()).connect(&url).await.unwrap();
+        let Via::Forwarder(Some(credentials)) = connected.via else {
+            panic!("not by the proxy")
+        };
+        assert_eq!(credentials, "Basic dXNlcjpwdw==");
+    }
 }

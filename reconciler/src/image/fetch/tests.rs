@@ -428,3 +428,15 @@ async fn a_file_that_grows_while_it_is_read_is_found_out() {
         "{end:?}"
     );
 }
+
+#[test]
+fn a_request_through_a_forwarding_proxy_names_the_whole_url_and_no_other_does() {
+    let url = url::Url::parse("http://images.example:8080/a?x=1").unwrap();
+    let forwarded =
+        super::request_for(&url, &super::Via::Forwarder(Some("Basic eA==".parse().unwrap()))).unwrap();
+    assert_eq!(forwarded.uri().to_string(), "http://images.example:8080/a?x=1");
+    assert_eq!(forwarded.headers()["proxy-authorization"], "Basic eA==");
+    let direct = super::request_for(&url, &super::Via::Origin).unwrap();
+    assert_eq!(direct.uri().to_string(), "/a?x=1");
+    assert_eq!(direct.headers()["host"], "images.example:8080");
+}

@@ -1,0 +1,554 @@
+//! What shall be: everything about a machine or network decided, ready to be compared with what is.
+//!
+//! Built from the schema's structs by [`DesiredMachine::from_config`] and [`DesiredNetwork::from_config`] once
+//! all values are known.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use labyard_driver::ids::{Bytes, Digest, DiskKey, MacAddr, Mib, Namespace, NicKey, ObjectName};
+use labyard_driver::mark::{CloneMode, OnRemove};
+use labyard_driver::observed::Autostart;
+use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, NetworkMode};
+use labyard_schema::text::Span;
+use labyard_schema::{network, vm};
+use serde::{Deserialize, Serialize};
+
+/// A machine as it shall be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesiredMachine {
+    /// The state it belongs to.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: ObjectName,
+    /// Processors.
+    pub cpus: u32,
+    /// Memory.
+    pub memory: Mib,
+    /// Firmware.
+    pub firmware: Firmware,
+    /// Direct kernel boot.
+    pub direct_boot: Option<DirectBoot>,
+    /// Disks by key.
+    pub disks: BTreeMap<DiskKey, DesiredDisk>,
+    /// NICs by key.
+    pub nics: BTreeMap<NicKey, DesiredNic>,
+    /// Seed for cloud-init.
+    pub seed: Option<DesiredSeed>,
+    /// Power.
+    pub power: DesiredPower,
+    /// What a start waits for.
+    pub ready: DesiredReady,
+    /// How it is stopped.
+    pub shutdown: DesiredShutdown,
+    /// What the user wrote and the host cannot show.
+    pub wishes: Wishes,
+}
+
+/// A disk as it shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredDisk {
+    /// Size; `None` is the image's own.
+    pub size: Option<Bytes>,
+    /// Image it is made of.
+    pub image: Option<DesiredImage>,
+    /// As written.
+    pub clone: Option<CloneMode>,
+    /// As written.
+    pub on_remove: Option<OnRemove>,
+}
+
+impl DesiredDisk {
+    /// How the disk is made of its image.
+    pub fn clone_mode(&self) -> CloneMode {
+        self.clone.unwrap_or(CloneMode::Linked)
+    }
+}
+
+/// What becomes of a disk that leaves the configuration, where nothing was written: an image can be fetched
+/// again, what was written to a blank disk cannot.
+pub fn default_on_remove(made_of_image: Option<&impl Sized>) -> OnRemove {
+    if made_of_image.is_some() {
+        OnRemove::Delete
+    } else {
+        OnRemove::Refuse
+    }
+}
+
+/// An image as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredImage {
+    /// Where from.
+    pub source: String,
+    /// Its digest, as written or pinned at create.
+    pub digest: Option<Digest>,
+    /// Its digest, as written.
+    pub sha256: Option<Digest>,
+}
+
+/// A NIC as it shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredNic {
+    /// The network as the user wrote it.
+    pub network: String,
+    /// Its address.
+    pub mac: MacAddr,
+}
+
+/// A seed as it shall be. Its Debug form shows no content.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DesiredSeed {
+    /// User data, plain or secret.
+    pub user_data: Option<String>,
+    /// Network configuration.
+    pub network_config: Option<String>,
+    /// Meta data.
+    pub meta_data: Option<String>,
+    /// What tells whether the seed has changed: [`SeedVersion`].
+    pub version: SeedVersion,
+}
+
+impl std::fmt::Debug for DesiredSeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DesiredSeed")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What tells whether a seed has changed: a digest of what is stored plainly anyway, and the version of the
+/// secret (never a digest of it).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeedVersion {
+    /// Digest over plain user data, network configuration and meta data.
+    pub plain: String,
+    /// Version of the secret user data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<u64>,
+}
+
+/// Power as it shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DesiredPower {
+    /// On.
+    Running,
+    /// Off.
+    Stopped,
+}
+
+/// A condition that a started machine is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// None.
+    None,
+    /// It has an address.
+    Address,
+    /// Its agent answers.
+    Agent,
+    /// A TCP port of its address accepts connections.
+    Tcp(u16),
+}
+
+/// What a start waits for, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DesiredReady {
+    /// The condition.
+    pub wait: Wait,
+    /// How long.
+    pub timeout: Duration,
+}
+
+/// How a machine is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DesiredShutdown {
+    /// Ask, and force after this long.
+    Graceful(Duration),
+    /// Force.
+    Force,
+}
+
+/// What the user wrote and the host cannot show; kept in the mark, so that an import restores it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// As written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<vm::Ready>,
+    /// As written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shutdown: Option<vm::Shutdown>,
+    /// As written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<vm::Timeouts>,
+    /// As written.
+    #[serde(default = "yes")]
+    pub allow_restart: bool,
+    /// Whether the firmware was written (left out, it stays so after an import).
+    #[serde(default)]
+    pub firmware_written: bool,
+    /// Sizes as written, by disk; a disk whose size was left out is not here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sizes_gib: BTreeMap<String, u64>,
+    /// MACs as written, by NIC.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub macs: BTreeMap<String, String>,
+    /// The seed's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<SeedVersion>,
+    /// Whether plain user data were written.
+    #[serde(default)]
+    pub user_data_written: bool,
+    /// Timeouts of a network, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_timeouts: Option<network::NetworkTimeouts>,
+    /// Whether a network's `dns` object was written though it says nothing.
+    #[serde(default)]
+    pub dns_written: bool,
+    /// The power as it shall be, `running` or `stopped`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Wishes {
+    /// The wishes in a mark; what cannot be read is as if nothing had been written.
+    pub fn from_mark(mark: &labyard_driver::mark::Mark) -> Self {
+        serde_json::from_value(mark.wishes.clone()).unwrap_or(Self {
+            allow_restart: true,
+            ..Self::default()
+        })
+    }
+
+    /// The form that stands in the mark.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+/// A value that passed the schema's checks and still cannot be used; names the attribute.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{attribute}: {message}")]
+pub struct Unusable {
+    /// The attribute.
+    pub attribute: &'static str,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl DesiredMachine {
+    /// Decides everything that the configuration leaves open. `macs` are the planned addresses by NIC,
+    /// `digests` the pinned digests by disk.
+    ///
+    /// # Errors
+    /// Where a planned value is none of its kind; the schema's checks leave none such.
+    pub fn from_config(
+        namespace: &Namespace,
+        vm: &vm::Vm,
+        macs: &BTreeMap<String, String>,
+        digests: &BTreeMap<String, String>,
+    ) -> Result<Self, Unusable> {
+        let disks: BTreeMap<_, _> = vm
+            .disks
+            .iter()
+            .flatten()
+            .map(|(key, disk)| (DiskKey(key.clone()), desired_disk(disk, digests.get(key))))
+            .collect();
+        let nics = desired_nics(vm, macs)?;
+        let bootable = disks.values().any(|d| d.image.is_some()) || vm.boot.is_some();
+        Ok(Self {
+            namespace: namespace.clone(),
+            name: ObjectName(vm.name.clone()),
+            cpus: vm.cpus,
+            memory: Mib(vm.memory_mib),
+            firmware: desired_firmware(vm.firmware.as_ref()),
+            direct_boot: vm.boot.as_ref().map(desired_boot),
+            ready: desired_ready(vm.ready.as_ref(), bootable && !nics.is_empty()),
+            shutdown: desired_shutdown(vm.shutdown.as_ref()),
+            seed: vm.cloud_init.as_ref().map(desired_seed),
+            power: if vm.power == "stopped" {
+                DesiredPower::Stopped
+            } else {
+                DesiredPower::Running
+            },
+            wishes: machine_wishes(vm),
+            disks,
+            nics,
+        })
+    }
+}
+
+fn desired_disk(disk: &vm::Disk, pinned: Option<&String>) -> DesiredDisk {
+    let image = disk.image.as_ref().map(|image| {
+        let sha256 = image.sha256.clone().map(Digest);
+        DesiredImage {
+            source: image.source.clone(),
+            digest: sha256.clone().or_else(|| pinned.cloned().map(Digest)),
+            sha256,
+        }
+    });
+    DesiredDisk {
+        size: disk.size_gib.map(Bytes::from_gib),
+        image,
+        clone: disk.clone.as_deref().map(|c| {
+            if c == "full" {
+                CloneMode::Full
+            } else {
+                CloneMode::Linked
+            }
+        }),
+        on_remove: disk.on_remove.as_deref().map(parse_on_remove),
+    }
+}
+
+/// Reads `on_remove` as it is written.
+pub fn parse_on_remove(text: &str) -> OnRemove {
+    match text {
+        "delete" => OnRemove::Delete,
+        "detach" => OnRemove::Detach,
+        _ => OnRemove::Refuse,
+    }
+}
+
+fn desired_nics(
+    vm: &vm::Vm,
+    macs: &BTreeMap<String, String>,
+) -> Result<BTreeMap<NicKey, DesiredNic>, Unusable> {
+    let unusable = |message: String| Unusable {
+        attribute: "macs",
+        message,
+    };
+    vm.nics
+        .iter()
+        .flatten()
+        .map(|(key, nic)| {
+            let text = nic.mac.as_ref().or_else(|| macs.get(key));
+            let text = text.ok_or_else(|| unusable(format!("no MAC was planned for NIC {key:?}")))?;
+            let mac = text
+                .parse()
+                .map_err(|e: labyard_driver::ids::BadMac| unusable(e.to_string()))?;
+            Ok((
+                NicKey(key.clone()),
+                DesiredNic {
+                    network: nic.network.clone(),
+                    mac,
+                },
+            ))
+        })
+        .collect()
+}
+
+fn desired_firmware(firmware: Option<&vm::Firmware>) -> Firmware {
+    match firmware {
+        Some(firmware) if firmware.r#type == "uefi" => Firmware::Uefi,
+        _ => Firmware::Bios,
+    }
+}
+
+fn desired_boot(boot: &vm::Boot) -> DirectBoot {
+    DirectBoot {
+        kernel: boot.kernel.clone(),
+        initrd: boot.initrd.clone(),
+        cmdline: boot.cmdline.clone(),
+    }
+}
+
+fn desired_ready(ready: Option<&vm::Ready>, by_default: bool) -> DesiredReady {
+    let timeout = Span::or(ready.and_then(|r| r.timeout.as_ref()), Duration::from_secs(600));
+    let wait = match ready.map(|r| r.wait.as_str()) {
+        None if by_default => Wait::Address,
+        None | Some("none") => Wait::None,
+        Some("agent") => Wait::Agent,
+        Some(text) => text
+            .strip_prefix("tcp:")
+            .and_then(|port| port.parse().ok())
+            .map_or(Wait::Address, Wait::Tcp),
+    };
+    DesiredReady { wait, timeout }
+}
+
+fn desired_shutdown(shutdown: Option<&vm::Shutdown>) -> DesiredShutdown {
+    match shutdown {
+        Some(shutdown) if shutdown.mode == "force" => DesiredShutdown::Force,
+        other => DesiredShutdown::Graceful(Span::or(
+            other.and_then(|s| s.timeout.as_ref()),
+            Duration::from_secs(60),
+        )),
+    }
+}
+
+fn desired_seed(cloud_init: &vm::CloudInit) -> DesiredSeed {
+    let secret = cloud_init.user_data_wo.as_ref().map(|s| s.reveal().to_owned());
+    DesiredSeed {
+        user_data: cloud_init.user_data.clone().or(secret),
+        network_config: cloud_init.network_config.clone(),
+        meta_data: cloud_init.meta_data.clone(),
+        version: seed_version(cloud_init),
+    }
+}
+
+/// The version of a seed as it is written.
+pub fn seed_version(cloud_init: &vm::CloudInit) -> SeedVersion {
+    use sha2::Digest as _;
+    let mut hash = sha2::Sha256::new();
+    for part in [
+        &cloud_init.user_data,
+        &cloud_init.network_config,
+        &cloud_init.meta_data,
+    ] {
+        // Length and presence first, so that text cannot move from one part to the next unseen.
+        let text = part.as_deref().unwrap_or_default();
+        hash.update([u8::from(part.is_some())]);
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    let plain = hash
+        .finalize()
+        .iter()
+        .take(16)
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    SeedVersion {
+        plain,
+        secret: cloud_init.user_data_wo_version,
+    }
+}
+
+fn machine_wishes(vm: &vm::Vm) -> Wishes {
+    let disks = vm.disks.iter().flatten();
+    let nics = vm.nics.iter().flatten();
+    Wishes {
+        ready: vm.ready.clone(),
+        shutdown: vm.shutdown.clone(),
+        timeouts: vm.timeouts.clone(),
+        allow_restart: vm.allow_restart,
+        firmware_written: vm.firmware.is_some(),
+        sizes_gib: disks
+            .filter_map(|(key, disk)| Some((key.clone(), disk.size_gib?)))
+            .collect(),
+        macs: nics
+            .filter_map(|(key, nic)| Some((key.clone(), nic.mac.clone()?)))
+            .collect(),
+        seed: vm.cloud_init.as_ref().map(seed_version),
+        user_data_written: vm.cloud_init.as_ref().is_some_and(|c| c.user_data.is_some()),
+        power: Some(vm.power.clone()),
+        ..Wishes::default()
+    }
+}
+
+/// A network as it shall be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesiredNetwork {
+    /// The state it belongs to.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: ObjectName,
+    /// What it does.
+    pub mode: NetworkMode,
+    /// The host's bridge, for [`NetworkMode::Bridge`].
+    pub bridge: Option<String>,
+    /// The host's own address on it with the prefix.
+    pub address: Option<ipnet::Ipv4Net>,
+    /// DHCP.
+    pub dhcp: Option<Dhcp>,
+    /// DNS domain.
+    pub domain: Option<String>,
+    /// Whether it starts with the host.
+    pub autostart: Autostart,
+    /// What the user wrote and the host cannot show.
+    pub wishes: Wishes,
+}
+
+impl DesiredNetwork {
+    /// Decides everything that the configuration leaves open.
+    ///
+    /// # Errors
+    /// Where a planned value is none of its kind; the schema's checks leave none such.
+    pub fn from_config(namespace: &Namespace, config: &network::Network) -> Result<Self, Unusable> {
+        let unusable = |text: &str| Unusable {
+            attribute: "ipv4",
+            message: format!("{text:?} cannot be read"),
+        };
+        let (mut address, mut dhcp) = (None, None);
+        if let Some(ipv4) = &config.ipv4 {
+            let net: ipnet::Ipv4Net = ipv4.cidr.parse().map_err(|_| unusable(&ipv4.cidr))?;
+            address = ipnet::Ipv4Net::new(network::gateway(&net), net.prefix_len()).ok();
+            if let Some(range) = &ipv4.dhcp {
+                let start = range.start.parse().map_err(|_| unusable(&range.start))?;
+                let end = range.end.parse().map_err(|_| unusable(&range.end))?;
+                dhcp = Some(Dhcp { start, end });
+            }
+        }
+        Ok(Self {
+            namespace: namespace.clone(),
+            name: ObjectName(config.name.clone()),
+            mode: match config.mode.as_str() {
+                "nat" => NetworkMode::Nat,
+                "bridge" => NetworkMode::Bridge,
+                _ => NetworkMode::Isolated,
+            },
+            bridge: config.bridge.clone(),
+            address,
+            dhcp,
+            domain: config.dns.as_ref().and_then(|dns| dns.domain.clone()),
+            autostart: if config.autostart {
+                Autostart::On
+            } else {
+                Autostart::Off
+            },
+            wishes: Wishes {
+                allow_restart: true,
+                network_timeouts: config.timeouts.clone(),
+                dns_written: config.dns.is_some(),
+                ..Wishes::default()
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_without_secret_changes_its_version_with_every_part() {
+        let base = vm::CloudInit {
+            user_data: Some("a".into()),
+            ..vm::CloudInit::default()
+        };
+        let moved = vm::CloudInit {
+            network_config: Some("a".into()),
+            ..vm::CloudInit::default()
+        };
+        let empty = vm::CloudInit {
+            meta_data: Some(String::new()),
+            ..base.clone()
+        };
+        assert_ne!(seed_version(&base), seed_version(&moved));
+        assert_ne!(seed_version(&base), seed_version(&empty));
+        assert_eq!(seed_version(&base), seed_version(&base.clone()));
+    }
+
+    #[test]
+    fn a_secret_is_no_part_of_the_version_nor_of_the_debug_form() {
+        let with = |secret: &str| vm::CloudInit {
+            user_data_wo: Some(labyard_schema::text::Secret::new(secret)),
+            user_data_wo_version: Some(3),
+            ..vm::CloudInit::default()
+        };
+        assert_eq!(seed_version(&with("one")), seed_version(&with("two")));
+        assert!(!format!("{:?}", desired_seed(&with("hunter2"))).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_machine_that_can_boot_and_has_a_card_is_waited_for_by_default() {
+        assert_eq!(desired_ready(None, true).wait, Wait::Address);
+        assert_eq!(desired_ready(None, false).wait, Wait::None);
+        let tcp = vm::Ready {
+            wait: "tcp:22".into(),
+            timeout: None,
+        };
+        assert_eq!(desired_ready(Some(&tcp), false).wait, Wait::Tcp(22));
+    }
+}

@@ -1,0 +1,295 @@
+//! The changes that bring a machine from what it is to what it shall be.
+
+use std::collections::BTreeMap;
+
+use labyard_driver::ids::{Bytes, DiskKey, NicKey};
+use labyard_driver::mark::OnRemove;
+use labyard_driver::observed::Power;
+
+use super::{Change, DiskChange, Disturbance, NicChange, What};
+use crate::desired::{DesiredDisk, DesiredMachine, DesiredNic, DesiredPower, default_on_remove};
+use crate::view::{DiskView, MachineView, NicView, Owner, Pending, SeedView};
+
+/// The changes, in the order of the attributes; none where the machine is as it shall be.
+pub fn diff(desired: &DesiredMachine, current: &MachineView) -> Vec<Change> {
+    let mut changes = Vec::new();
+    // Of a machine that does not run nothing is disturbed by a new definition.
+    let restart = if runs(current.power) {
+        Disturbance::Restart
+    } else {
+        Disturbance::Live
+    };
+    definition(desired, current, restart, &mut changes);
+    disks(&desired.disks, &current.disks, restart, &mut changes);
+    nics(&desired.nics, &current.nics, restart, &mut changes);
+    seed(desired, current, &mut changes);
+    power(desired, current, &mut changes);
+    if current.owner == Owner::Foreign {
+        changes.push(attribute(
+            "owned",
+            "false",
+            "true",
+            Disturbance::Live,
+            "the machine gets labyard's mark",
+        ));
+    }
+    changes
+}
+
+/// Whether a machine has live state that a restart would disturb.
+pub fn runs(power: Power) -> bool {
+    matches!(power, Power::Running | Power::Paused | Power::Saved)
+}
+
+fn definition(
+    desired: &DesiredMachine,
+    current: &MachineView,
+    restart: Disturbance,
+    changes: &mut Vec<Change>,
+) {
+    const NEXT_START: &str = "a running machine takes it at its next start";
+    if desired.cpus != current.cpus {
+        changes.push(attribute(
+            "cpus",
+            current.cpus.to_string(),
+            desired.cpus.to_string(),
+            restart,
+            NEXT_START,
+        ));
+    }
+    if desired.memory != current.memory {
+        changes.push(attribute(
+            "memory_mib",
+            current.memory.0.to_string(),
+            desired.memory.0.to_string(),
+            restart,
+            NEXT_START,
+        ));
+    }
+    if desired.cpus == current.cpus && desired.memory == current.memory && current.pending == Pending::Restart
+    {
+        let why = "the running machine differs from its definition";
+        changes.push(attribute(
+            "power",
+            "running as it was",
+            "running as defined",
+            restart,
+            why,
+        ));
+    }
+    if desired.firmware != current.firmware {
+        let why = "a guest installed under one firmware does not boot under the other";
+        let (from, to) = (
+            format!("{:?}", current.firmware),
+            format!("{:?}", desired.firmware),
+        );
+        changes.push(attribute(
+            "firmware",
+            from.to_lowercase(),
+            to.to_lowercase(),
+            Disturbance::Replace,
+            why,
+        ));
+    }
+    if desired.direct_boot != current.direct_boot {
+        let show = |boot: &Option<labyard_driver::spec::DirectBoot>| {
+            boot.as_ref().map_or("none".to_owned(), |b| b.kernel.clone())
+        };
+        let (from, to) = (show(&current.direct_boot), show(&desired.direct_boot));
+        changes.push(attribute("boot", from, to, restart, NEXT_START));
+    }
+}
+
+fn attribute(
+    name: &'static str,
+    from: impl Into<String>,
+    to: impl Into<String>,
+    disturbance: Disturbance,
+    why: &'static str,
+) -> Change {
+    Change {
+        what: What::Attribute(name),
+        from: from.into(),
+        to: to.into(),
+        disturbance,
+        why,
+    }
+}
+
+fn disks(
+    desired: &BTreeMap<DiskKey, DesiredDisk>,
+    current: &BTreeMap<DiskKey, DiskView>,
+    restart: Disturbance,
+    changes: &mut Vec<Change>,
+) {
+    for (key, disk) in current {
+        if !desired.contains_key(key) {
+            changes.push(removal(key, disk, restart));
+        }
+    }
+    for (key, disk) in desired {
+        match current.get(key) {
+            None => changes.push(disk_change(key, DiskChange::Added, "absent", "present", restart)),
+            Some(there) => changes.extend(disk_changes(key, disk, there)),
+        }
+    }
+}
+
+/// What the removal of a disk from the configuration means: the state decides, not the new configuration, which
+/// no longer speaks of it.
+pub fn removal(key: &DiskKey, disk: &DiskView, restart: Disturbance) -> Change {
+    match disk
+        .on_remove
+        .unwrap_or_else(|| default_on_remove(disk.image.as_ref()))
+    {
+        OnRemove::Delete => disk_change(
+            key,
+            DiskChange::Deleted,
+            "present",
+            "deleted",
+            Disturbance::DestroysData,
+        ),
+        OnRemove::Detach => disk_change(key, DiskChange::Detached, "present", "detached", restart),
+        OnRemove::Refuse => disk_change(
+            key,
+            DiskChange::RemovalRefused,
+            "present",
+            "refused",
+            Disturbance::DestroysData,
+        ),
+    }
+}
+
+fn disk_change(key: &DiskKey, change: DiskChange, from: &str, to: &str, disturbance: Disturbance) -> Change {
+    let why = match change {
+        DiskChange::Added | DiskChange::Detached => {
+            "the devices of a running machine change at its next start"
+        }
+        DiskChange::Deleted => "the disk's on_remove is \"delete\"",
+        DiskChange::RemovalRefused => {
+            "set the disk's on_remove to \"delete\" or \"detach\", apply that, then remove the disk"
+        }
+        DiskChange::Grown => "a disk grows while the machine runs",
+        DiskChange::Shrunk => "a disk cannot shrink without losing data: keep its size, or add a new disk",
+        DiskChange::Remade => "a disk is made of its image once; another image means another disk",
+    };
+    let what = What::Disk(key.to_string(), change);
+    Change {
+        what,
+        from: from.to_owned(),
+        to: to.to_owned(),
+        disturbance,
+        why,
+    }
+}
+
+fn disk_changes(key: &DiskKey, desired: &DesiredDisk, current: &DiskView) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if let (Some(wanted), Some(size)) = (desired.size, current.size) {
+        changes.extend(resize(key, wanted, size));
+    }
+    let made_of = current.image.as_ref().map(|image| (&image.source, &image.sha256));
+    let wanted_of = desired.image.as_ref().map(|image| (&image.source, &image.sha256));
+    // An imported disk has no image on record: naming one records it and leaves the disk.
+    let other_image = made_of.is_some() && made_of != wanted_of;
+    let other_clone = made_of.is_some() && current.clone.is_some() && desired.clone != current.clone;
+    if other_image || other_clone {
+        let show = |image: Option<&String>| image.cloned().unwrap_or_else(|| "none".to_owned());
+        let (from, to) = (show(made_of.map(|i| i.0)), show(wanted_of.map(|i| i.0)));
+        changes.push(disk_change(
+            key,
+            DiskChange::Remade,
+            &from,
+            &to,
+            Disturbance::Replace,
+        ));
+    }
+    changes
+}
+
+fn resize(key: &DiskKey, wanted: Bytes, size: Bytes) -> Option<Change> {
+    let (from, to) = (size.to_string(), wanted.to_string());
+    match wanted.cmp(&size) {
+        std::cmp::Ordering::Greater => {
+            Some(disk_change(key, DiskChange::Grown, &from, &to, Disturbance::Live))
+        }
+        std::cmp::Ordering::Less => Some(disk_change(
+            key,
+            DiskChange::Shrunk,
+            &from,
+            &to,
+            Disturbance::DestroysData,
+        )),
+        std::cmp::Ordering::Equal => None,
+    }
+}
+
+fn nics(
+    desired: &BTreeMap<NicKey, DesiredNic>,
+    current: &BTreeMap<NicKey, NicView>,
+    restart: Disturbance,
+    changes: &mut Vec<Change>,
+) {
+    const WHY: &str = "the devices of a running machine change at its next start";
+    let mut push = |key: &NicKey, change, from: String, to: String| {
+        let what = What::Nic(key.to_string(), change);
+        changes.push(Change {
+            what,
+            from,
+            to,
+            disturbance: restart,
+            why: WHY,
+        });
+    };
+    for (key, nic) in current {
+        if !desired.contains_key(key) {
+            push(key, NicChange::Removed, nic.network.clone(), "absent".into());
+        }
+    }
+    for (key, nic) in desired {
+        let Some(there) = current.get(key) else {
+            push(key, NicChange::Added, "absent".into(), nic.network.clone());
+            continue;
+        };
+        if there.network != nic.network {
+            push(key, NicChange::Moved, there.network.clone(), nic.network.clone());
+        }
+        if there.mac != nic.mac {
+            push(
+                key,
+                NicChange::Readdressed,
+                there.mac.to_string(),
+                nic.mac.to_string(),
+            );
+        }
+    }
+}
+
+fn seed(desired: &DesiredMachine, current: &MachineView, changes: &mut Vec<Change>) {
+    let wanted = desired.seed.as_ref().map(|seed| &seed.version);
+    let there = match &current.seed {
+        SeedView::Inserted(_) => current.wishes.seed.as_ref(),
+        SeedView::None | SeedView::Broken => None,
+    };
+    if wanted != there || (wanted.is_none() && current.seed == SeedView::Broken) {
+        let show = |present: bool| if present { "a seed" } else { "none" };
+        let why = "the guest reads it at its next first boot";
+        let (from, to) = (show(there.is_some()), show(wanted.is_some()));
+        changes.push(attribute("cloud_init", from, to, Disturbance::Live, why));
+    }
+}
+
+fn power(desired: &DesiredMachine, current: &MachineView, changes: &mut Vec<Change>) {
+    let fits = match desired.power {
+        DesiredPower::Running => current.power == Power::Running,
+        DesiredPower::Stopped => current.power == Power::Stopped,
+    };
+    if !fits {
+        let from = format!("{:?}", current.power).to_lowercase();
+        let to = format!("{:?}", desired.power).to_lowercase();
+        changes.push(attribute("power", from, to, Disturbance::Live, "asked for"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! Whether a name is free to build: what stands there already is foreign, another state's, being built, or left by
+//! a builder that died. Only the last is taken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use labyard_driver::DriverError;
+use labyard_driver::ids::{Namespace, ObjectId, ObjectName, Token};
+use labyard_driver::mark::{Kind, Lease, Mark, Ownership};
+use labyard_driver::observed::{MarkState, Snapshot};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::Deps;
+use super::embedded::describe;
+use crate::error::EngineError;
+use crate::host::Host;
+use crate::identity::{self, Identity};
+use crate::keeper;
+use crate::lease::{self, Holder};
+use crate::record::Record;
+
+/// How long a living builder is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// Between taking over and looking whether it was taken again: far longer than another's way from its look to its
+/// write.
+const SETTLE: Duration = Duration::from_millis(400);
+
+/// What a name is free for.
+pub(super) enum Claim {
+    /// Nothing stands there.
+    Free,
+    /// A dead builder's object, ours from now on under the new token in its mark.
+    Adopted(ObjectId, Box<Mark>),
+}
+
+/// Whose name it is.
+pub(super) struct Name<'a> {
+    /// Of a machine or a network.
+    pub kind: Kind,
+    /// The state.
+    pub namespace: &'a Namespace,
+    /// The user's name.
+    pub name: &'a ObjectName,
+}
+
+struct Standing {
+    id: ObjectId,
+    mark: MarkState,
+}
+
+/// Looks whether the name is free, waits for a living builder, and adopts what a dead one left.
+pub(super) async fn claim(
+    host: &Host,
+    deps: &Deps,
+    name: &Name<'_>,
+    cancel: &CancellationToken,
+) -> Result<Claim, EngineError> {
+    let give_up = Instant::now() + PATIENCE;
+    let mut snapshot = host.recent().await?;
+    loop {
+        let Some(standing) = standing(&snapshot, name) else {
+            return Ok(Claim::Free);
+        };
+        let mark = ours(host, name, &standing)?;
+        match lease::holder(
+            mark.lease.as_ref(),
+            &deps.engine,
+            deps.processes.as_ref(),
+            deps.clock.now(),
+        ) {
+            Holder::Dead => {
+                if let Some(adopted) = adopt(host, deps, name.kind, &standing.id, mark).await? {
+                    return Ok(Claim::Adopted(standing.id, Box::new(adopted)));
+                }
+            }
+            Holder::Ours => return Err(twice(host, name)),
+            Holder::Alive if Instant::now() >= give_up => {
+                return Err(being_built(host, name, mark.lease.as_ref()));
+            }
+            Holder::Alive => {}
+        }
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            () = cancel.cancelled() => return Err(being_built(host, name, mark.lease.as_ref())),
+        }
+        host.observer.invalidate_networks();
+        snapshot = host.fresh().await?;
+    }
+}
+
+fn standing(snapshot: &Snapshot, name: &Name<'_>) -> Option<Standing> {
+    let host_name = identity::host_name(name.namespace, name.name);
+    let is_it = |mark: &MarkState| {
+        mark.ours()
+            .is_some_and(|m| m.kind == name.kind && &m.namespace == name.namespace && &m.name == name.name)
+    };
+    let all: Vec<(&ObjectId, &String, &MarkState)> = match name.kind {
+        Kind::Machine => snapshot
+            .machines
+            .iter()
+            .map(|m| (&m.id, &m.host_name, &m.mark))
+            .collect(),
+        Kind::Network => snapshot
+            .networks
+            .iter()
+            .map(|n| (&n.id, &n.host_name, &n.mark))
+            .collect(),
+    };
+    let by_mark = all.iter().find(|(_, _, mark)| is_it(mark));
+    let found = by_mark.or_else(|| all.iter().find(|(_, there, _)| **there == host_name));
+    found.map(|(id, _, mark)| Standing {
+        id: (*id).clone(),
+        mark: (*mark).clone(),
+    })
+}
+
+/// The mark of what stands there, if it may be waited for or adopted at all.
+fn ours<'a>(host: &Host, name: &Name<'_>, standing: &'a Standing) -> Result<&'a Mark, EngineError> {
+    let host_name = identity::host_name(name.namespace, name.name);
+    let exists = |found: String, way_out: String| EngineError::AlreadyExists {
+        host: host.name.clone(),
+        what: describe(name.kind, name.name.as_str()),
+        found,
+        way_out,
+    };
+    let import = format!(
+        "To manage it from here: terraform import ADDRESS {}/{}; otherwise choose another name",
+        host.name, name.name
+    );
+    match &standing.mark {
+        MarkState::None => Err(exists(format!("{host_name:?} without labyard's mark"), import)),
+        MarkState::Unreadable(why) => Err(exists(
+            format!("{host_name:?} with a mark that cannot be read ({why})"),
+            String::new(),
+        )),
+        MarkState::Ours(mark) if &mark.namespace != name.namespace || mark.name != *name.name => Err(exists(
+            format!(
+                "{host_name:?}, which is {:?} of namespace {}",
+                mark.name.as_str(),
+                mark.namespace
+            ),
+            "Choose another name".to_owned(),
+        )),
+        MarkState::Ours(mark) if mark.ownership == Ownership::Confirmed => Err(exists(
+            format!("owned by another state of namespace {}", mark.namespace),
+            import,
+        )),
+        MarkState::Ours(mark) => Ok(mark),
+    }
+}
+
+fn twice(host: &Host, name: &Name<'_>) -> EngineError {
+    EngineError::AlreadyExists {
+        host: host.name.clone(),
+        what: describe(name.kind, name.name.as_str()),
+        found: "made by another resource of this very configuration".to_owned(),
+        way_out: "Give each a name of its own".to_owned(),
+    }
+}
+
+fn being_built(host: &Host, name: &Name<'_>, lease: Option<&Lease>) -> EngineError {
+    EngineError::BeingBuilt {
+        host: host.name.clone(),
+        what: describe(name.kind, name.name.as_str()),
+        builder: lease.map_or("unknown".to_owned(), |l| {
+            format!("process {}, engine {}", l.pid, l.engine)
+        }),
+    }
+}
+
+/// Takes a dead builder's object under a new token; `None` where another took it at the same time.
+async fn adopt(
+    host: &Host,
+    deps: &Deps,
+    kind: Kind,
+    id: &ObjectId,
+    mark: &Mark,
+) -> Result<Option<Mark>, EngineError> {
+    let token = identity::new_token(deps.random.as_ref());
+    let lease = Some(lease::grant(
+        &deps.engine,
+        deps.processes.as_ref(),
+        deps.clock.now(),
+    ));
+    let taken = Mark {
+        token: token.clone(),
+        lease,
+        ..mark.clone()
+    };
+    let record = Record::new(host.driver.clone(), id.clone(), mark.clone());
+    let what = describe(kind, mark.name.as_str());
+    record
+        .update(|mark| *mark = taken.clone())
+        .await
+        .map_err(host.failed(what.clone()))?;
+    sleep(SETTLE).await;
+    let now = mark_of(host, kind, id).await.map_err(host.failed(what))?;
+    Ok(now.filter(|now| now.token == token))
+}
+
+/// The mark of an object, read now.
+pub(super) async fn mark_of(host: &Host, kind: Kind, id: &ObjectId) -> Result<Option<Mark>, DriverError> {
+    let mark = match kind {
+        Kind::Machine => host.driver.machine(id).await?.mark,
+        Kind::Network => host.driver.network(id).await?.mark,
+    };
+    Ok(mark.ours().cloned())
+}
+
+/// A state holds the object's token: its mark is confirmed, if the object still carries that token.
+pub(super) async fn confirm_known(host: &Arc<Host>, kind: Kind, identity: &Identity) {
+    let confirmed = async {
+        let Ok(Some(mark)) = mark_of(host, kind, &identity.id).await else {
+            return;
+        };
+        if mark.token == identity.token && mark.ownership == Ownership::Building {
+            let record = Record::new(host.driver.clone(), identity.id.clone(), mark);
+            keeper::confirm(&record, &host.driver).await;
+        }
+    };
+    // The run may be over before: the next one does it.
+    let _ = tokio::time::timeout(Duration::from_secs(2), confirmed).await;
+}
+
+/// Whether what a state holds is what the mark says; the error names who has it now.
+pub(super) fn same_owner(
+    host: &Host,
+    kind: Kind,
+    name: &ObjectName,
+    held: &Token,
+    mark: &Mark,
+) -> Result<(), EngineError> {
+    if &mark.token == held {
+        return Ok(());
+    }
+    let by = match &mark.lease {
+        Some(lease) => format!("by engine {}, process {}", lease.engine, lease.pid),
+        None => format!("by another state of namespace {}", mark.namespace),
+    };
+    let (host, what) = (host.name.clone(), describe(kind, name.as_str()));
+    Err(EngineError::TakenOver { host, what, by })
+}

@@ -1,0 +1,174 @@
+//! The engine in this very process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use labyard_driver::ids::{HostName, Namespace};
+use labyard_driver::mark::{Kind, Mark};
+use labyard_driver::observed::{HostFacts, Snapshot};
+
+use super::{Bounds, Deps, Engine, ObjectRef, Reading, Run};
+use crate::desired::{DesiredMachine, DesiredNetwork};
+use crate::error::EngineError;
+use crate::host::Host;
+use crate::keeper::Keeper;
+use crate::run::Report;
+use crate::view::{MachineView, NetworkView};
+
+/// Drives hosts from this process.
+pub struct Embedded {
+    pub(super) hosts: BTreeMap<HostName, Arc<Host>>,
+    pub(super) deps: Arc<Deps>,
+    pub(super) keeper: Arc<Keeper>,
+    /// Confirmations under way, waited for at the end.
+    pub(super) background: std::sync::Mutex<tokio::task::JoinSet<()>>,
+}
+
+impl Embedded {
+    /// An engine over these hosts; nothing is contacted yet.
+    pub fn new(hosts: impl IntoIterator<Item = Host>, deps: Deps) -> Self {
+        Self {
+            hosts: hosts
+                .into_iter()
+                .map(|host| (host.name.clone(), Arc::new(host)))
+                .collect(),
+            deps: Arc::new(deps),
+            keeper: Arc::new(Keeper::default()),
+            background: std::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) fn host(&self, name: &HostName) -> Result<&Arc<Host>, EngineError> {
+        self.hosts.get(name).ok_or_else(|| EngineError::UnknownHost {
+            host: name.to_string(),
+            known: self
+                .hosts
+                .keys()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+}
+
+#[async_trait]
+impl Engine for Embedded {
+    fn hosts(&self) -> Vec<HostName> {
+        self.hosts.keys().cloned().collect()
+    }
+
+    async fn facts(&self, host: &HostName) -> Result<HostFacts, EngineError> {
+        Ok(self.host(host)?.recent().await?.host.clone())
+    }
+
+    async fn snapshot(&self, host: &HostName) -> Result<Arc<Snapshot>, EngineError> {
+        self.host(host)?.fresh().await
+    }
+
+    async fn read_machine(&self, object: &ObjectRef) -> Result<Reading<MachineView>, EngineError> {
+        self.machine_read(object).await
+    }
+
+    async fn find_machine(
+        &self,
+        host: &HostName,
+        namespace: &Namespace,
+        id: &str,
+    ) -> Result<(MachineView, Option<Mark>), EngineError> {
+        self.machine_find(host, namespace, id).await
+    }
+
+    async fn read_seed(
+        &self,
+        host: &HostName,
+        mark: &Mark,
+    ) -> Result<Option<crate::seed::Contents>, EngineError> {
+        self.seed_read(host, mark).await
+    }
+
+    async fn create_machine(
+        &self,
+        host: &HostName,
+        desired: &DesiredMachine,
+        bounds: Bounds,
+        report: Report<'_>,
+    ) -> Result<MachineView, EngineError> {
+        self.machine_create(host, desired, bounds, report).await
+    }
+
+    async fn update_machine(
+        &self,
+        object: &ObjectRef,
+        desired: &DesiredMachine,
+        bounds: Bounds,
+        report: Report<'_>,
+    ) -> Result<MachineView, EngineError> {
+        self.machine_update(object, desired, bounds, report).await
+    }
+
+    async fn destroy_machine(
+        &self,
+        object: &ObjectRef,
+        known: &DesiredMachine,
+        bounds: Bounds,
+    ) -> Result<(), EngineError> {
+        self.machine_destroy(object, known, bounds).await
+    }
+
+    async fn read_network(&self, object: &ObjectRef) -> Result<Reading<NetworkView>, EngineError> {
+        self.network_read(object).await
+    }
+
+    async fn find_network(
+        &self,
+        host: &HostName,
+        namespace: &Namespace,
+        id: &str,
+    ) -> Result<NetworkView, EngineError> {
+        self.network_find(host, namespace, id).await
+    }
+
+    async fn create_network(
+        &self,
+        host: &HostName,
+        desired: &DesiredNetwork,
+        bounds: Bounds,
+    ) -> Result<NetworkView, EngineError> {
+        self.network_create(host, desired, bounds).await
+    }
+
+    async fn update_network(
+        &self,
+        object: &ObjectRef,
+        desired: &DesiredNetwork,
+        bounds: Bounds,
+    ) -> Result<NetworkView, EngineError> {
+        self.network_update(object, desired, bounds).await
+    }
+
+    async fn destroy_network(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
+        self.network_destroy(object, bounds).await
+    }
+
+    async fn finish(&self, run: Run) {
+        if run == Run::Through {
+            self.keeper.confirm_answered().await;
+        }
+        let mut background = std::mem::take(
+            &mut *self
+                .background
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        while background.join_next().await.is_some() {}
+    }
+}
+
+/// What an object is called when a person is told of it.
+pub(super) fn describe(kind: Kind, name: &str) -> String {
+    match kind {
+        Kind::Machine => format!("labyard_vm {name:?}"),
+        Kind::Network => format!("labyard_network {name:?}"),
+    }
+}

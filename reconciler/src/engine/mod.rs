@@ -1,0 +1,195 @@
+//! What the provider calls: plans, creates, changes, destroys and reads of machines and networks on all hosts.
+//!
+//! [`Engine`] is the seam: embedded ([`Embedded`]) it drives the hosts from this very process.
+
+mod claim;
+mod embedded;
+mod machines;
+mod networks;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use labyard_driver::ids::{HostName, Namespace, ObjectName, UnixMillis};
+use labyard_driver::mark::Mark;
+use labyard_driver::observed::{HostFacts, Snapshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::desired::{DesiredMachine, DesiredNetwork};
+use crate::error::EngineError;
+use crate::identity::{Identity, OsRandom, Random};
+use crate::image::Fetcher;
+use crate::lease::{ProcTable, Processes};
+use crate::run::Report;
+use crate::view::{MachineView, NetworkView};
+
+pub use embedded::Embedded;
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> UnixMillis;
+}
+
+/// The computer's clock.
+#[derive(Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> UnixMillis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        UnixMillis(since.as_millis() as u64)
+    }
+}
+
+/// Clock, chance, processes and images: what an engine takes from outside.
+pub struct Deps {
+    /// Random id of this engine.
+    pub engine: String,
+    /// Time.
+    pub clock: Box<dyn Clock>,
+    /// Chance.
+    pub random: Box<dyn Random>,
+    /// Processes of this computer.
+    pub processes: Box<dyn Processes>,
+    /// Opens images.
+    pub fetcher: Fetcher,
+}
+
+impl Default for Deps {
+    fn default() -> Self {
+        Self {
+            engine: crate::identity::new_token(&OsRandom).0,
+            clock: Box::new(SystemClock),
+            random: Box::new(OsRandom),
+            processes: Box::new(ProcTable),
+            fetcher: Fetcher::new(crate::image::Options::default()),
+        }
+    }
+}
+
+/// Which object of which state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectRef {
+    /// The host.
+    pub host: HostName,
+    /// The state's namespace.
+    pub namespace: Namespace,
+    /// The user's name.
+    pub name: ObjectName,
+    /// What the state holds to know it again; `None` for a foreign object that was imported.
+    pub identity: Option<Identity>,
+    /// The host's id that the state holds.
+    pub id: Option<labyard_driver::ids::ObjectId>,
+}
+
+/// What a read found.
+#[derive(Clone, Debug)]
+pub enum Reading<T> {
+    /// It stands.
+    Present(Box<T>),
+    /// Its definition is gone, its disks are there.
+    DisksOnly,
+    /// It is certain that nothing of it is there.
+    Gone,
+}
+
+/// The bounds of an operation.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Ended by the user.
+    pub cancel: CancellationToken,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// Drives hosts.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// The configured hosts.
+    fn hosts(&self) -> Vec<HostName>;
+
+    /// What a host can do and has.
+    async fn facts(&self, host: &HostName) -> Result<HostFacts, EngineError>;
+
+    /// A host as it is after every change of this process; shared by all who ask at the same time.
+    async fn snapshot(&self, host: &HostName) -> Result<Arc<Snapshot>, EngineError>;
+
+    /// A machine of a state.
+    async fn read_machine(&self, object: &ObjectRef) -> Result<Reading<MachineView>, EngineError>;
+    /// A machine by its name (of this namespace first, then the host's) or the host's id, for import.
+    async fn find_machine(
+        &self,
+        host: &HostName,
+        namespace: &Namespace,
+        id: &str,
+    ) -> Result<(MachineView, Option<Mark>), EngineError>;
+    /// What the seed of a machine was made of, read back for import.
+    async fn read_seed(
+        &self,
+        host: &HostName,
+        mark: &Mark,
+    ) -> Result<Option<crate::seed::Contents>, EngineError>;
+    /// Makes a machine, or adopts one whose builder died.
+    async fn create_machine(
+        &self,
+        host: &HostName,
+        desired: &DesiredMachine,
+        bounds: Bounds,
+        report: Report<'_>,
+    ) -> Result<MachineView, EngineError>;
+    /// Brings a machine of a state to what is desired.
+    async fn update_machine(
+        &self,
+        object: &ObjectRef,
+        desired: &DesiredMachine,
+        bounds: Bounds,
+        report: Report<'_>,
+    ) -> Result<MachineView, EngineError>;
+    /// Removes a machine of a state.
+    async fn destroy_machine(
+        &self,
+        object: &ObjectRef,
+        known: &DesiredMachine,
+        bounds: Bounds,
+    ) -> Result<(), EngineError>;
+
+    /// A network of a state.
+    async fn read_network(&self, object: &ObjectRef) -> Result<Reading<NetworkView>, EngineError>;
+    /// A network by its name or the host's id, for import.
+    async fn find_network(
+        &self,
+        host: &HostName,
+        namespace: &Namespace,
+        id: &str,
+    ) -> Result<NetworkView, EngineError>;
+    /// Makes a network, or adopts one whose builder died.
+    async fn create_network(
+        &self,
+        host: &HostName,
+        desired: &DesiredNetwork,
+        bounds: Bounds,
+    ) -> Result<NetworkView, EngineError>;
+    /// Brings a network of a state to what is desired.
+    async fn update_network(
+        &self,
+        object: &ObjectRef,
+        desired: &DesiredNetwork,
+        bounds: Bounds,
+    ) -> Result<NetworkView, EngineError>;
+    /// Removes a network of a state.
+    async fn destroy_network(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError>;
+
+    /// The run is over: confirms what Terraform was told, unless the run was stopped.
+    async fn finish(&self, run: Run);
+}
+
+/// How a run went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// To its end.
+    Through,
+    /// It was stopped by the user: whether its state was kept is not known.
+    Stopped,
+}

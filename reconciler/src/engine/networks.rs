@@ -1,0 +1,286 @@
+//! Networks: read, find, create, update, destroy.
+
+use std::sync::Arc;
+
+use labyard_driver::DriverError;
+use labyard_driver::ids::{HostName, Namespace, ObjectId};
+use labyard_driver::mark::{Kind, Mark, Ownership, Stage, VERSION};
+use labyard_driver::observed::{MarkState, ObservedNetwork, Snapshot};
+use labyard_driver::spec::NetworkSpec;
+
+use super::claim::{Claim, Name, claim, same_owner};
+use super::embedded::describe;
+use super::machines::{keeps_busy, listing, refuse_other_namespace};
+use super::{Bounds, Embedded, ObjectRef, Reading};
+use crate::desired::DesiredNetwork;
+use crate::diff::{Disturbance, gravest, network::diff};
+use crate::error::EngineError;
+use crate::host::Host;
+use crate::identity;
+use crate::lease;
+use crate::record::Record;
+use crate::view::{NetworkView, attached};
+
+impl Embedded {
+    pub(super) async fn network_read(&self, object: &ObjectRef) -> Result<Reading<NetworkView>, EngineError> {
+        let host = self.host(&object.host)?;
+        let snapshot = host.fresh().await?;
+        let Some(network) = find_in(&snapshot, object) else {
+            return Ok(Reading::Gone);
+        };
+        if let Some(identity) = &object.identity {
+            check_owner(host, object, network)?;
+            if network
+                .mark
+                .ours()
+                .is_some_and(|mark| mark.ownership == Ownership::Building)
+            {
+                self.confirm_later(host, Kind::Network, identity);
+            }
+        }
+        Ok(Reading::Present(Box::new(NetworkView::new(network))))
+    }
+
+    pub(super) async fn network_find(
+        &self,
+        host: &HostName,
+        namespace: &Namespace,
+        id: &str,
+    ) -> Result<NetworkView, EngineError> {
+        let host = self.host(host)?;
+        let snapshot = host.fresh().await?;
+        let of_namespace = |n: &&ObservedNetwork| {
+            n.mark
+                .ours()
+                .is_some_and(|mark| &mark.namespace == namespace && mark.name.as_str() == id)
+        };
+        let networks = &snapshot.networks;
+        let found = networks.iter().find(of_namespace);
+        let found = found.or_else(|| networks.iter().find(|n| n.host_name == id || n.id.as_str() == id));
+        let Some(network) = found else {
+            let names: Vec<_> = networks.iter().map(|n| n.host_name.as_str()).collect();
+            let (host, what) = (host.name.clone(), describe(Kind::Network, id));
+            return Err(EngineError::NotFound {
+                host,
+                what,
+                found: listing(&names),
+            });
+        };
+        refuse_other_namespace(host, Kind::Network, namespace, id, &network.mark)?;
+        Ok(NetworkView::new(network))
+    }
+
+    pub(super) async fn network_create(
+        &self,
+        host: &HostName,
+        desired: &DesiredNetwork,
+        bounds: Bounds,
+    ) -> Result<NetworkView, EngineError> {
+        let host = self.host(host)?.clone();
+        let name = Name {
+            kind: Kind::Network,
+            namespace: &desired.namespace,
+            name: &desired.name,
+        };
+        let (id, mark) = match claim(&host, &self.deps, &name, &bounds.cancel).await? {
+            Claim::Free => (None, self.network_mark(desired)),
+            Claim::Adopted(id, mark) => (Some(id), *mark),
+        };
+        let fresh_id = identity::new_object_id(self.deps.random.as_ref());
+        let spec = network_spec(desired, id.clone().unwrap_or(fresh_id), mark);
+        let made = match id {
+            Some(_) => host.driver.change_network(&spec).await,
+            None => created(&host, &spec).await,
+        };
+        host.observer.invalidate_networks();
+        let made = made.map_err(host.failed(describe(Kind::Network, desired.name.as_str())))?;
+        let record = Arc::new(Record::new(
+            host.driver.clone(),
+            made.id.clone(),
+            spec.mark.clone(),
+        ));
+        self.keeper.hold(record, host.renewals.clone(), &self.deps);
+        self.keeper.answered(&made.id);
+        Ok(NetworkView::new(&made))
+    }
+
+    pub(super) async fn network_update(
+        &self,
+        object: &ObjectRef,
+        desired: &DesiredNetwork,
+        _bounds: Bounds,
+    ) -> Result<NetworkView, EngineError> {
+        let host = self.host(&object.host)?.clone();
+        let what = describe(Kind::Network, object.name.as_str());
+        let snapshot = host.fresh().await?;
+        let Some(network) = find_in(&snapshot, object) else {
+            let host = host.name.clone();
+            return Err(EngineError::NotFound {
+                host,
+                what,
+                found: "it is gone; plan again".to_owned(),
+            });
+        };
+        check_owner(&host, object, network)?;
+        refuse_cutting_off(&host, &snapshot, network, desired, &what)?;
+        let mut mark = match &network.mark {
+            MarkState::Ours(mark) => (**mark).clone(),
+            _ => self.network_mark(desired),
+        };
+        mark.wishes = desired.wishes.to_json();
+        let spec = network_spec(desired, network.id.clone(), mark);
+        let spec = NetworkSpec {
+            host_name: network.host_name.clone(),
+            ..spec
+        };
+        let changed = host.driver.change_network(&spec).await;
+        host.observer.invalidate_networks();
+        let changed = changed.map_err(host.failed(what))?;
+        if spec.mark.ownership == Ownership::Building {
+            let record = Arc::new(Record::new(host.driver.clone(), changed.id.clone(), spec.mark));
+            self.keeper.hold(record, host.renewals.clone(), &self.deps);
+            self.keeper.answered(&changed.id);
+        }
+        Ok(NetworkView::new(&changed))
+    }
+
+    pub(super) async fn network_destroy(
+        &self,
+        object: &ObjectRef,
+        _bounds: Bounds,
+    ) -> Result<(), EngineError> {
+        let host = self.host(&object.host)?.clone();
+        let what = describe(Kind::Network, object.name.as_str());
+        host.observer.invalidate_networks();
+        let snapshot = host.fresh().await?;
+        let Some(network) = find_in(&snapshot, object) else {
+            return Ok(());
+        };
+        check_owner(&host, object, network)?;
+        if network.mark.ours().is_none() {
+            return Err(EngineError::NotOurs {
+                host: host.name.clone(),
+                what,
+            });
+        }
+        let users: Vec<_> = attached(&snapshot, &network.host_name)
+            .iter()
+            .map(|m| m.host_name.clone())
+            .collect();
+        if !users.is_empty() {
+            let way_out = "remove or re-attach these machines first".to_owned();
+            return Err(EngineError::InUse {
+                host: host.name.clone(),
+                what,
+                users: users.join(", "),
+                way_out,
+            });
+        }
+        let removed = host.driver.remove_network(&network.id).await;
+        host.observer.invalidate_networks();
+        self.keeper.drop_hold(&network.id);
+        removed.map_err(host.failed(what))
+    }
+
+    fn network_mark(&self, desired: &DesiredNetwork) -> Mark {
+        let token = identity::new_token(self.deps.random.as_ref());
+        let lease = lease::grant(
+            &self.deps.engine,
+            self.deps.processes.as_ref(),
+            self.deps.clock.now(),
+        );
+        Mark {
+            version: VERSION,
+            namespace: desired.namespace.clone(),
+            kind: Kind::Network,
+            name: desired.name.clone(),
+            origin: token.clone(),
+            token,
+            ownership: Ownership::Building,
+            stage: Stage::Finished,
+            lease: Some(lease),
+            disks: Default::default(),
+            nics: Default::default(),
+            seed: None,
+            discard: Default::default(),
+            released: Default::default(),
+            wishes: desired.wishes.to_json(),
+        }
+    }
+}
+
+/// Makes a network; where the reply was lost, the token tells whether what stands there is this one.
+async fn created(host: &Host, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {
+    match host.driver.create_network(spec).await {
+        Err(lost @ DriverError::ReplyLost { .. }) => match host.driver.network(&spec.id).await {
+            Ok(found) if found.mark.ours().is_some_and(|m| m.token == spec.mark.token) => {
+                host.driver.change_network(spec).await
+            }
+            _ => Err(lost),
+        },
+        other => other,
+    }
+}
+
+fn network_spec(desired: &DesiredNetwork, id: ObjectId, mark: Mark) -> NetworkSpec {
+    NetworkSpec {
+        id,
+        host_name: identity::host_name(&desired.namespace, &desired.name),
+        mark,
+        mode: desired.mode,
+        bridge: desired.bridge.clone(),
+        address: desired.address,
+        dhcp: desired.dhcp,
+        domain: desired.domain.clone(),
+        autostart: desired.autostart,
+    }
+}
+
+fn check_owner(host: &Host, object: &ObjectRef, network: &ObservedNetwork) -> Result<(), EngineError> {
+    let (Some(identity), Some(mark)) = (&object.identity, network.mark.ours()) else {
+        return Ok(());
+    };
+    same_owner(host, Kind::Network, &object.name, &identity.token, mark)
+}
+
+/// A change that takes the network down is refused while a running machine is on it.
+fn refuse_cutting_off(
+    host: &Host,
+    snapshot: &Snapshot,
+    network: &ObservedNetwork,
+    desired: &DesiredNetwork,
+    what: &str,
+) -> Result<(), EngineError> {
+    if gravest(&diff(desired, &NetworkView::new(network))) < Some(Disturbance::Restart) {
+        return Ok(());
+    }
+    let on_it = attached(snapshot, &network.host_name);
+    let users: Vec<_> = on_it
+        .iter()
+        .filter(|m| keeps_busy(m))
+        .map(|m| m.host_name.clone())
+        .collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::InUse {
+        host: host.name.clone(),
+        what: what.to_owned(),
+        users: users.join(", "),
+        way_out:
+            "this change takes the network down and would cut them off: stop them first (power = \"stopped\")"
+                .to_owned(),
+    })
+}
+
+fn find_in<'a>(snapshot: &'a Snapshot, object: &ObjectRef) -> Option<&'a ObservedNetwork> {
+    let networks = &snapshot.networks;
+    let Some(identity) = &object.identity else {
+        let id = object.id.as_ref()?;
+        return networks.iter().find(|n| &n.id == id);
+    };
+    let by_token = networks
+        .iter()
+        .find(|n| n.mark.ours().is_some_and(|mark| mark.token == identity.token));
+    by_token.or_else(|| networks.iter().find(|n| n.id == identity.id))
+}

@@ -1,0 +1,215 @@
+//! What the reconciler says when it cannot go on: what failed, on which host and object, what was found, and the
+//! way out.
+
+use labyard_driver::DriverError;
+use labyard_driver::ids::HostName;
+use labyard_driver::mark::Stage;
+
+use crate::desired::Unusable;
+use crate::image::ImageError;
+
+/// An error of an operation.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The host answered with an error, or did not answer.
+    #[error("host {host}, {what}: {source}")]
+    Host {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// What the driver met.
+        #[source]
+        source: DriverError,
+    },
+    /// The same, met by another reader at the same time.
+    #[error("host {host}: {message}")]
+    HostUnreadable {
+        /// The host.
+        host: HostName,
+        /// What the driver met.
+        message: String,
+    },
+    /// The provider knows no such host.
+    #[error("host {host:?} is not configured: the provider knows {known}")]
+    UnknownHost {
+        /// As asked.
+        host: String,
+        /// As configured.
+        known: String,
+    },
+    /// An object of ours with that name stands already.
+    #[error("{what} exists already on host {host}, {found}. {way_out}")]
+    AlreadyExists {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// Whose it is.
+        found: String,
+        /// What to do.
+        way_out: String,
+    },
+    /// The object is built by somebody else at this moment.
+    #[error(
+        "{what} is being built on host {host} by another run ({builder}): wait for it, or end it, and apply again"
+    )]
+    BeingBuilt {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// Who.
+        builder: String,
+    },
+    /// The state's token is no longer in the mark.
+    #[error(
+        "{what} on host {host} was taken over ({by}): it is no longer this state's. Remove it from this state with terraform state rm, or give one of the two another name or namespace"
+    )]
+    TakenOver {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// By whom.
+        by: String,
+    },
+    /// The object is not ours to change or remove.
+    #[error("{what} on host {host} carries no mark of labyard: apply once to take it into ownership first")]
+    NotOurs {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+    },
+    /// Its definition cannot be told at present.
+    #[error("{what} on host {host} does not answer at present ({why}): try again")]
+    Unknown {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// An attribute cannot be had.
+    #[error("{attribute}: {message}")]
+    Attribute {
+        /// The attribute, as in HCL.
+        attribute: String,
+        /// What is wrong and the way out.
+        message: String,
+    },
+    /// An image could not be had.
+    #[error("{attribute}: {source}")]
+    Image {
+        /// The attribute, as in HCL.
+        attribute: String,
+        /// Why.
+        #[source]
+        source: ImageError,
+    },
+    /// The machine did not become ready.
+    #[error("{what} on host {host} did not become ready: {why}")]
+    NotReady {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// What was waited for and what was seen.
+        why: String,
+        /// The end of its serial console.
+        console: String,
+    },
+    /// The time for the whole operation is over.
+    #[error(
+        "{what} on host {host}: the time given ({limit}) was over at stage {stage:?}. Raise timeouts, or look at what hangs"
+    )]
+    Deadline {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// How long.
+        limit: String,
+        /// Where.
+        stage: Stage,
+    },
+    /// The user ended the run.
+    #[error("{what} on host {host}: stopped at stage {stage:?} as asked; what was reached is kept")]
+    Cancelled {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// Where.
+        stage: Stage,
+    },
+    /// This engine's lease ran out: another may have taken the object over.
+    #[error(
+        "{what} on host {host}: the builder's lease could not be renewed in time, so nothing more was changed. Apply again"
+    )]
+    LeaseLost {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+    },
+    /// Others need what was to be removed.
+    #[error("{what} on host {host} is in use by {users}: {way_out}")]
+    InUse {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// By whom.
+        users: String,
+        /// What to do.
+        way_out: String,
+    },
+    /// Nothing to import.
+    #[error("{what} does not exist on host {host}: {found}")]
+    NotFound {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// What is there.
+        found: String,
+    },
+}
+
+impl From<Unusable> for EngineError {
+    fn from(unusable: Unusable) -> Self {
+        Self::Attribute {
+            attribute: unusable.attribute.to_owned(),
+            message: unusable.message,
+        }
+    }
+}
+
+impl EngineError {
+    /// The attribute at fault, as in HCL.
+    pub fn attribute(&self) -> Option<&str> {
+        match self {
+            Self::Attribute { attribute, .. } | Self::Image { attribute, .. } => Some(attribute),
+            _ => None,
+        }
+    }
+
+    /// The end of the machine's serial console, where it was followed.
+    pub fn console(&self) -> Option<&str> {
+        match self {
+            Self::NotReady { console, .. } if !console.is_empty() => Some(console),
+            _ => None,
+        }
+    }
+
+    /// What the driver met, if that is the cause.
+    pub fn driver(&self) -> Option<&DriverError> {
+        match self {
+            Self::Host { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A configured host: its driver, what was read of it, and what runs of this process share on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use labyard_driver::ids::{HostName, Namespace, ObjectId, PoolName};
+use labyard_driver::observed::Snapshot;
+use labyard_driver::spec::{Accelerator, ProbePayload};
+use labyard_driver::{Driver, DriverError};
+use tokio::sync::OnceCell;
+
+use crate::error::EngineError;
+use crate::image_store::ImageStore;
+use crate::lease_board::LeaseBoard;
+use crate::observe::{Observer, SharedError};
+use crate::view::Networks;
+
+/// A host.
+pub struct Host {
+    /// As the provider's `hosts` calls it.
+    pub name: HostName,
+    /// Its driver.
+    pub driver: Arc<dyn Driver>,
+    /// A second connection, on which leases are renewed whatever the first one waits for.
+    pub renewals: Arc<dyn Driver>,
+    /// What was read of it.
+    pub observer: Observer,
+    /// Its images.
+    pub images: ImageStore,
+    /// Leases, read once for all who wait for an address.
+    pub lease_board: LeaseBoard,
+    /// Addresses that runs of this process have chosen, by network; the host may not show them yet.
+    chosen: Mutex<BTreeMap<ObjectId, BTreeSet<Ipv4Addr>>>,
+    accelerator: OnceCell<Accelerator>,
+}
+
+impl Host {
+    /// A host with its two connections.
+    pub fn new(name: HostName, driver: Arc<dyn Driver>, renewals: Arc<dyn Driver>) -> Self {
+        Self {
+            name,
+            observer: Observer::new(driver.clone()),
+            images: ImageStore::new(driver.clone()),
+            driver,
+            renewals,
+            lease_board: LeaseBoard::default(),
+            chosen: Mutex::new(BTreeMap::new()),
+            accelerator: OnceCell::new(),
+        }
+    }
+
+    /// What really runs guests here; found out once, when a machine is to be made.
+    pub async fn accelerator(&self) -> Result<Accelerator, DriverError> {
+        let probe = || async {
+            let payload = ProbePayload {
+                image: crate::guest_probe::boot_image(),
+                magic: crate::guest_probe::MAGIC.to_vec(),
+            };
+            self.driver.probe_accelerator(&payload).await
+        };
+        self.accelerator.get_or_try_init(probe).await.copied()
+    }
+
+    /// The storage pool for disks and images.
+    pub fn pool(&self, snapshot: &Snapshot) -> Result<PoolName, EngineError> {
+        snapshot.host.pool.clone().ok_or_else(|| EngineError::HostUnreadable {
+            host: self.name.clone(),
+            message: "the configured storage pool does not exist or is not active. Make a directory pool on the \
+                      host: virsh pool-define-as default dir --target /var/lib/libvirt/images && \
+                      virsh pool-start default && virsh pool-autostart default; or name another with storage_pool"
+                .to_owned(),
+        })
+    }
+
+    /// Runs `choose` on the addresses of a network that runs of this process have chosen; what it returns is one
+    /// of them from now on.
+    pub fn choose_address(
+        &self,
+        network: &ObjectId,
+        choose: impl FnOnce(&BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr>,
+    ) -> Option<Ipv4Addr> {
+        let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_network = chosen.entry(network.clone()).or_default();
+        let address = choose(of_network)?;
+        of_network.insert(address);
+        Some(address)
+    }
+
+    /// An address that a run of this process gave back.
+    pub fn forget_address(&self, network: &ObjectId, address: Ipv4Addr) {
+        let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_network) = chosen.get_mut(network) {
+            of_network.remove(&address);
+        }
+    }
+
+    /// The host as it is after every mutation of this process.
+    pub async fn fresh(&self) -> Result<Arc<Snapshot>, EngineError> {
+        self.observer
+            .fresh()
+            .await
+            .map_err(|error| self.unreadable(&error))
+    }
+
+    /// The host as it was at some time of this run.
+    pub async fn recent(&self) -> Result<Arc<Snapshot>, EngineError> {
+        self.observer
+            .recent()
+            .await
+            .map_err(|error| self.unreadable(&error))
+    }
+
+    /// The host with these networks in it, as far as there are such: read anew where the last reading lacks one.
+    pub async fn knowing<'a>(
+        &self,
+        namespace: &Namespace,
+        networks: impl Iterator<Item = &'a str> + Clone + Send,
+    ) -> Result<Arc<Snapshot>, EngineError> {
+        let recent = self.recent().await?;
+        let known = Networks {
+            snapshot: &recent,
+            namespace: Some(namespace),
+        };
+        if networks.clone().all(|name| known.resolve(name).is_some()) {
+            return Ok(recent);
+        }
+        self.observer.invalidate();
+        self.fresh().await
+    }
+
+    /// An error of the driver, told of an object.
+    pub fn failed(&self, what: String) -> impl FnOnce(DriverError) -> EngineError + use<> {
+        let host = self.name.clone();
+        move |source| EngineError::Host { host, what, source }
+    }
+
+    fn unreadable(&self, error: &SharedError) -> EngineError {
+        EngineError::HostUnreadable {
+            host: self.name.clone(),
+            message: error.to_string(),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Who things are: tokens, MACs, and the names that objects bear on a host.
+
+use labyard_driver::ids::{
+    DiskKey, HostUuid, MacAddr, Namespace, NicKey, ObjectId, ObjectName, Token, UploadId, VolumeName,
+};
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
+
+/// The namespace whose objects bear their plain names.
+pub const PLAIN_NAMESPACE: &str = "default";
+
+/// A source of random bytes; handed in, so that tests can say what comes.
+pub trait Random: Send + Sync {
+    /// Sixteen random bytes.
+    fn bytes(&self) -> [u8; 16];
+}
+
+/// The operating system's source.
+#[derive(Debug, Default)]
+pub struct OsRandom;
+
+impl Random for OsRandom {
+    fn bytes(&self) -> [u8; 16] {
+        *uuid::Uuid::new_v4().as_bytes()
+    }
+}
+
+/// What a state keeps of an object to know it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its token.
+    pub token: Token,
+    /// The token in its volumes' names.
+    pub origin: Token,
+    /// The host's id of it, a hint.
+    pub id: ObjectId,
+}
+
+/// A new token.
+pub fn new_token(random: &dyn Random) -> Token {
+    Token(hex(&random.bytes()))
+}
+
+/// A new upload id.
+pub fn new_upload(random: &dyn Random) -> UploadId {
+    UploadId(hex(&random.bytes()))
+}
+
+/// A new id for an object on a host: a version 4 UUID.
+pub fn new_object_id(random: &dyn Random) -> ObjectId {
+    ObjectId(
+        uuid::Builder::from_random_bytes(random.bytes())
+            .into_uuid()
+            .to_string(),
+    )
+}
+
+/// The name that an object bears on the host.
+pub fn host_name(namespace: &Namespace, name: &ObjectName) -> String {
+    if namespace.as_str() == PLAIN_NAMESPACE {
+        name.to_string()
+    } else {
+        format!("{namespace}.{name}")
+    }
+}
+
+/// The volume of a disk. Keys hold no dot, so that the name can be read from its end.
+pub fn disk_volume(host_name: &str, key: &DiskKey, origin: &Token) -> VolumeName {
+    VolumeName(format!("{host_name}.{key}.{origin}"))
+}
+
+/// The volume of a seed.
+pub fn seed_volume(host_name: &str, revision: u32, origin: &Token) -> VolumeName {
+    VolumeName(format!("{host_name}.seed.{revision}.{origin}"))
+}
+
+/// Whether a volume's name carries the token.
+pub fn volume_carries(volume: &VolumeName, origin: &Token) -> bool {
+    volume.as_str().rsplit('.').next() == Some(origin.as_str())
+}
+
+/// The MAC of a NIC for which none is written: locally administered, 40 bits of a digest over host, namespace,
+/// machine and key, so that a plan knows it.
+pub fn derived_mac(host: &HostUuid, namespace: &Namespace, name: &ObjectName, key: &NicKey) -> MacAddr {
+    let mut hash = sha2::Sha256::new();
+    for part in [host.as_str(), namespace.as_str(), name.as_str(), key.as_str()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    MacAddr([0x52, digest[0], digest[1], digest[2], digest[3], digest[4]])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_derived_mac_is_stable_unicast_and_differs_by_each_part() {
+        let mac = |host: &str, ns: &str, name: &str, key: &str| {
+            derived_mac(&host.into(), &ns.into(), &name.into(), &key.into())
+        };
+        let base = mac("h", "default", "web", "lan");
+        assert_eq!(base, mac("h", "default", "web", "lan"));
+        assert_eq!(base.0[0] & 1, 0);
+        for other in [
+            mac("i", "default", "web", "lan"),
+            mac("h", "other", "web", "lan"),
+            mac("h", "default", "we", "blan"),
+            mac("h", "default", "web", "wan"),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn objects_of_the_plain_namespace_bear_their_own_names() {
+        assert_eq!(host_name(&"default".into(), &"web".into()), "web");
+        assert_eq!(host_name(&"team".into(), &"web".into()), "team.web");
+    }
+
+    #[test]
+    fn a_volume_is_known_by_the_token_at_the_end_of_its_name() {
+        let token = Token("ab".repeat(16));
+        assert!(volume_carries(
+            &disk_volume("team.web", &"root".into(), &token),
+            &token
+        ));
+        assert!(volume_carries(&seed_volume("web", 3, &token), &token));
+        assert!(!volume_carries(&"web.root".into(), &token));
+    }
+}

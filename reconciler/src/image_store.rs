@@ -1,0 +1,407 @@
+//! Images on a host: one upload however many machines ask, used only when whole, removed when nobody needs it.
+//!
+//! An image is a pair of volumes. The data are in `labyard-image.UPLOAD`, named by the random id of its upload,
+//! which stands in a machine's mark before the first byte. An empty marker volume, made last, carries digest,
+//! upload, format and virtual size in its name: only a marked image is used. Removal goes the other way: marker
+//! first, then the marks of all machines are read again, then the data.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use labyard_driver::ids::{Bytes, Digest, ObjectId, PoolName, UploadId, VolumeName};
+use labyard_driver::mark::Mark;
+use labyard_driver::spec::{DiskFormat, VolumeContent, VolumeSpec};
+use labyard_driver::{Driver, DriverError};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::image::{Fetcher, ImageError, ImageFormat, SingleFlight, StreamedSource};
+
+const PREFIX: &str = "labyard-image.";
+/// Room that an upload leaves in the pool: libvirt does not survive a pool that runs full during an upload.
+const RESERVE: Bytes = Bytes::from_mib(1);
+
+/// A whole image in a host's pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredImage {
+    /// Its data.
+    pub volume: VolumeName,
+    /// The upload that made it.
+    pub upload: UploadId,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its format.
+    pub format: DiskFormat,
+    /// Its size as a machine sees it.
+    pub virtual_size: Bytes,
+}
+
+impl StoredImage {
+    fn marker(&self) -> VolumeName {
+        let format = match self.format {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Qcow2 => "qcow2",
+        };
+        VolumeName(format!(
+            "{PREFIX}{}.{}.{format}.{}",
+            self.digest, self.upload, self.virtual_size.0
+        ))
+    }
+
+    /// The image that a marker's name tells of.
+    fn from_marker(name: &VolumeName) -> Option<Self> {
+        let mut parts = name.as_str().strip_prefix(PREFIX)?.split('.');
+        let (digest, upload) = (parts.next()?, parts.next()?);
+        let format = match parts.next()? {
+            "raw" => DiskFormat::Raw,
+            "qcow2" => DiskFormat::Qcow2,
+            _ => return None,
+        };
+        let virtual_size = Bytes(parts.next()?.parse().ok()?);
+        let upload = UploadId(upload.to_owned());
+        let whole = parts.next().is_none() && digest.len() == 64;
+        whole.then(|| Self {
+            volume: data_volume(&upload),
+            upload,
+            digest: Digest(digest.to_owned()),
+            format,
+            virtual_size,
+        })
+    }
+}
+
+/// The volume that an upload fills.
+pub fn data_volume(upload: &UploadId) -> VolumeName {
+    VolumeName(format!("{PREFIX}{upload}"))
+}
+
+fn is_data(name: &VolumeName) -> bool {
+    name.as_str()
+        .strip_prefix(PREFIX)
+        .is_some_and(|rest| !rest.contains('.'))
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Where from.
+    pub source: StreamedSource,
+    /// Its digest, as written or pinned.
+    pub digest: Option<Digest>,
+    /// Until when.
+    pub deadline: Instant,
+}
+
+/// Why an image could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Its source failed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The host failed.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The pool has no room.
+    #[error("the image has {length}, and the storage pool has {available} left")]
+    NoSpace {
+        /// Of the image.
+        length: Bytes,
+        /// In the pool.
+        available: Bytes,
+    },
+}
+
+/// Records an upload in the asking machine's mark.
+pub type Announce =
+    Box<dyn FnOnce(VolumeName, UploadId) -> BoxFuture<'static, Result<(), DriverError>> + Send>;
+
+/// The images of one host.
+pub struct ImageStore {
+    driver: Arc<dyn Driver>,
+    flights: SingleFlight<String, StoredImage>,
+    collecting: Mutex<()>,
+}
+
+impl ImageStore {
+    /// Nothing is read yet.
+    pub fn new(driver: Arc<dyn Driver>) -> Self {
+        Self {
+            driver,
+            flights: SingleFlight::new(),
+            collecting: Mutex::new(()),
+        }
+    }
+
+    /// The image in the pool, uploaded now if it is not there yet. `announce` records the upload in the asking
+    /// machine's mark and is called before the first byte.
+    pub fn ensure<'a>(
+        &'a self,
+        pool: &'a PoolName,
+        wanted: &'a Wanted,
+        fetcher: &'a Fetcher,
+        upload: UploadId,
+        announce: Announce,
+    ) -> BoxFuture<'a, Result<StoredImage, StoreError>> {
+        Box::pin(async move {
+            if let Some(found) = self.find_wanted(pool, wanted).await? {
+                return Ok(found);
+            }
+            let key = format!("{pool} {} {:?}", wanted.source, wanted.digest);
+            // Boxed, since the compiler cannot see that a future behind a closure's return is Send for every lifetime.
+            let begin: BoxFuture<'a, _> = Box::pin(self.begin(pool, wanted, fetcher, upload, announce));
+            self.flights.run(key, move || begin).await
+        })
+    }
+
+    async fn begin(
+        &self,
+        pool: &PoolName,
+        wanted: &Wanted,
+        fetcher: &Fetcher,
+        upload: UploadId,
+        announce: Announce,
+    ) -> Result<StoredImage, StoreError> {
+        // Between the look before and this turn another caller may have finished.
+        if let Some(found) = self.find_wanted(pool, wanted).await? {
+            return Ok(found);
+        }
+        let volume = data_volume(&upload);
+        announce(volume.clone(), upload.clone()).await?;
+        let result = self.upload(pool, wanted, fetcher, upload).await;
+        if result.as_ref().is_err_and(|error| !lost(error)) {
+            // The volume is named in a mark, so that what cannot be removed now is removed later.
+            let _ = self.driver.delete_volume(pool, &volume).await;
+        }
+        result
+    }
+
+    async fn find_wanted(
+        &self,
+        pool: &PoolName,
+        wanted: &Wanted,
+    ) -> Result<Option<StoredImage>, DriverError> {
+        match &wanted.digest {
+            Some(digest) => self.find(pool, digest).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The whole image of that digest.
+    pub async fn find(&self, pool: &PoolName, digest: &Digest) -> Result<Option<StoredImage>, DriverError> {
+        let volumes = self.driver.volumes(pool).await?;
+        let mut found: Vec<_> = volumes
+            .iter()
+            .filter_map(StoredImage::from_marker)
+            .filter(|image| &image.digest == digest && volumes.contains(&image.volume))
+            .collect();
+        found.sort_by(|a, b| a.upload.cmp(&b.upload));
+        Ok(found.into_iter().next())
+    }
+
+    async fn upload(
+        &self,
+        pool: &PoolName,
+        wanted: &Wanted,
+        fetcher: &Fetcher,
+        upload: UploadId,
+    ) -> Result<StoredImage, StoreError> {
+        let expected = wanted.digest.as_ref().and_then(|d| d.as_str().parse().ok());
+        let open = fetcher
+            .open(&wanted.source, expected, Some(wanted.deadline))
+            .await?;
+        let length = Bytes(open.length);
+        let room = self.driver.pool_room(pool).await?;
+        if room.available.0 < length.0 + RESERVE.0 {
+            return Err(StoreError::NoSpace {
+                length,
+                available: room.available,
+            });
+        }
+        let name = data_volume(&upload);
+        let content = VolumeContent::Upload { length };
+        self.driver
+            .create_volume(&VolumeSpec {
+                pool: pool.clone(),
+                name: name.clone(),
+                content,
+            })
+            .await?;
+        let digest = open.stream.digest();
+        let left = wanted
+            .deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_secs(1));
+        let stream = open.stream.map(|chunk| chunk.map_err(Into::into)).boxed();
+        self.driver
+            .upload(pool, &name, length, stream, left)
+            .await
+            .map_err(unwrap_source)?;
+        let Some(digest) = digest.get() else {
+            // The stream ended well, or the driver would have failed: it then has a digest.
+            return Err(DriverError::Refused {
+                doing: format!("uploading {}", wanted.source),
+                message: "the upload ended before the source did".to_owned(),
+            }
+            .into());
+        };
+        let image = StoredImage {
+            volume: name,
+            upload,
+            digest: Digest(digest.to_string()),
+            format: disk_format(open.header.format),
+            virtual_size: Bytes(open.header.virtual_size),
+        };
+        self.publish(pool, image).await.map_err(Into::into)
+    }
+
+    /// Marks an upload as whole, unless another of the same digest is: then that one is used.
+    async fn publish(&self, pool: &PoolName, image: StoredImage) -> Result<StoredImage, DriverError> {
+        if let Some(other) = self.find(pool, &image.digest).await? {
+            self.driver.delete_volume(pool, &image.volume).await?;
+            return Ok(other);
+        }
+        let content = VolumeContent::Upload { length: Bytes(0) };
+        let marker = VolumeSpec {
+            pool: pool.clone(),
+            name: image.marker(),
+            content,
+        };
+        match self.driver.create_volume(&marker).await {
+            Ok(_) | Err(DriverError::Exists { .. }) => Ok(image),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the images that nobody needs and the uploads whose builders are dead. `needed` tells from the
+    /// marks of all machines on the host which volumes stay.
+    pub async fn collect(
+        &self,
+        pool: &PoolName,
+        needed: impl Fn(&[(ObjectId, Mark)]) -> BTreeSet<VolumeName>,
+    ) -> Result<Vec<VolumeName>, DriverError> {
+        let _turn = self.collecting.lock().await;
+        // Volumes before marks: an upload that is seen was announced in a mark before it was there.
+        let volumes = self.driver.volumes(pool).await?;
+        if !volumes.iter().any(|v| v.as_str().starts_with(PREFIX)) {
+            return Ok(Vec::new());
+        }
+        let kept = needed(&self.driver.marks().await?);
+        let unneeded: Vec<_> = volumes
+            .iter()
+            .filter(|v| is_data(v) && !kept.contains(*v))
+            .collect();
+        if unneeded.is_empty() {
+            return Ok(Vec::new());
+        }
+        let backing = self.backing(pool, &volumes).await?;
+        let mut removed = Vec::new();
+        for volume in unneeded {
+            let path = self
+                .driver
+                .volume(pool, volume)
+                .await
+                .map(|v| v.path)
+                .unwrap_or_default();
+            if !backing.contains(&path) && self.remove(pool, volume, &volumes, &needed).await? {
+                removed.push(volume.clone());
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn remove(
+        &self,
+        pool: &PoolName,
+        volume: &VolumeName,
+        volumes: &[VolumeName],
+        needed: &impl Fn(&[(ObjectId, Mark)]) -> BTreeSet<VolumeName>,
+    ) -> Result<bool, DriverError> {
+        let of_this = |v: &&VolumeName| StoredImage::from_marker(v).is_some_and(|i| &i.volume == volume);
+        let markers: Vec<_> = volumes.iter().filter(of_this).collect();
+        for marker in &markers {
+            self.driver.delete_volume(pool, marker).await?;
+        }
+        if needed(&self.driver.marks().await?).contains(volume) {
+            // Somebody took it between the two looks: it is whole, so it is marked again.
+            for marker in &markers {
+                let content = VolumeContent::Upload { length: Bytes(0) };
+                let spec = VolumeSpec {
+                    pool: pool.clone(),
+                    name: (*marker).clone(),
+                    content,
+                };
+                self.driver.create_volume(&spec).await?;
+            }
+            return Ok(false);
+        }
+        self.driver.delete_volume(pool, volume).await?;
+        Ok(true)
+    }
+
+    /// The paths that overlays in the pool stand on, whoever made them.
+    async fn backing(
+        &self,
+        pool: &PoolName,
+        volumes: &[VolumeName],
+    ) -> Result<BTreeSet<String>, DriverError> {
+        let others = volumes.iter().filter(|v| !v.as_str().starts_with(PREFIX));
+        let reads: Vec<_> = others.map(|v| self.driver.volume(pool, v)).collect();
+        let mut paths = BTreeSet::new();
+        for read in futures::future::join_all(reads).await {
+            match read {
+                Ok(volume) => paths.extend(volume.backing),
+                Err(DriverError::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(paths)
+    }
+}
+
+fn disk_format(format: ImageFormat) -> DiskFormat {
+    match format {
+        ImageFormat::Qcow2 => DiskFormat::Qcow2,
+        _ => DiskFormat::Raw,
+    }
+}
+
+fn lost(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Driver(DriverError::ReplyLost { .. } | DriverError::Unreachable { .. })
+    )
+}
+
+/// An upload that failed at its source failed by the source's own error.
+fn unwrap_source(error: DriverError) -> StoreError {
+    match error {
+        DriverError::Source { what, cause } => match cause.downcast::<ImageError>() {
+            Ok(image) => StoreError::Image(*image),
+            Err(cause) => StoreError::Driver(DriverError::Source { what, cause }),
+        },
+        other => StoreError::Driver(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_tells_all_about_its_image() {
+        let upload = UploadId("ab".repeat(16));
+        let image = StoredImage {
+            volume: data_volume(&upload),
+            upload,
+            digest: Digest("0".repeat(64)),
+            format: DiskFormat::Qcow2,
+            virtual_size: Bytes(123),
+        };
+        assert_eq!(StoredImage::from_marker(&image.marker()), Some(image.clone()));
+        assert!(is_data(&image.volume) && !is_data(&image.marker()));
+        assert_eq!(StoredImage::from_marker(&image.volume), None);
+    }
+}

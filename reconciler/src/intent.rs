@@ -1,0 +1,138 @@
+//! What a machine's mark will say before anything is done: its devices decided, its volumes named. Pure.
+
+use std::collections::BTreeMap;
+
+use labyard_driver::ids::{DiskKey, NicKey, PoolName};
+use labyard_driver::mark::{DiskMark, ImageMark, Made, Mark, NicMark, OnRemove};
+
+use crate::desired::{DesiredDisk, DesiredMachine, default_on_remove};
+use crate::identity;
+
+/// The target of the seed's CD drive.
+pub const SEED_TARGET: &str = "sda";
+
+/// The mark of `before` brought to what is desired: new disks named, removed ones to be discarded or released,
+/// NICs with the addresses they have. The seed and the wishes are left: they change when they are done.
+pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, pool: &PoolName) -> Mark {
+    let mut mark = before.clone();
+    for (key, disk) in before
+        .disks
+        .iter()
+        .filter(|(key, _)| !desired.disks.contains_key(*key))
+    {
+        let volume = (disk.pool.clone(), disk.volume.clone());
+        match disk
+            .on_remove
+            .unwrap_or_else(|| default_on_remove(disk.image.as_ref()))
+        {
+            OnRemove::Delete => drop(mark.discard.insert(volume)),
+            // A refused removal never gets here: it is an error of the plan.
+            OnRemove::Detach | OnRemove::Refuse => drop(mark.released.insert(volume)),
+        }
+        mark.disks.remove(key);
+    }
+    for (key, disk) in boot_order(&desired.disks) {
+        let known = mark.disks.get(key).cloned();
+        let made = known.unwrap_or_else(|| DiskMark {
+            made: Made::Begun,
+            pool: pool.clone(),
+            volume: identity::disk_volume(host_name, key, &mark.origin),
+            target: free_target(&mark.disks),
+            image: None,
+            clone: None,
+            on_remove: None,
+        });
+        mark.disks.insert(key.clone(), wish_disk(made, disk));
+    }
+    mark.nics = desired
+        .nics
+        .iter()
+        .map(|(key, nic)| (key.clone(), intend_nic(key, nic, before)))
+        .collect();
+    // A volume that is one of the machine's disks again must not be discarded.
+    let in_use: Vec<_> = mark
+        .disks
+        .values()
+        .map(|d| (d.pool.clone(), d.volume.clone()))
+        .collect();
+    mark.discard.retain(|volume| !in_use.contains(volume));
+    mark
+}
+
+fn wish_disk(mut mark: DiskMark, disk: &DesiredDisk) -> DiskMark {
+    mark.clone = disk.clone;
+    mark.on_remove = disk.on_remove;
+    mark.image = disk.image.as_ref().map(|image| {
+        let made = mark.image.take();
+        ImageMark {
+            source: image.source.clone(),
+            sha256: image.sha256.clone(),
+            digest: made
+                .as_ref()
+                .and_then(|m| m.digest.clone())
+                .or_else(|| image.digest.clone()),
+            volume: made.as_ref().and_then(|m| m.volume.clone()),
+            upload: made.and_then(|m| m.upload),
+        }
+    });
+    mark
+}
+
+fn intend_nic(key: &NicKey, nic: &crate::desired::DesiredNic, before: &Mark) -> NicMark {
+    let known = before
+        .nics
+        .get(key)
+        .filter(|known| known.network == nic.network && known.mac == nic.mac);
+    NicMark {
+        network: nic.network.clone(),
+        mac: nic.mac,
+        reserved: known.and_then(|known| known.reserved),
+    }
+}
+
+/// Disks in the order in which the machine tries to boot: those made of an image first, then by key.
+pub fn boot_order(disks: &BTreeMap<DiskKey, DesiredDisk>) -> Vec<(&DiskKey, &DesiredDisk)> {
+    let mut order: Vec<_> = disks.iter().collect();
+    order.sort_by_key(|(key, disk)| (disk.image.is_none(), (*key).clone()));
+    order
+}
+
+/// The first target that no disk has: `vda` to `vdz`, then `vdaa`.
+fn free_target(disks: &BTreeMap<DiskKey, DiskMark>) -> String {
+    let letter = |n: usize| char::from(b'a' + (n % 26) as u8);
+    let name = |n: usize| match n {
+        0..26 => format!("vd{}", letter(n)),
+        _ => format!("vd{}{}", letter(n / 26 - 1), letter(n)),
+    };
+    (0..702)
+        .map(name)
+        .find(|target| disks.values().all(|d| &d.target != target))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_go_on_after_the_alphabet_and_fill_gaps() {
+        let disk = |target: String| DiskMark {
+            made: Made::Begun,
+            pool: "p".into(),
+            volume: "v".into(),
+            target,
+            image: None,
+            clone: None,
+            on_remove: None,
+        };
+        let mut disks = BTreeMap::new();
+        for n in 0..28 {
+            let target = free_target(&disks);
+            disks.insert(DiskKey(n.to_string()), disk(target));
+        }
+        assert_eq!(disks[&DiskKey::from("25")].target, "vdz");
+        assert_eq!(disks[&DiskKey::from("27")].target, "vdab");
+        disks.remove(&DiskKey::from("1"));
+        assert_eq!(free_target(&disks), "vdb");
+    }
+}

@@ -1,0 +1,146 @@
+//! Disks: every disk that the mark names has its volume, at least as large as asked for.
+
+use futures::future::BoxFuture;
+use labyard_driver::DriverError;
+use labyard_driver::ids::{Bytes, DiskKey};
+use labyard_driver::mark::{CloneMode, DiskMark, ImageMark, Made};
+use labyard_driver::observed::VolumeDetail;
+use labyard_driver::spec::{VolumeContent, VolumeSpec};
+
+use super::{Outcome, Work};
+use crate::desired::DesiredDisk;
+use crate::error::EngineError;
+
+pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        let mark = work.mark().await;
+        for (key, disk) in &mark.disks {
+            let Some(desired) = work.desired.disks.get(key).cloned() else {
+                continue;
+            };
+            match made(work, disk).await? {
+                Some(there) => grow(work, disk, &desired, &there).await?,
+                None => make(work, key, disk, &desired).await?,
+            }
+        }
+        work.write(|mark| mark.disks.values_mut().for_each(|disk| disk.made = Made::Whole))
+            .await?;
+        Ok(())
+    })
+}
+
+/// The volume of a disk that was made to the end.
+pub(super) async fn made(work: &Work<'_>, disk: &DiskMark) -> Result<Option<VolumeDetail>, EngineError> {
+    if disk.made == Made::Begun {
+        return Ok(None);
+    }
+    match work.host.driver.volume(&disk.pool, &disk.volume).await {
+        Ok(volume) => Ok(Some(volume)),
+        Err(DriverError::Missing { .. }) => Ok(None),
+        Err(error) => Err(work.failed()(error)),
+    }
+}
+
+async fn make(work: &mut Work<'_>, key: &DiskKey, disk: &DiskMark, desired: &DesiredDisk) -> Outcome {
+    work.may_mutate().await?;
+    let content = match &disk.image {
+        Some(image) => of_image(work, key, disk, image, desired).await?,
+        None => VolumeContent::Blank {
+            capacity: desired.size.unwrap_or(Bytes::from_gib(1)),
+        },
+    };
+    let spec = VolumeSpec {
+        pool: disk.pool.clone(),
+        name: disk.volume.clone(),
+        content,
+    };
+    if disk.made == Made::Begun {
+        // Half of it may be there, left by a builder that died: nothing but this machine's own token is in its name.
+        work.host
+            .driver
+            .delete_volume(&disk.pool, &disk.volume)
+            .await
+            .map_err(work.failed())?;
+    }
+    match work.host.driver.create_volume(&spec).await {
+        Ok(_) => Ok(()),
+        Err(DriverError::NoSpace { .. }) => {
+            let message =
+                "the storage pool has no room for the disk: make room, or name another storage_pool";
+            Err(work.at(format!("disks[{:?}]", key.as_str()), message))
+        }
+        Err(error) => Err(work.failed()(error)),
+    }
+}
+
+async fn of_image(
+    work: &Work<'_>,
+    key: &DiskKey,
+    disk: &DiskMark,
+    image: &ImageMark,
+    desired: &DesiredDisk,
+) -> Result<VolumeContent, EngineError> {
+    let stored = match &image.digest {
+        Some(digest) => work
+            .host
+            .images
+            .find(&disk.pool, digest)
+            .await
+            .map_err(work.failed())?,
+        None => None,
+    };
+    let stored = stored.ok_or_else(|| {
+        work.at(
+            format!("disks[{:?}].image", key.as_str()),
+            "the image is gone from the host: apply again",
+        )
+    })?;
+    let capacity = desired.size.unwrap_or(stored.virtual_size);
+    if capacity < stored.virtual_size {
+        let message = format!(
+            "{capacity} is less than the image's own {}: give at least {} GiB, or leave size_gib out",
+            stored.virtual_size,
+            stored.virtual_size.0.div_ceil(1 << 30)
+        );
+        return Err(work.at(format!("disks[{:?}].size_gib", key.as_str()), message));
+    }
+    let (base, base_format) = (stored.volume, stored.format);
+    Ok(match desired.clone_mode() {
+        CloneMode::Linked => VolumeContent::Overlay {
+            base,
+            base_format,
+            capacity,
+        },
+        CloneMode::Full => VolumeContent::Copy {
+            base,
+            base_format,
+            capacity,
+        },
+    })
+}
+
+async fn grow(work: &mut Work<'_>, disk: &DiskMark, desired: &DesiredDisk, there: &VolumeDetail) -> Outcome {
+    let Some(wanted) = desired.size.filter(|wanted| *wanted > there.capacity) else {
+        return Ok(());
+    };
+    work.may_mutate().await?;
+    work.host
+        .driver
+        .grow_disk(&work.id, &disk.target, wanted)
+        .await
+        .map_err(work.failed())
+}
+
+/// Deletes every volume of the machine; the record goes only after them.
+pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        for (pool, volume) in work.mark().await.own_volumes() {
+            work.host
+                .driver
+                .delete_volume(&pool, &volume)
+                .await
+                .map_err(work.failed())?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,124 @@
+//! Image: the images of disks that are still to be made are in the pool, and the mark names them.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use labyard_driver::DriverError;
+use labyard_driver::ids::{Digest, DiskKey, PoolName, UploadId, VolumeName};
+use labyard_driver::mark::{ImageMark, Mark};
+
+use super::{Outcome, Work};
+use crate::error::EngineError;
+use crate::identity::new_upload;
+use crate::image::ImageSource;
+use crate::image_store::{Announce, StoreError, StoredImage, Wanted};
+use crate::record::Record;
+
+pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        let mark = work.mark().await;
+        for (key, disk) in mark.disks {
+            let Some(image) = &disk.image else { continue };
+            if super::disks::made(work, &disk).await?.is_none() {
+                let stored = fetch(work, &key, &disk.pool, image).await?;
+                note(work, &key, &stored).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn fetch(
+    work: &Work<'_>,
+    key: &DiskKey,
+    pool: &PoolName,
+    image: &ImageMark,
+) -> Result<StoredImage, EngineError> {
+    let attribute = format!("disks[{:?}].image", key.as_str());
+    let source = match image.source.parse::<ImageSource>() {
+        Ok(ImageSource::Streamed(source)) => source,
+        Ok(ImageSource::OnHost(_)) => {
+            return Err(work.at(
+                attribute,
+                "images on the host are not supported: use file: or a URL",
+            ));
+        }
+        Err(error) => return Err(work.at(format!("{attribute}.source"), error.to_string())),
+    };
+    let digest: Option<Digest> = image.sha256.clone().or_else(|| image.digest.clone());
+    let wanted = Wanted {
+        source,
+        digest,
+        deadline: work.deadline,
+    };
+    let upload = new_upload(work.deps.random.as_ref());
+    let (record, of) = (work.record()?.clone(), key.clone());
+    let announce: Announce = Box::new(move |volume, upload| Box::pin(announce(record, of, volume, upload)));
+    let stored = work
+        .host
+        .images
+        .ensure(pool, &wanted, &work.deps.fetcher, upload, announce);
+    let stored = tokio::select! {
+        stored = stored => stored,
+        () = work.cancel.cancelled() => {
+            let (host, what) = (work.host.name.clone(), work.what());
+            return Err(EngineError::Cancelled { host, what, stage: work.stage });
+        }
+    };
+    stored.map_err(|error| match error {
+        StoreError::Image(source) => EngineError::Image { attribute, source },
+        StoreError::Driver(source) => work.failed()(source),
+        space @ StoreError::NoSpace { .. } => work.at(
+            attribute,
+            format!("{space}: make room, or name another storage_pool"),
+        ),
+    })
+}
+
+async fn announce(
+    record: Arc<Record>,
+    key: DiskKey,
+    volume: VolumeName,
+    upload: UploadId,
+) -> Result<(), DriverError> {
+    let change = |mark: &mut Mark| {
+        if let Some(image) = mark.disks.get_mut(&key).and_then(|disk| disk.image.as_mut()) {
+            image.volume = Some(volume);
+            image.upload = Some(upload);
+        }
+    };
+    record.update(change).await.map(drop)
+}
+
+/// Names the image in the mark, then looks whether it is still there: whoever removes images does it in the other
+/// order, so that one of the two sees the other.
+async fn note(work: &mut Work<'_>, key: &DiskKey, stored: &StoredImage) -> Outcome {
+    let mark = work
+        .write(|mark| {
+            if let Some(image) = mark.disks.get_mut(key).and_then(|disk| disk.image.as_mut()) {
+                image.volume = Some(stored.volume.clone());
+                image.upload = Some(stored.upload.clone());
+                image.digest = Some(stored.digest.clone());
+            }
+        })
+        .await?;
+    let pool = mark.disks.get(key).map_or(&work.pool, |disk| &disk.pool);
+    match work
+        .host
+        .images
+        .find(pool, &stored.digest)
+        .await
+        .map_err(work.failed())?
+    {
+        Some(_) => Ok(()),
+        None => Err(work.at(
+            format!("disks[{:?}].image", key.as_str()),
+            "the image was removed from the host at the same time by another run: apply again",
+        )),
+    }
+}
+
+/// Images are shared: what nobody needs any more is collected after the record is gone.
+pub(super) fn undo<'a>(_work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async { Ok(()) })
+}

@@ -1,0 +1,143 @@
+//! Power: the machine runs or does not, as asked; a start is followed on its console until it is ready.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use labyard_driver::DriverError;
+use labyard_driver::observed::Power;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::work::Started;
+use super::{Outcome, Work};
+use crate::desired::{DesiredPower, DesiredShutdown, Wait};
+use crate::diff::machine::runs;
+use crate::error::EngineError;
+use crate::wait;
+
+/// How often a machine that is shutting down is looked at, besides when an event says so.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        match (work.desired.power, work.power()) {
+            (DesiredPower::Running, Power::Running) | (DesiredPower::Stopped, Power::Stopped) => Ok(()),
+            (DesiredPower::Stopped, _) => stop(work).await,
+            (DesiredPower::Running, Power::Crashed) => {
+                work.may_mutate().await?;
+                work.host
+                    .driver
+                    .power_off(&work.id)
+                    .await
+                    .map_err(work.failed())?;
+                start(work).await
+            }
+            (DesiredPower::Running, _) => start(work).await,
+        }
+    })
+}
+
+async fn start(work: &mut Work<'_>) -> Outcome {
+    work.may_mutate().await?;
+    match work.host.driver.start_machine(&work.id).await {
+        // It may have happened: the look below tells.
+        Ok(()) | Err(DriverError::ReplyLost { .. }) => {}
+        Err(error) => return Err(work.failed()(error)),
+    }
+    work.tail.follow(work.host.driver.clone(), work.id.clone());
+    work.look().await?;
+    match work.power() {
+        // Some guests are through in no time; the wait for readiness tells more than this look.
+        Power::Running | Power::Stopped | Power::Crashed => {
+            work.started = Started::Now;
+            Ok(())
+        }
+        Power::Paused | Power::Saved => Err(EngineError::Unknown {
+            host: work.host.name.clone(),
+            what: work.what(),
+            why: "it was started and is not seen running".to_owned(),
+        }),
+    }
+}
+
+/// Stops the machine as the user wants it stopped: asked first, with a deadline of its own, then by force.
+pub(super) async fn stop(work: &mut Work<'_>) -> Outcome {
+    work.may_mutate().await?;
+    if let (DesiredShutdown::Graceful(limit), Power::Running) = (work.desired.shutdown, work.power()) {
+        ask_to_stop(work, limit).await?;
+    }
+    if runs(work.power()) || work.power() == Power::Crashed {
+        work.host
+            .driver
+            .power_off(&work.id)
+            .await
+            .map_err(work.failed())?;
+        work.look().await?;
+    }
+    if runs(work.power()) {
+        return Err(EngineError::Unknown {
+            host: work.host.name.clone(),
+            what: work.what(),
+            why: "its power was taken away and it is still seen running".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+async fn ask_to_stop(work: &mut Work<'_>, limit: Duration) -> Outcome {
+    let deadline = (Instant::now() + limit).min(work.deadline);
+    let mut events = work.host.driver.events().await.ok();
+    match work.host.driver.request_shutdown(&work.id).await {
+        Ok(()) => {}
+        // A guest that cannot be asked is stopped by force.
+        Err(error)
+            if !matches!(
+                error,
+                DriverError::Unreachable { .. } | DriverError::ReplyLost { .. }
+            ) =>
+        {
+            return Ok(());
+        }
+        Err(error) => return Err(work.failed()(error)),
+    }
+    loop {
+        work.look().await?;
+        if !runs(work.power()) || Instant::now() >= deadline {
+            return Ok(());
+        }
+        if work.cancel.is_cancelled() {
+            return work.may_mutate().await;
+        }
+        match &mut events {
+            Some(receiver) => drop(timeout(LOOK, receiver.recv()).await),
+            None => sleep(LOOK).await,
+        }
+    }
+}
+
+pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        if work.found.is_some() {
+            stop(work).await
+        } else {
+            Ok(())
+        }
+    })
+}
+
+/// Waits for what `ready` asks for, after a start by this operation.
+pub(super) fn ready<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        let adopted = work.started == Started::Adopted && work.power() == Power::Running;
+        if work.desired.power == DesiredPower::Stopped || (work.started != Started::Now && !adopted) {
+            return Ok(());
+        }
+        if work.desired.ready.wait == Wait::None {
+            return Ok(());
+        }
+        wait::until_ready(work).await
+    })
+}
+
+pub(super) fn nothing<'a>(_work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async { Ok(()) })
+}

@@ -1,0 +1,125 @@
+//! Seed: the volume from which cloud-init reads, made anew under a new name when it changes.
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use labyard_driver::DriverError;
+use labyard_driver::ids::Bytes;
+use labyard_driver::mark::SeedMark;
+use labyard_driver::spec::{VolumeContent, VolumeSpec};
+use std::time::Duration;
+
+use super::{Outcome, Work};
+use crate::desired::{DesiredSeed, SeedVersion, Wishes};
+use crate::error::EngineError;
+use crate::identity::seed_volume;
+
+pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        let mark = work.mark().await;
+        let Some(desired) = work.desired.seed.clone() else {
+            return drop_seed(work).await;
+        };
+        if is_current(work, &mark, &desired).await? {
+            return Ok(());
+        }
+        let bytes = build(work, &mark, &desired)?;
+        let revision = mark.seed.as_ref().map_or(1, |seed| seed.revision + 1);
+        let seed = SeedMark {
+            pool: work.pool.clone(),
+            volume: seed_volume(&work.host_name, revision, &mark.origin),
+            length: bytes.len() as u64,
+            revision,
+        };
+        let recorded = seed.clone();
+        work.write(|mark| {
+            if let Some(old) = mark.seed.replace(recorded) {
+                mark.discard.insert((old.pool, old.volume));
+            }
+            set_version(mark, None);
+        })
+        .await?;
+        write(work, &seed, bytes).await?;
+        // Only a seed that was written to the end has a version.
+        work.write(|mark| set_version(mark, Some(desired.version)))
+            .await
+            .map(drop)
+    })
+}
+
+fn set_version(mark: &mut labyard_driver::mark::Mark, version: Option<SeedVersion>) {
+    let mut wishes = Wishes::from_mark(mark);
+    wishes.seed = version;
+    mark.wishes = wishes.to_json();
+}
+
+/// Whether the seed on the host is the one that is wanted; its content is not read back.
+async fn is_current(
+    work: &Work<'_>,
+    mark: &labyard_driver::mark::Mark,
+    desired: &DesiredSeed,
+) -> Result<bool, EngineError> {
+    let Some(seed) = &mark.seed else { return Ok(false) };
+    if Wishes::from_mark(mark).seed.as_ref() != Some(&desired.version) {
+        return Ok(false);
+    }
+    match work.host.driver.volume(&seed.pool, &seed.volume).await {
+        Ok(volume) => Ok(volume.capacity == Bytes(seed.length)),
+        Err(DriverError::Missing { .. }) => Ok(false),
+        Err(error) => Err(work.failed()(error)),
+    }
+}
+
+fn build(
+    work: &Work<'_>,
+    mark: &labyard_driver::mark::Mark,
+    desired: &DesiredSeed,
+) -> Result<Vec<u8>, EngineError> {
+    // The same for the life of the machine: a renewed seed is read again, and a first boot stays the first.
+    let instance_id = crate::seed::instance_id(mark.origin.as_str(), 0);
+    crate::seed::build(&crate::seed::NoCloud {
+        instance_id: &instance_id,
+        local_hostname: work.desired.name.as_str(),
+        user_data: desired.user_data.as_deref(),
+        network_config: desired.network_config.as_deref(),
+        meta_data: desired.meta_data.as_deref(),
+    })
+    .map_err(|error| work.at("cloud_init", error.to_string()))
+}
+
+async fn write(work: &mut Work<'_>, seed: &SeedMark, bytes: Vec<u8>) -> Outcome {
+    let length = Bytes(seed.length);
+    let content = VolumeContent::Upload { length };
+    let spec = VolumeSpec {
+        pool: seed.pool.clone(),
+        name: seed.volume.clone(),
+        content,
+    };
+    work.host
+        .driver
+        .create_volume(&spec)
+        .await
+        .map_err(work.failed())?;
+    let chunk = bytes::Bytes::from(bytes);
+    let stream = futures::stream::once(async move { Ok(chunk) }).boxed();
+    let deadline = Duration::from_secs(60);
+    work.host
+        .driver
+        .upload(&seed.pool, &seed.volume, length, stream, deadline)
+        .await
+        .map_err(work.failed())
+}
+
+async fn drop_seed(work: &mut Work<'_>) -> Outcome {
+    work.write(|mark| {
+        if let Some(SeedMark { pool, volume, .. }) = mark.seed.take() {
+            mark.discard.insert((pool, volume));
+        }
+    })
+    .await
+    .map(drop)
+}
+
+/// The seed's volume is one of the machine's volumes and goes with the disks.
+pub(super) fn undo<'a>(_work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async { Ok(()) })
+}

@@ -1,0 +1,406 @@
+//! An object of ours as it is, in the user's terms: what a state is made of and what a diff compares with.
+//!
+//! Devices are found again by what the mark says of them (a disk by its volume, a NIC by its MAC); what is on the
+//! machine and not in the mark appears under a key of its own, so that a hand-made change is seen.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use labyard_driver::ids::{
+    Bytes, DiskKey, MacAddr, Mib, Namespace, NicKey, ObjectId, ObjectName, VolumeName,
+};
+use labyard_driver::mark::{CloneMode, ImageMark, Mark, OnRemove, Ownership, SeedMark, Stage};
+use labyard_driver::observed::{
+    Activity, Attachment, Autostart, Capacity, MachineDetail, ObservedMachine, ObservedNetwork, Power,
+    Snapshot,
+};
+use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, NetworkMode};
+
+use crate::desired::Wishes;
+use crate::identity::{self, Identity};
+
+/// A machine as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MachineView {
+    /// Its name: the user's, or the host's for a foreign one.
+    pub name: ObjectName,
+    /// The host's id of it.
+    pub id: ObjectId,
+    /// Whose it is.
+    pub owner: Owner,
+    /// What it does.
+    pub power: Power,
+    /// Processors.
+    pub cpus: u32,
+    /// Memory.
+    pub memory: Mib,
+    /// Whether the running machine has other processors or memory than its definition.
+    pub pending: Pending,
+    /// Firmware.
+    pub firmware: Firmware,
+    /// Direct kernel boot.
+    pub direct_boot: Option<DirectBoot>,
+    /// Disks that are there, by key.
+    pub disks: BTreeMap<DiskKey, DiskView>,
+    /// NICs that are there, by key.
+    pub nics: BTreeMap<NicKey, NicView>,
+    /// The seed.
+    pub seed: SeedView,
+    /// What the user wrote and the host cannot show.
+    pub wishes: Wishes,
+}
+
+/// Whose an object is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Owner {
+    /// It carries no mark.
+    Foreign,
+    /// It carries ours.
+    Ours {
+        /// Who it is.
+        identity: Identity,
+        /// Whether a state was told.
+        ownership: Ownership,
+        /// How far it has come.
+        stage: Stage,
+    },
+}
+
+/// Whether the running machine differs from its definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// It runs as defined, or not at all.
+    Nothing,
+    /// The definition takes effect at the next start.
+    Restart,
+}
+
+/// A disk as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskView {
+    /// Its size, where the host told in time.
+    pub size: Option<Bytes>,
+    /// The image that it was made of.
+    pub image: Option<ImageMark>,
+    /// As written.
+    pub clone: Option<CloneMode>,
+    /// As written.
+    pub on_remove: Option<OnRemove>,
+}
+
+/// A NIC as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NicView {
+    /// The network, in the user's spelling where it is the one that the mark names.
+    pub network: String,
+    /// Its address.
+    pub mac: MacAddr,
+    /// The IP address reserved for it.
+    pub reserved: Option<IpAddr>,
+    /// IP addresses that it has at present.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The seed as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeedView {
+    /// There never was one.
+    None,
+    /// Inserted, as made.
+    Inserted(SeedMark),
+    /// Made, but no longer as it was: ejected, another in its place.
+    Broken,
+}
+
+impl MachineView {
+    /// A machine in the user's terms; `None` where its definition cannot be told at present.
+    pub fn new(machine: &ObservedMachine, snapshot: &Snapshot) -> Option<Self> {
+        let detail = machine.detail.known()?;
+        let mark = machine.mark.ours();
+        let namespace = mark.map(|m| &m.namespace);
+        Some(Self {
+            name: mark.map_or_else(|| ObjectName(machine.host_name.clone()), |m| m.name.clone()),
+            id: machine.id.clone(),
+            owner: owner(mark, &machine.id),
+            power: machine.power,
+            cpus: detail.cpus,
+            memory: detail.memory,
+            pending: pending(detail),
+            firmware: detail.firmware,
+            direct_boot: detail.direct_boot.clone(),
+            disks: disks(detail, mark),
+            nics: nics(detail, mark, &Networks { snapshot, namespace }),
+            seed: seed(detail, mark),
+            wishes: mark.map(Wishes::from_mark).unwrap_or(Wishes {
+                allow_restart: true,
+                ..Wishes::default()
+            }),
+        })
+    }
+
+    /// Its identity, if it is ours.
+    pub fn identity(&self) -> Option<&Identity> {
+        match &self.owner {
+            Owner::Ours { identity, .. } => Some(identity),
+            Owner::Foreign => None,
+        }
+    }
+
+    /// The addresses that it has by its first NIC, IPv4 first, never link-local.
+    pub fn first_addresses(&self) -> Vec<IpAddr> {
+        self.nics
+            .values()
+            .next()
+            .map(|nic| presentable(&nic.addresses))
+            .unwrap_or_default()
+    }
+
+    /// The address reserved for its first NIC.
+    pub fn first_reserved(&self) -> Option<IpAddr> {
+        self.nics.values().next().and_then(|nic| nic.reserved)
+    }
+}
+
+/// Addresses worth showing: IPv4 first, link-local ones left out.
+pub fn presentable(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let local = |a: &IpAddr| match a {
+        IpAddr::V4(a) => a.is_link_local() || a.is_loopback(),
+        IpAddr::V6(a) => a.is_unicast_link_local() || a.is_loopback(),
+    };
+    let mut shown: Vec<_> = addresses.iter().copied().filter(|a| !local(a)).collect();
+    shown.sort_by_key(|a| (a.is_ipv6(), *a));
+    shown.dedup();
+    shown
+}
+
+fn owner(mark: Option<&Mark>, id: &ObjectId) -> Owner {
+    mark.map_or(Owner::Foreign, |mark| Owner::Ours {
+        identity: Identity {
+            token: mark.token.clone(),
+            origin: mark.origin.clone(),
+            id: id.clone(),
+        },
+        ownership: mark.ownership,
+        stage: mark.stage,
+    })
+}
+
+fn pending(detail: &MachineDetail) -> Pending {
+    let cpus = detail.live_cpus.is_some_and(|live| live != detail.cpus);
+    let memory = detail.live_memory.is_some_and(|live| live != detail.memory);
+    let devices = detail.disks.iter().any(|d| d.live == Some(false))
+        || detail.nics.iter().any(|n| n.live == Some(false));
+    if cpus || memory || devices {
+        Pending::Restart
+    } else {
+        Pending::Nothing
+    }
+}
+
+fn disks(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<DiskKey, DiskView> {
+    let key_of = |volume: Option<&VolumeName>| {
+        mark?
+            .disks
+            .iter()
+            .find(|(_, disk)| Some(&disk.volume) == volume)
+            .map(|(key, disk)| (key.clone(), disk))
+    };
+    detail
+        .disks
+        .iter()
+        .filter_map(|disk| {
+            let size = match disk.capacity {
+                Capacity::Known(size) => Some(size),
+                Capacity::Unknown => None,
+                Capacity::Missing => return None,
+            };
+            Some(match key_of(disk.volume.as_ref()) {
+                Some((key, known)) => {
+                    let (image, clone, on_remove) = (known.image.clone(), known.clone, known.on_remove);
+                    (
+                        key,
+                        DiskView {
+                            size,
+                            image,
+                            clone,
+                            on_remove,
+                        },
+                    )
+                }
+                // Somebody attached it by hand: taking it off again must not cost its data.
+                None => {
+                    let view = DiskView {
+                        size,
+                        image: None,
+                        clone: None,
+                        on_remove: Some(OnRemove::Detach),
+                    };
+                    (DiskKey(disk.target.clone()), view)
+                }
+            })
+        })
+        .collect()
+}
+
+fn nics(detail: &MachineDetail, mark: Option<&Mark>, networks: &Networks<'_>) -> BTreeMap<NicKey, NicView> {
+    let known = |mac: MacAddr| mark?.nics.iter().find(|(_, nic)| nic.mac == mac);
+    detail
+        .nics
+        .iter()
+        .map(|nic| {
+            let found = match &nic.attachment {
+                Attachment::Network(name) | Attachment::Bridge(name) | Attachment::Other(name) => {
+                    name.clone()
+                }
+            };
+            let (key, network, reserved) = match known(nic.mac) {
+                Some((key, wanted))
+                    if networks.attachment(&wanted.network).as_ref() == Some(&nic.attachment) =>
+                {
+                    (key.clone(), wanted.network.clone(), wanted.reserved)
+                }
+                Some((key, wanted)) => (key.clone(), found, wanted.reserved),
+                None => (
+                    NicKey(format!("nic-{}", nic.mac.to_string().replace(':', ""))),
+                    found,
+                    None,
+                ),
+            };
+            (
+                key,
+                NicView {
+                    network,
+                    mac: nic.mac,
+                    reserved,
+                    addresses: nic.addresses.clone(),
+                },
+            )
+        })
+        .collect()
+}
+
+fn seed(detail: &MachineDetail, mark: Option<&Mark>) -> SeedView {
+    let Some(seed) = mark.and_then(|m| m.seed.as_ref()) else {
+        return SeedView::None;
+    };
+    let inserted = detail
+        .cdroms
+        .values()
+        .flatten()
+        .any(|medium| medium.volume.as_ref() == Some(&seed.volume));
+    if inserted {
+        SeedView::Inserted(seed.clone())
+    } else {
+        SeedView::Broken
+    }
+}
+
+/// The networks of a host, as a namespace sees them.
+#[derive(Clone, Copy, Debug)]
+pub struct Networks<'a> {
+    /// Read from here.
+    pub snapshot: &'a Snapshot,
+    /// Of this namespace first.
+    pub namespace: Option<&'a Namespace>,
+}
+
+impl<'a> Networks<'a> {
+    /// The network that a name in a configuration means: ours of this namespace first, then the host's.
+    pub fn resolve(&self, name: &str) -> Option<&'a ObservedNetwork> {
+        let networks = &self.snapshot.networks;
+        let ours = self.namespace.and_then(|namespace| {
+            networks.iter().find(|n| {
+                n.mark
+                    .ours()
+                    .is_some_and(|m| &m.namespace == namespace && m.name.as_str() == name)
+            })
+        });
+        ours.or_else(|| networks.iter().find(|n| n.host_name == name))
+    }
+
+    /// How a NIC is attached to it.
+    pub fn attachment(&self, name: &str) -> Option<Attachment> {
+        self.resolve(name)
+            .map(|network| Attachment::Network(network.host_name.clone()))
+    }
+}
+
+/// A network as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkView {
+    /// Its name: the user's, or the host's for a foreign one.
+    pub name: ObjectName,
+    /// The host's id of it.
+    pub id: ObjectId,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Whether it is up.
+    pub active: Activity,
+    /// Whether it starts with the host.
+    pub autostart: Autostart,
+    /// What it does; `None` for a kind that labyard does not make.
+    pub mode: Option<NetworkMode>,
+    /// Its bridge.
+    pub bridge: Option<String>,
+    /// The host's own address on it.
+    pub address: Option<ipnet::Ipv4Net>,
+    /// Its DHCP range.
+    pub dhcp: Option<Dhcp>,
+    /// Its DNS domain.
+    pub domain: Option<String>,
+    /// What the user wrote and the host cannot show.
+    pub wishes: Wishes,
+}
+
+impl NetworkView {
+    /// A network in the user's terms.
+    pub fn new(network: &ObservedNetwork) -> Self {
+        let mark = network.mark.ours();
+        Self {
+            name: mark.map_or_else(|| ObjectName(network.host_name.clone()), |m| m.name.clone()),
+            id: network.id.clone(),
+            owner: owner(mark, &network.id),
+            active: network.active,
+            autostart: network.autostart,
+            mode: network.mode,
+            bridge: network.bridge.clone(),
+            address: network.address,
+            dhcp: network.dhcp,
+            domain: network.domain.clone(),
+            wishes: mark.map(Wishes::from_mark).unwrap_or(Wishes {
+                allow_restart: true,
+                ..Wishes::default()
+            }),
+        }
+    }
+
+    /// Its identity, if it is ours.
+    pub fn identity(&self) -> Option<&Identity> {
+        match &self.owner {
+            Owner::Ours { identity, .. } => Some(identity),
+            Owner::Foreign => None,
+        }
+    }
+}
+
+/// The machines attached to a network, by the host's names.
+pub fn attached<'a>(snapshot: &'a Snapshot, network: &str) -> Vec<&'a ObservedMachine> {
+    let attached = |machine: &&ObservedMachine| {
+        machine.detail.known().is_some_and(|detail| {
+            detail
+                .nics
+                .iter()
+                .any(|nic| nic.attachment == Attachment::Network(network.to_owned()))
+        })
+    };
+    snapshot.machines.iter().filter(attached).collect()
+}
+
+/// The volumes in the pool that carry a token: a machine whose definition is gone may still have its disks.
+pub fn volumes_of<'a>(
+    snapshot: &'a Snapshot,
+    identity: &'a Identity,
+) -> impl Iterator<Item = &'a VolumeName> {
+    let names = snapshot.volumes.iter().map(|v| &v.name);
+    names.filter(|name| identity::volume_carries(name, &identity.origin))
+}

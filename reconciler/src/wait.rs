@@ -1,0 +1,249 @@
+//! Waiting until a started machine is ready: woken by events, leases read every quarter of a second, ended early
+//! when the machine is seen off or crashed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use labyard_driver::HostEvent;
+use labyard_driver::driver::AgentState;
+use labyard_driver::ids::{MacAddr, ObjectId};
+use labyard_driver::observed::{Attachment, Power};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::desired::Wait;
+use crate::error::EngineError;
+use crate::steps::{Outcome, Work};
+use crate::view::presentable;
+
+/// How often leases are read while somebody waits for one.
+const LEASES: Duration = Duration::from_millis(250);
+/// How often addresses are looked for where there are no leases, and whether the machine still runs.
+const SLOW: Duration = Duration::from_secs(2);
+/// How long one attempt to connect may take.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Lines of the console that are shown.
+const LINES: usize = 20;
+
+/// Waits for what the machine's `ready` asks for.
+pub async fn until_ready(work: &mut Work<'_>) -> Outcome {
+    let limit = work.desired.ready.timeout;
+    let deadline = (Instant::now() + limit).min(work.deadline);
+    let mut watch = Watch::new(work).await;
+    loop {
+        if met(work, &mut watch).await? {
+            return Ok(());
+        }
+        if work.cancel.is_cancelled() {
+            return work.may_mutate().await;
+        }
+        if watch.looks_due() {
+            still_on(work).await?;
+        }
+        if Instant::now() >= deadline {
+            return Err(late(work, limit));
+        }
+        tokio::select! {
+            () = watch.next() => {}
+            () = work.cancel.cancelled() => {}
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+    }
+}
+
+/// What is looked at while waiting.
+struct Watch {
+    id: ObjectId,
+    /// Networks of the machine's NICs in their order.
+    networks: Vec<(MacAddr, Option<ObjectId>)>,
+    events: Option<tokio::sync::broadcast::Receiver<HostEvent>>,
+    last_look: Instant,
+    /// An event said that something changed.
+    woken: bool,
+    last_slow: Option<Instant>,
+    pace: Duration,
+}
+
+impl Watch {
+    async fn new(work: &Work<'_>) -> Self {
+        let snapshot = work.host.recent().await.ok();
+        let network_of = |attachment: &Attachment| {
+            let Attachment::Network(name) = attachment else {
+                return None;
+            };
+            let networks = &snapshot.as_ref()?.networks;
+            let network = networks
+                .iter()
+                .find(|n| &n.host_name == name)
+                .filter(|n| n.dhcp.is_some());
+            network.map(|n| n.id.clone())
+        };
+        let macs: Vec<_> = work.mark().await.nics.into_values().map(|nic| nic.mac).collect();
+        let detail = work.detail();
+        let attachment_of = |mac| {
+            detail
+                .and_then(|d| d.nics.iter().find(|n| n.mac == mac))
+                .map(|n| n.attachment.clone())
+        };
+        Self {
+            id: work.id.clone(),
+            networks: macs
+                .into_iter()
+                .map(|mac| (mac, attachment_of(mac).as_ref().and_then(network_of)))
+                .collect(),
+            events: work.host.driver.events().await.ok(),
+            last_look: Instant::now(),
+            woken: false,
+            last_slow: None,
+            pace: if work.desired.ready.wait == Wait::Agent {
+                SLOW
+            } else {
+                LEASES
+            },
+        }
+    }
+
+    /// Until an event about this machine, or for one pace.
+    async fn next(&mut self) {
+        let Some(events) = &mut self.events else {
+            return sleep(self.pace).await;
+        };
+        let id = &self.id;
+        let about_it = async {
+            loop {
+                match events.recv().await {
+                    Ok(HostEvent::Machine(of) | HostEvent::Agent(of)) if &of != id => {}
+                    Ok(_) => return,
+                    // Events end with the connection; the pace goes on without them.
+                    Err(_) => return std::future::pending().await,
+                }
+            }
+        };
+        self.woken = timeout(self.pace, about_it).await.is_ok();
+    }
+
+    fn looks_due(&mut self) -> bool {
+        let due = std::mem::take(&mut self.woken) || self.last_look.elapsed() >= SLOW;
+        if due {
+            self.last_look = Instant::now();
+        }
+        due
+    }
+
+    fn slow_due(&mut self) -> bool {
+        let due = self.last_slow.is_none_or(|last| last.elapsed() >= SLOW);
+        if due {
+            self.last_slow = Some(Instant::now());
+        }
+        due
+    }
+}
+
+async fn met(work: &mut Work<'_>, watch: &mut Watch) -> Result<bool, EngineError> {
+    match work.desired.ready.wait {
+        Wait::None => Ok(true),
+        Wait::Agent => {
+            let state = work.host.driver.agent_answers(&work.id).await;
+            let answers = matches!(state, Ok(AgentState::Answers));
+            if answers {
+                work.seen = addresses(work, watch).await;
+            }
+            Ok(answers)
+        }
+        Wait::Address => {
+            work.seen = addresses(work, watch).await;
+            Ok(!work.seen.is_empty())
+        }
+        Wait::Tcp(port) => {
+            work.seen = addresses(work, watch).await;
+            match work.seen.first() {
+                Some(address) => Ok(accepts(*address, port).await),
+                None => Ok(false),
+            }
+        }
+    }
+}
+
+/// The addresses of the first NIC that has any, in the order of the keys: the lease of its network, else what the
+/// host's neighbour table or the agent tells.
+async fn addresses(work: &Work<'_>, watch: &mut Watch) -> Vec<IpAddr> {
+    for (mac, network) in &watch.networks {
+        let Some(network) = network else { continue };
+        let leases = work
+            .host
+            .lease_board
+            .leases(work.host.driver.as_ref(), network)
+            .await;
+        let of_nic: Vec<_> = leases
+            .iter()
+            .filter(|l| l.mac == *mac)
+            .map(|l| l.address)
+            .collect();
+        let shown = presentable(&of_nic);
+        if !shown.is_empty() {
+            return shown;
+        }
+    }
+    let leaseless = watch.networks.iter().any(|(_, network)| network.is_none());
+    if !leaseless || !watch.slow_due() {
+        return Vec::new();
+    }
+    let told = work.host.driver.addresses(&work.id).await.unwrap_or_default();
+    for (mac, _) in &watch.networks {
+        let of_nic: Vec<_> = told
+            .iter()
+            .filter(|(m, _)| m == mac)
+            .map(|(_, address)| *address)
+            .collect();
+        let shown = presentable(&of_nic);
+        if !shown.is_empty() {
+            return shown;
+        }
+    }
+    Vec::new()
+}
+
+async fn accepts(address: IpAddr, port: u16) -> bool {
+    let connect = tokio::net::TcpStream::connect(SocketAddr::new(address, port));
+    matches!(timeout(CONNECT, connect).await, Ok(Ok(_)))
+}
+
+async fn still_on(work: &mut Work<'_>) -> Outcome {
+    work.look().await?;
+    let seen = match (&work.found, work.power()) {
+        (None, _) => "its definition is gone",
+        (_, Power::Crashed) => "it crashed",
+        (_, Power::Stopped) => "it was shut off before it became ready",
+        (_, Power::Paused) => "it was paused before it became ready",
+        (_, Power::Saved) => "it was saved before it became ready",
+        (_, Power::Running) => return Ok(()),
+    };
+    Err(not_ready(work, seen.to_owned()))
+}
+
+fn late(work: &Work<'_>, limit: Duration) -> EngineError {
+    let wanted = match work.desired.ready.wait {
+        Wait::None => "nothing".to_owned(),
+        Wait::Address => "an address".to_owned(),
+        Wait::Agent => "the guest agent".to_owned(),
+        Wait::Tcp(port) => match work.seen.first() {
+            Some(address) => format!("{address} to accept connections on TCP port {port}"),
+            None => format!("an address, to connect to TCP port {port}"),
+        },
+    };
+    not_ready(
+        work,
+        format!(
+            "waited {}s for {wanted}. Look at the console, or set ready",
+            limit.as_secs()
+        ),
+    )
+}
+
+fn not_ready(work: &Work<'_>, why: String) -> EngineError {
+    EngineError::NotReady {
+        host: work.host.name.clone(),
+        what: work.what(),
+        why,
+        console: work.tail.last_lines(LINES),
+    }
+}
