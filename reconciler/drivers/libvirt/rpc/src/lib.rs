@@ -21,6 +21,8 @@ mod model;
 mod procedure;
 mod server_error;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod transport;
 mod uri;
 pub mod xdr;

@@ -80,6 +80,7 @@ procedures! {
         CONNECT_LIST_ALL_NETWORKS = 283,
         CONNECT_NETWORK_EVENT_REGISTER_ANY = 313,
         CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY = 316,
+        CONNECT_REGISTER_CLOSE_CALLBACK = 360,
         AUTH_LIST = 66,
         AUTH_POLKIT = 70,
         NODE_GET_INFO = 6,
@@ -186,6 +187,7 @@ pub(crate) mod message {
     pub(crate) const DOMAIN_EVENT_DEVICE_REMOVED: i32 = 333;
     pub(crate) const DOMAIN_EVENT_AGENT_LIFECYCLE: i32 = 348;
     pub(crate) const DOMAIN_EVENT_DEVICE_ADDED: i32 = 354;
+    pub(crate) const CONNECTION_CLOSED: i32 = 362;
     pub(crate) const DOMAIN_EVENT_DEVICE_REMOVAL_FAILED: i32 = 367;
     pub(crate) const DOMAIN_EVENT_METADATA_CHANGE: i32 = 379;
 }

@@ -291,14 +291,26 @@ impl Download {
         }
         match self.stream.next().await? {
             StreamMessage::Data(piece) if piece.is_empty() => {
+                self.check_length()?;
                 self.stream.finish().await?;
                 Ok(None)
             }
             StreamMessage::Data(piece) => self.count(piece).map(Some),
             StreamMessage::Finished | StreamMessage::Failed(_) => {
                 self.stream.state = State::Over;
+                self.check_length()?;
                 Ok(None)
             }
+        }
+    }
+
+    fn check_length(&self) -> Result<()> {
+        match self.length {
+            Some(length) if self.received < length => Err(self.stream.error(StreamError::TooShort {
+                length,
+                done: self.received,
+            })),
+            _ => Ok(()),
         }
     }
 
@@ -372,3 +384,6 @@ impl Console {
         drop(self);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::counts::CallCounter;
 use super::frame::{Frame, FrameError, Header, Kind, Status};
 use crate::event::EventHub;
-use crate::procedure::{Lane, Procedure, Program, keepalive};
+use crate::procedure::{Lane, Procedure, Program, keepalive, message};
 use crate::server_error::ServerError;
 use crate::xdr::{DecodeError, Decoder};
 
@@ -40,6 +40,9 @@ pub enum LostReason {
     /// Reading or writing failed.
     #[error("{0}")]
     Io(Arc<std::io::Error>),
+    /// The other side lives, but the daemon behind it with the domains has gone.
+    #[error("the daemon behind libvirt's proxy went away")]
+    DriverGone,
     /// The other side gave no sign of life.
     #[error("no sign of life for {silence:?}")]
     Silent {
@@ -271,6 +274,9 @@ impl Link {
             (_, Kind::Stream) => {
                 self.stream_message(header, payload).await;
                 Ok(())
+            }
+            (Program::Remote, Kind::Message) if header.procedure == message::CONNECTION_CLOSED => {
+                Err(LostReason::DriverGone)
             }
             (Program::Remote, Kind::Message) => {
                 self.events.take_in(header.procedure, &payload);

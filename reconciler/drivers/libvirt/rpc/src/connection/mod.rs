@@ -9,6 +9,8 @@ pub(crate) mod frame;
 mod link;
 mod open;
 mod pump;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use super::{Connection, Task, pump};
 use crate::calls::Feature;
 use crate::error::{Error, Result};
 use crate::model::wire_enum;
-use crate::procedure::{AUTH_LIST, AUTH_POLKIT, CONNECT_OPEN};
+use crate::procedure::{AUTH_LIST, AUTH_POLKIT, CONNECT_OPEN, CONNECT_REGISTER_CLOSE_CALLBACK};
 use crate::transport::{ConnectError, Duplex, Transport, UnixTransport};
 use crate::uri::{Access, ConnectUri};
 
@@ -97,7 +97,17 @@ impl Connection {
         let _: () = connection
             .call(&CONNECT_OPEN, &(Some(uri.daemon_name()), flags))
             .await?;
+        connection.hear_of_the_drivers_end().await?;
         Ok(connection)
+    }
+
+    /// Where a proxy stands between, the daemon behind it can end alone; then the proxy tells. Daemons that are
+    /// their own proxy may not offer it.
+    async fn hear_of_the_drivers_end(&self) -> Result<()> {
+        match self.call(&CONNECT_REGISTER_CLOSE_CALLBACK, &()).await {
+            Err(Error::Server { .. }) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Starts the protocol on a stream, without any call yet.
