@@ -6,16 +6,21 @@
 use super::walk::Walk;
 use super::{Rule, Violation};
 use crate::schema::{Attribute, Kind, Schema};
-use crate::value::{Mismatch, Step, Type, Value, conform};
+use crate::value::{Mismatch, Step, Type, Value, conform, same};
 
 /// Checks and mends what an apply yielded: what has the wrong shape becomes what was planned, what is unknown
 /// becomes null, what is write-only becomes null without further ado. A known value that differs from the plan
-/// stays, for it is the truth.
+/// stays, for it is the truth. After an operation that failed the plan cannot have been kept: there the mending
+/// alone is of use.
 pub fn applied(schema: &Schema, planned: &Value, new: &mut Value) -> Vec<Violation> {
     let mut walk = Walk::default();
     match (planned.is_null(), new.is_null()) {
         (true, true) => {}
-        (true, false) => walk.report(Rule::StillThere),
+        (true, false) => {
+            walk.report(Rule::StillThere);
+            // A delete that failed leaves something, which has to reach the state all the same.
+            mend_object(&schema.attributes, &Value::Unknown, new, &mut walk);
+        }
         (false, true) => walk.report(Rule::Gone),
         (false, false) => mend_object(&schema.attributes, planned, new, &mut walk),
     }
@@ -81,7 +86,7 @@ fn mend_plain(attribute: &Attribute, ty: &Type, planned: &Value, new: &mut Value
         *new = fallback(planned);
     } else if clear_unknown(new) {
         walk.report(Rule::Unknown);
-    } else if !keeps(planned, new, ty) {
+    } else if !same(planned, new, ty) && !keeps(planned, new, ty) {
         report_broken(attribute, planned, new, walk);
     }
 }

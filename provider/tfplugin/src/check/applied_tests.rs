@@ -303,3 +303,19 @@ fn an_object_that_was_made_is_there_and_one_that_was_destroyed_is_gone() {
     assert_eq!(check(&Value::Null, Value::Null), (vec![], Value::Null));
     assert_eq!(check(&Value::Null, made()).0, [(String::new(), Rule::StillThere)]);
 }
+
+#[test]
+fn what_a_failed_delete_leaves_can_be_stored() {
+    let mut left = made();
+    left.set(&at("id"), Value::Unknown);
+    left.set(&at("password_wo"), "secret");
+    let (found, left) = check(&Value::Null, left);
+    assert_eq!(
+        found,
+        [(String::new(), Rule::StillThere), ("id".into(), Rule::Unknown)]
+    );
+    assert_eq!(
+        (left.field("id"), left.field("password_wo")),
+        (&Value::Null, &Value::Null)
+    );
+}
