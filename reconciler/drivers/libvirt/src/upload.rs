@@ -182,13 +182,11 @@ pub(crate) async fn download(
     let act = self::act("reading", pool, name);
     let connection = host.connect().await?;
     let volume = reference(pool, name);
-    // One byte over the limit is enough to know.
-    let most = NonZeroU64::new(limit.0.saturating_add(1));
-    let mut stream = connection
+    let stream = connection
         .within(STEP)
-        .storage_vol_download(&volume, 0, most)
-        .await
-        .during(&act)?;
+        .storage_vol_download(&volume, 0, None)
+        .await;
+    let mut stream = stream.during(&act)?;
     let mut read = Vec::new();
     while let Some(piece) = stream.next().await.during(&act)? {
         read.extend_from_slice(&piece);

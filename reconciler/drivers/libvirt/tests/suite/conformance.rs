@@ -47,7 +47,7 @@ impl Fixture for Host {
     }
 }
 
-const FOREIGN: &str = "<watchdog model='i6300esb' action='pause'/>";
+const FOREIGN: &str = "<watchdog model='i6300esb' action='reset'/>";
 
 /// Another client of the same libvirt.
 struct Hands {
@@ -98,7 +98,7 @@ impl OtherHands for Hands {
         let there = self
             .xml(id)
             .await?
-            .contains("<watchdog model='i6300esb' action='pause'>");
+            .contains("<watchdog model='i6300esb' action='reset'>");
         Ok(if there { Presence::There } else { Presence::Gone })
     }
 }
