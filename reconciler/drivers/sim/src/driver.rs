@@ -36,6 +36,13 @@ impl SimDriver {
         Self { link: Arc::new(link) }
     }
 
+    /// On the host of a process of its own, behind its socket. Nothing is connected before the first call.
+    #[cfg(unix)]
+    pub fn connect(socket: &std::path::Path) -> Self {
+        let link = Link::Socket(crate::client::Client::new(socket));
+        Self { link: Arc::new(link) }
+    }
+
     async fn done(&self, request: Request) -> Result<(), DriverError> {
         match self.link.call(request).await? {
             Reply::Done => Ok(()),
@@ -93,7 +100,7 @@ impl Driver for SimDriver {
     }
 
     async fn request_shutdown(&self, id: &ObjectId) -> Result<(), DriverError> {
-        self.done(Request::RequestShutdown(id.clone())).await
+        self.done(Request::Shutdown(id.clone())).await
     }
 
     async fn power_off(&self, id: &ObjectId) -> Result<(), DriverError> {

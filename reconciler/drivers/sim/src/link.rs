@@ -6,7 +6,8 @@ use labyard_driver::ids::{Bytes, ObjectId, PoolName, VolumeName};
 use labyard_driver::{DriverError, HostEvent, UploadStream};
 use tokio::sync::broadcast;
 
-use crate::host::{Caller, SimHost};
+use crate::host::SimHost;
+use crate::passage::Caller;
 use crate::request::{Reply, Request};
 use crate::state::ConsoleStep;
 
@@ -14,12 +15,16 @@ use crate::state::ConsoleStep;
 #[derive(Debug)]
 pub(crate) enum Link {
     Memory(SimHost, Caller),
+    #[cfg(unix)]
+    Socket(crate::client::Client),
 }
 
 impl Link {
     pub(crate) async fn call(&self, request: Request) -> Result<Reply, DriverError> {
         match self {
             Self::Memory(host, caller) => host.call(caller, &request).await,
+            #[cfg(unix)]
+            Self::Socket(client) => client.call(request).await,
         }
     }
 
@@ -32,12 +37,16 @@ impl Link {
     ) -> Result<(), DriverError> {
         match self {
             Self::Memory(host, caller) => host.upload(caller, target, length, stream, deadline).await,
+            #[cfg(unix)]
+            Self::Socket(client) => client.upload(target, length, stream, deadline).await,
         }
     }
 
     pub(crate) async fn subscribe(&self) -> Result<broadcast::Receiver<HostEvent>, DriverError> {
         match self {
             Self::Memory(host, caller) => host.subscribe(caller).await,
+            #[cfg(unix)]
+            Self::Socket(client) => client.subscribe().await,
         }
     }
 
@@ -49,6 +58,8 @@ impl Link {
     ) -> Result<ConsoleStep, DriverError> {
         match self {
             Self::Memory(host, _) => host.read_console(id, run, position),
+            #[cfg(unix)]
+            Self::Socket(client) => client.read_console(id, run, position).await,
         }
     }
 }

@@ -89,7 +89,7 @@ pub(crate) enum Request {
     DefineMachine(Box<MachineSpec>),
     WriteMark(ObjectId, Box<Mark>),
     StartMachine(ObjectId),
-    RequestShutdown(ObjectId),
+    Shutdown(ObjectId),
     PowerOff(ObjectId),
     RemoveMachine(ObjectId),
     ChangeMedium(Box<MachineSpec>),
@@ -125,7 +125,7 @@ pub(crate) enum Reply {
     Room(PoolRoom),
     Volume(VolumeDetail),
     Volumes(Vec<VolumeName>),
-    Content(Vec<u8>),
+    Content(#[serde(with = "crate::hex")] Vec<u8>),
     Leases(Vec<DhcpLease>),
     Addresses(Vec<(MacAddr, IpAddr)>),
     Agent(AgentState),
@@ -144,7 +144,7 @@ impl Request {
             Self::DefineMachine(_) => Verb::DefineMachine,
             Self::WriteMark(..) => Verb::WriteMark,
             Self::StartMachine(_) => Verb::StartMachine,
-            Self::RequestShutdown(_) => Verb::RequestShutdown,
+            Self::Shutdown(_) => Verb::RequestShutdown,
             Self::PowerOff(_) => Verb::PowerOff,
             Self::RemoveMachine(_) => Verb::RemoveMachine,
             Self::ChangeMedium(_) => Verb::ChangeMedium,
@@ -182,7 +182,7 @@ impl Request {
             Self::Machine(id)
             | Self::WriteMark(id, _)
             | Self::StartMachine(id)
-            | Self::RequestShutdown(id)
+            | Self::Shutdown(id)
             | Self::PowerOff(id)
             | Self::RemoveMachine(id)
             | Self::GrowDisk(id, ..)
@@ -215,7 +215,7 @@ impl State {
             Request::DefineMachine(spec) => self.define_machine(spec, now).map(machine),
             Request::WriteMark(id, mark) => self.write_mark(id, mark).map(done),
             Request::StartMachine(id) => self.start_machine(id, now).map(done),
-            Request::RequestShutdown(id) => self.request_shutdown(id, now).map(done),
+            Request::Shutdown(id) => self.request_shutdown(id, now).map(done),
             Request::PowerOff(id) => self.power_off(id, now).map(done),
             Request::RemoveMachine(id) => self.remove_machine(id).map(done),
             Request::ChangeMedium(spec) => self.change_medium(spec).map(done),

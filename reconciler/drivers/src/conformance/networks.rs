@@ -149,7 +149,7 @@ pub(super) async fn a_change_keeps_id_and_reservations(lab: &Lab<'_>) -> Result 
         let seen = lab.driver.change_network(&spec).await?;
         ensure_as_asked(&seen, &spec)?;
         ensure_eq!(seen.bridge, bridge, "the bridge");
-        ensure_eq!(seen.reservations, [kept.clone()], "the reservations");
+        ensure_eq!(seen.reservations, vec![kept.clone()], "the reservations");
     }
     Ok(())
 }

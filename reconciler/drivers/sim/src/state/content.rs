@@ -26,37 +26,9 @@ enum Kept {
 }
 
 /// One block in hex: half the size of a JSON array of numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Block(Vec<u8>);
-
-impl Serialize for Block {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or('0');
-        let text: String = self
-            .0
-            .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-            .collect();
-        serializer.serialize_str(&text)
-    }
-}
-
-impl<'de> Deserialize<'de> for Block {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let digits: Option<Vec<u8>> = text
-            .chars()
-            .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))
-            .collect();
-        let digits = digits.ok_or_else(|| serde::de::Error::custom("a block is not in hex"))?;
-        Ok(Self(
-            digits
-                .chunks(2)
-                .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
-                .collect(),
-        ))
-    }
-}
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Block(#[serde(with = "crate::hex")] Vec<u8>);
 
 impl Content {
     /// Appends bytes to what was written before.

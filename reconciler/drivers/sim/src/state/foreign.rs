@@ -147,7 +147,7 @@ impl State {
         let definition = &mut machine.definition;
         match hand.clone() {
             ForeignHand::SetHardware { cpus, memory, .. } => {
-                (definition.cpus, definition.memory) = (cpus, memory)
+                (definition.cpus, definition.memory) = (cpus, memory);
             }
             ForeignHand::AttachDisk { target, path, .. } => definition.disks.push(Disk {
                 target,
@@ -168,7 +168,7 @@ impl State {
         for definition in live.into_iter().chain([&mut machine.definition]) {
             match hand {
                 ForeignHand::DetachDisk { target, .. } => {
-                    definition.disks.retain(|disk| disk.target != *target)
+                    definition.disks.retain(|disk| disk.target != *target);
                 }
                 ForeignHand::DetachNic { mac, .. } => definition.nics.retain(|nic| nic.mac != *mac),
                 ForeignHand::Eject(_) => definition.cdroms.values_mut().for_each(|medium| *medium = None),
