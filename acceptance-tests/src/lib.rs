@@ -7,6 +7,7 @@
 //! - [`assets`]: the tiny guest's files, built once; [`seed`]: seeds and keys made by tools that are not ours.
 
 pub mod assets;
+mod base64;
 pub mod command;
 pub mod error;
 pub mod guest;

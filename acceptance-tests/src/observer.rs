@@ -1,7 +1,9 @@
 //! A host seen through libvirt's C library: what others wrote tells what our client did.
 
+use crate::base64;
 use crate::error::{HarnessError, Result};
 use crate::wait::{Look, until};
+use serde_json::json;
 use std::time::Duration;
 use virt::connect::Connect;
 use virt::domain::{Domain, DomainState};
@@ -174,15 +176,35 @@ impl Observer {
             })
     }
 
+    /// A small text file of a guest, read by its agent.
+    pub fn agent_reads(&self, name: &str, path: &str) -> Result<String> {
+        let ask = |command, arguments| self.agent(name, &json!({"execute": command, "arguments": arguments}));
+        let handle = ask("guest-file-open", json!({"path": path}))?;
+        let read = ask("guest-file-read", json!({"handle": handle, "count": 4096}));
+        ask("guest-file-close", json!({"handle": handle}))?;
+        let read = read?;
+        let text = read["buf-b64"].as_str().and_then(base64::decode);
+        text.ok_or_else(|| HarnessError::Unreadable {
+            what: format!("the agent of {name}"),
+            text: read.to_string(),
+        })
+    }
+
+    /// What changes with each boot of a guest and with nothing else, by its agent.
+    pub fn boot_id(&self, name: &str) -> Result<String> {
+        Ok(self
+            .agent_reads(name, "/proc/sys/kernel/random/boot_id")?
+            .trim()
+            .to_owned())
+    }
+
     /// Waits until the guest's agent answers.
     pub fn wait_for_agent(&self, name: &str, limit: Duration) -> Result<()> {
         until(&format!("agent of {name}"), limit, || {
-            Ok(
-                match self.agent(name, &serde_json::json!({"execute": "guest-ping"})) {
-                    Ok(_) => Look::Holds(()),
-                    Err(error) => Look::NotYet(error.to_string()),
-                },
-            )
+            Ok(match self.agent(name, &json!({"execute": "guest-ping"})) {
+                Ok(_) => Look::Holds(()),
+                Err(error) => Look::NotYet(error.to_string()),
+            })
         })
     }
 }

@@ -148,9 +148,62 @@ fn a_guest_takes_name_and_key_from_its_seed_and_nothing_is_left_of_it() {
     guest.wait_for_ssh(BOOT).unwrap();
     assert_ne!(guest.boot_id().unwrap(), boot, "a restart makes a new boot id");
 
+    observer.wait_for_agent(name, BOOT).unwrap();
+    assert_eq!(observer.boot_id(name).unwrap(), guest.boot_id().unwrap());
+
     observer.pull_plug(name).unwrap();
     remove_machine(host, &observer, name);
     assert_nothing_changed(host, &before);
+}
+
+#[test]
+fn a_guest_takes_its_address_from_the_seed_in_yaml_and_in_json() {
+    let host = &Host::start().unwrap();
+    let observer = host.observer().unwrap();
+    let key = KeyPair::generate().unwrap();
+    run_machine(
+        host,
+        &observer,
+        "fixed",
+        &direct_boot(),
+        &GuestFiles::get().disk(),
+        &key,
+    );
+    let yaml = format!(
+        "version: 2\nethernets:\n  lan:\n    match:\n      macaddress: \"{MAC}\"\n    addresses:\n      - 10.77.0.60/24\n    \
+         nameservers:\n      addresses: [10.77.0.1]\n    routes:\n      - to: default\n        via: 10.77.0.1\n"
+    );
+    let json = serde_json::json!({"version": 2, "ethernets": {"lan": {
+        "match": {"macaddress": MAC.to_uppercase()}, "addresses": ["10.77.0.61/24"], "gateway4": "10.77.0.1",
+        "nameservers": {"addresses": ["10.77.0.1"]}}}});
+    for (config, address) in [(yaml, "10.77.0.60"), (json.to_string(), "10.77.0.61")] {
+        observer.pull_plug("fixed").unwrap();
+        let seed = host.pool_directory().join("fixed.iso");
+        let user_data = format!(
+            "#cloud-config\nhostname: by-user-data\nssh_authorized_keys: [\"{}\"]\n",
+            key.public
+        );
+        let meta_data = "instance-id: fixed-2\nlocal-hostname: by-meta-data\n";
+        write_seed(
+            &seed,
+            &[
+                ("user-data", &user_data),
+                ("meta-data", meta_data),
+                ("network-config", &config),
+            ],
+        )
+        .unwrap();
+        observer.handle("fixed").unwrap().create().unwrap();
+        let guest = Guest::at(host, address, &key);
+        guest.wait_for_ssh(BOOT).unwrap();
+        assert_eq!(guest.host_name().unwrap(), "by-user-data");
+        let routes = guest.run("ip route").unwrap();
+        assert!(routes.contains("default via 10.77.0.1"), "{routes}");
+        assert_eq!(
+            guest.run("ip -4 -o address show eth0 | wc -l").unwrap().trim(),
+            "1"
+        );
+    }
 }
 
 #[test]
@@ -362,6 +415,26 @@ fn terraform_is_run_with_its_plans_and_diagnostics_as_data() {
     terraform.write("main.tf", "").unwrap();
     terraform.destroy(&[]).unwrap().expect_success();
     assert!(!terraform.state_text().contains("terraform_data"));
+}
+
+#[test]
+fn terraform_inside_of_a_host_reaches_its_networks() {
+    let host = Host::start().unwrap();
+    host.observer()
+        .unwrap()
+        .connection()
+        .define_network_xml(&network("near"))
+        .unwrap()
+        .create()
+        .unwrap();
+    let terraform = Terraform::installed(&Install::OverrideBy("/bin/true".into()))
+        .unwrap()
+        .inside(&host);
+    let ping = "ping -c 1 -W 5 10.77.0.1";
+    terraform
+        .write("main.tf", &format!("resource \"terraform_data\" \"near\" {{\n  provisioner \"local-exec\" {{\n    command = \"{ping}\"\n  }}\n}}\n"))
+        .unwrap();
+    terraform.apply(&[]).unwrap().expect_success();
 }
 
 #[test]

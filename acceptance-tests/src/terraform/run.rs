@@ -173,9 +173,14 @@ impl Running {
         }
     }
 
-    /// Terraform's process id.
+    /// Terraform's process id; inside of a host that is not the process we started, but one below it.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        let wanted = crate::assets::terraform();
+        let below = descendants(self.child.id());
+        let found = below
+            .into_iter()
+            .find(|(_, program)| program.file_name() == wanted.file_name());
+        found.map_or(self.child.id(), |(id, _)| id)
     }
 
     /// The provider's process, while there is one: Terraform starts one for each phase.
@@ -194,7 +199,7 @@ impl Running {
 
     /// Whether Terraform has not ended.
     pub fn goes_on(&self) -> bool {
-        processes::runs(self.id())
+        processes::runs(self.child.id())
     }
 
     /// Waits for its end.
