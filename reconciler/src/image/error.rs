@@ -128,12 +128,12 @@ pub enum Fault {
         limit: u64,
     },
     /// The engine's disk is full.
-    #[error("the server gave no length, and {} has no room to spool the image ({written} bytes were written); free space there or set TMPDIR", .directory.display())]
+    #[error("the server gave no length, and {} has no room to spool the image ({received} bytes had come); free space there or set TMPDIR", .directory.display())]
     SpoolFull {
         /// Where it was spooled.
         directory: PathBuf,
-        /// How far it went.
-        written: u64,
+        /// Bytes received until then.
+        received: u64,
     },
     /// The temporary file failed otherwise.
     #[error("the server gave no length, and spooling the image in {} failed: {reason}", .directory.display())]

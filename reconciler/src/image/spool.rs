@@ -1,4 +1,4 @@
-//! A source without a length is written to a temporary file first: a host must be told the exact length of a
+//! A source without a length is received to a temporary file first: a host must be told the exact length of a
 //! volume before its first byte.
 
 use std::io;
@@ -21,20 +21,20 @@ pub(crate) async fn spool(
     directory: &Path,
     limit: u64,
 ) -> Result<(u64, ByteStream), Fault> {
-    let failed = |written| move |error| fault(directory, written, error);
+    let failed = |received| move |error| fault(directory, received, error);
     let mut file = create(directory).await.map_err(failed(0))?;
-    let mut written = 0;
+    let mut received = 0;
     while let Some(chunk) = source.next().await.transpose()? {
-        if written + chunk.len() as u64 > limit {
+        if received + chunk.len() as u64 > limit {
             return Err(Fault::SpoolLimit { limit });
         }
-        file.write_all(&chunk).await.map_err(failed(written))?;
-        written += chunk.len() as u64;
+        file.write_all(&chunk).await.map_err(failed(received))?;
+        received += chunk.len() as u64;
     }
     // What tokio still holds in its buffer may be what does not fit.
-    file.flush().await.map_err(failed(written))?;
-    file.rewind().await.map_err(failed(written))?;
-    Ok((written, stream_of(file)))
+    file.flush().await.map_err(failed(received))?;
+    file.rewind().await.map_err(failed(received))?;
+    Ok((received, stream_of(file)))
 }
 
 async fn create(directory: &Path) -> io::Result<File> {
@@ -45,10 +45,10 @@ async fn create(directory: &Path) -> io::Result<File> {
     Ok(File::from_std(file))
 }
 
-fn fault(directory: &Path, written: u64, reason: io::Error) -> Fault {
+fn fault(directory: &Path, received: u64, reason: io::Error) -> Fault {
     let directory = directory.to_owned();
     match reason.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::SpoolFull { directory, written },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::SpoolFull { directory, received },
         _ => Fault::Spool { directory, reason },
     }
 }
@@ -111,6 +111,6 @@ mod tests {
             7,
             io::Error::from(io::ErrorKind::StorageFull),
         );
-        assert!(matches!(full, Fault::SpoolFull { written: 7, .. }));
+        assert!(matches!(full, Fault::SpoolFull { received: 7, .. }));
     }
 }

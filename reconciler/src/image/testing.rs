@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rcgen::{CertificateParams, IsCa, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -50,10 +51,20 @@ pub(crate) async fn serve(script: impl Fn(&str) -> Reply + Send + Sync + 'static
     start(None, Arc::new(script)).await
 }
 
-/// The same over TLS, with a certificate for localhost of a private authority, returned as PEM.
+/// The same over TLS, with a certificate for localhost that signs itself, returned as PEM.
 pub(crate) async fn serve_tls(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> (Server, String) {
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    serve_tls_with(IsCa::NoCa, script).await
+}
+
+/// The same with a certificate that may be marked as an authority's.
+pub(crate) async fn serve_tls_with(
+    is_ca: IsCa,
+    script: impl Fn(&str) -> Reply + Send + Sync + 'static,
+) -> (Server, String) {
+    let signing_key = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    parameters.is_ca = is_ca;
+    let cert = parameters.self_signed(&signing_key).unwrap();
     let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

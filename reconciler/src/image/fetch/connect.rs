@@ -16,8 +16,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, ClientConfig};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
@@ -158,7 +158,7 @@ impl Connector {
             .map_err(|error| failed(ConnectStage::Tls, format!("{host}: {error}")))?;
         let stream = TlsConnector::from(config).connect(name, io).await;
         Ok(Box::new(stream.map_err(|error| {
-            failed(ConnectStage::Tls, format!("{host}: {}", with_causes(&error)))
+            failed(ConnectStage::Tls, format!("{host}: {}", explained(&error)))
         })?))
     }
 }
@@ -187,6 +187,28 @@ fn host_of(url: &Url) -> Result<&str, Fault> {
 
 fn port_of(url: &Url) -> u16 {
     url.port_or_known_default().unwrap_or(443)
+}
+
+/// What rustls says of a certificate is for its developers; two cases are the everyday ones of a private authority.
+fn explained(error: &std::io::Error) -> String {
+    let cause = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            "its certificate is signed by nobody who is trusted here; name the authority's certificate in \
+             SSL_CERT_FILE or add it to the system's"
+                .to_owned()
+        }
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            "its certificate is marked as an authority's (CA:TRUE) and cannot be a server's; make one with \
+             basicConstraints CA:FALSE"
+                .to_owned()
+        }
+        _ => with_causes(error),
+    }
 }
 
 /// An IPv6 address as it stands in a URL has brackets around it.

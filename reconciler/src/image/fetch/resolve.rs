@@ -19,6 +19,7 @@ mod dns {
 
     use hickory_resolver::TokioResolver;
     use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+    use hickory_resolver::net::NetError;
     use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
     use super::SocketAddr;
@@ -33,20 +34,24 @@ mod dns {
             host: &str,
             port: u16,
         ) -> Result<Vec<SocketAddr>, String> {
-            let resolver = self
-                .0
-                .get_or_init(|| build().map_err(|error| error.to_string()))
-                .as_ref();
+            let resolver = self.0.get_or_init(|| build().map_err(|error| error.to_string()));
+            let resolver = resolver.as_ref().map_err(Clone::clone)?;
             let found = resolver
-                .map_err(Clone::clone)?
                 .lookup_ip(host)
                 .await
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| explained(&error))?;
             Ok(found.iter().map(|ip| SocketAddr::new(ip, port)).collect())
         }
     }
 
-    fn build() -> Result<TokioResolver, hickory_resolver::net::NetError> {
+    fn explained(error: &NetError) -> String {
+        if error.is_no_records_found() || error.is_nx_domain() {
+            return "neither /etc/hosts nor the DNS servers of /etc/resolv.conf know this name".to_owned();
+        }
+        error.to_string()
+    }
+
+    fn build() -> Result<TokioResolver, NetError> {
         match TokioResolver::builder_tokio() {
             Ok(builder) => builder.build(),
             // No or no usable resolv.conf: then, as resolv.conf(5) has it, the server on this computer.

@@ -3,10 +3,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::TryStreamExt;
+use rcgen::{BasicConstraints, IsCa};
 use tokio::time::Instant;
 
 use crate::image::error::{ConnectStage, Wait};
-use crate::image::testing::{Reply, Server, answer, ok, serve, serve_tls};
+use crate::image::testing::{Reply, Server, answer, ok, serve, serve_tls, serve_tls_with};
 use crate::image::{
     Fault, Fetcher, ImageFormat, ImageSource, Limits, OpenImage, Options, Proxies, Sha256Digest,
     StreamedSource,
@@ -351,6 +352,18 @@ async fn https_works_with_a_private_authority_and_not_without_it() {
         ),
         "{stranger}"
     );
+}
+
+#[tokio::test]
+async fn a_server_certificate_that_is_an_authority_s_is_explained() {
+    let (server, pem) = serve_tls_with(IsCa::Ca(BasicConstraints::Unconstrained), |_| ok(1, b"x")).await;
+    let from = source(&format!("https://localhost:{}/", server.address.port()));
+    let directory = tempfile::tempdir().unwrap();
+    let result = Fetcher::new(trusting(&pem, directory.path()))
+        .open(&from, None, None)
+        .await;
+    let text = result.unwrap_err().to_string();
+    assert!(text.contains("CA:FALSE"), "{text}");
 }
 
 #[tokio::test]
