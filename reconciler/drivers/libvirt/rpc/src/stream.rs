@@ -171,9 +171,15 @@ impl RawStream {
         self.check_for_failure()?;
         let header = Header::stream(self.procedure, self.serial, Status::Ok);
         self.connection.link().send(header, Bytes::new(), None);
-        while !matches!(self.next().await?, StreamMessage::Finished) {}
-        self.state = State::Over;
-        Ok(())
+        let deadline = self.connection.deadline();
+        let agreed = async {
+            while !matches!(self.next().await?, StreamMessage::Finished) {}
+            self.state = State::Over;
+            Ok(())
+        };
+        // One deadline around all: a daemon that goes on sending must not keep this waiting.
+        let outcome = tokio::time::timeout(deadline, agreed).await;
+        outcome.unwrap_or_else(|_| Err(self.timeout()))
     }
 }
 

@@ -87,6 +87,11 @@ impl Connection {
         self.link().is_lost()
     }
 
+    /// How the connection ended, if it has.
+    pub fn lost_reason(&self) -> Option<Arc<LostReason>> {
+        self.is_lost().then(|| self.link().reason())
+    }
+
     /// Takes leave of the daemon and ends the connection for all clones.
     pub async fn close(self) -> Result<()> {
         let farewell: Result<()> = self.call(&CONNECT_CLOSE, &()).await;

@@ -415,16 +415,21 @@ async fn a_network_update_follows_the_order_that_the_daemon_takes() {
     }
 }
 
-/// Feeds bytes to a connection that has a call open; it must end, by an answer or by the loss of the connection.
+/// Feeds bytes to a connection that has a stream and a call open; both must end, well or not.
 async fn feed(bytes: &[u8]) {
     let (connection, mut peer) = connected().await;
+    let volume = crate::VolRef::new("pool", "vol");
+    let script = peer.answer_next(&p::STORAGE_VOL_DOWNLOAD, &());
+    let (download, ()) = tokio::join!(connection.storage_vol_download(&volume, 0, None), script);
+    let mut download = download.unwrap();
     let script = async {
         peer.hear_call(&p::CONNECT_GET_HOSTNAME).await;
         peer.raw(bytes).await;
         drop(peer);
     };
-    let both = async { tokio::join!(connection.connect_get_hostname(), script) };
-    let (_either_way, ()) = timeout(Duration::from_secs(5), both)
+    let reading = async { while let Ok(Some(_)) = download.next().await {} };
+    let all = async { tokio::join!(connection.connect_get_hostname(), reading, script) };
+    let (_either_way, (), ()) = timeout(Duration::from_secs(5), all)
         .await
         .expect("the call must end");
 }

@@ -217,6 +217,21 @@ async fn a_download_ends_with_an_empty_piece_and_a_handshake() {
     tokio::join!(reading, script);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_never_agrees_to_an_end_does_not_keep_it_waiting() {
+    let (mut upload, _connection, mut peer, serial) = upload(4).await;
+    upload.write(filler(4)).await.unwrap();
+    let script = async {
+        loop {
+            peer.stream(&p::STORAGE_VOL_UPLOAD, serial, Status::Continue, b"more")
+                .await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let end = tokio::select! { end = upload.finish() => end, () = script => Ok(()) };
+    assert!(matches!(end, Err(Error::Timeout { .. })), "{end:?}");
+}
+
 #[tokio::test]
 async fn more_than_was_asked_for_is_an_error() {
     let (mut download, _connection, mut peer, serial) = download(Some(8)).await;
