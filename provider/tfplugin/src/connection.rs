@@ -121,8 +121,13 @@ pub(crate) async fn serve(
         let (acceptor, services) = (acceptor.clone(), services.clone());
         let (life, visitors) = (life.clone(), visitors.clone());
         open.spawn(async move {
-            if let Err(error) = connection(stream, acceptor, services, &life, &visitors).await {
-                tracing::debug!(%error, "a connection ended badly");
+            let ended = connection(stream, acceptor, services, &life, &visitors).await;
+            // At the end the parent just hangs up.
+            if let (Err(error), false) = (ended, life.shutdown().is_cancelled()) {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a connection ended badly"
+                );
             }
         });
     }

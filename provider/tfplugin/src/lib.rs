@@ -1,4 +1,15 @@
 //! Terraform's plugin protocol, version 6, for providers written in Rust.
+//!
+//! - A provider implements [`Provider`] and, per resource, [`Resource`] (or [`DataSource`]), and its `main` is
+//!   [`serve`]. `examples/hello.rs` is the smallest one.
+//! - It sees whole values ([`value`]) by the types of its [`schema`]; [`convert`] turns them into plain structs.
+//! - The server plans what the schema says ([`plan`]) before the resource refines it, and checks every answer
+//!   against Terraform's rules ([`check`]) before it leaves.
+//! - A create or update hands each state it reaches to its [`Saver`]; however it ends, that is what Terraform
+//!   stores.
+//!
+//! On the way of a call: `serve` (the process and its end) → `handshake`, `tls`, `listener` → `connection` (gRPC)
+//! → `rpc` (one file a call, in `rpc/mod.rs` the list) → [`codec`] → the traits.
 
 pub mod check;
 pub mod codec;

@@ -1,6 +1,7 @@
 //! Panics: told to Terraform as it expects of a plugin, and caught so that they end one operation and no more.
 
 use std::any::Any;
+use std::backtrace::BacktraceStatus;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
 
@@ -25,11 +26,11 @@ pub(crate) fn install_hook() {
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         let place = info.location().map(ToString::to_string);
         let backtrace = std::backtrace::Backtrace::capture();
-        crate::log::raw_line(&report(
-            &message_of(info.payload()),
-            place.as_deref(),
-            &backtrace.to_string(),
-        ));
+        let frames = match backtrace.status() {
+            BacktraceStatus::Captured => backtrace.to_string(),
+            _ => String::new(),
+        };
+        crate::log::raw_line(&report(&message_of(info.payload()), place.as_deref(), &frames));
         LAST_PLACE.with(|last| *last.borrow_mut() = place);
     }));
 }

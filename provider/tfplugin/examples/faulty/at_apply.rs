@@ -49,6 +49,16 @@ pub(crate) async fn put(
             save(with("size", Value::Null));
             panic!("apply fell over");
         }
+        Fault::ApplyStopsSilently => {
+            save(with("id", Value::Unknown));
+            mark();
+            ctx.cancel.cancelled().await;
+        }
+        Fault::ApplyStubborn => {
+            save(value);
+            mark();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
         Fault::ApplySlow => {
             save(with("size", Value::Null));
             mark();

@@ -63,6 +63,8 @@ faults! {
     ApplyPanicsAtOnce "apply_panics_at_once",
     ApplyPanicsHalfway "apply_panics_halfway",
     ApplySlow "apply_slow",
+    ApplyStopsSilently "apply_stops_silently",
+    ApplyStubborn "apply_stubborn",
 
     DeleteKeepsObject "delete_keeps_object",
 

@@ -37,7 +37,8 @@ pub(super) async fn apply_resource_change(
         private: request.planned_private.to_vec(),
     };
     let saver = Arc::new(Saver::default());
-    let work = perform(operation, entry.clone(), server.context(), apply, saver.clone());
+    let ctx = server.context();
+    let work = perform(operation, entry.clone(), ctx.clone(), apply, saver.clone());
     // The task catches what panics in it, and nobody aborts it: it ends only with an answer.
     let mut diags = server
         .life
@@ -53,6 +54,9 @@ pub(super) async fn apply_resource_change(
         planned: &planned,
         planned_private: &request.planned_private,
     };
+    if ctx.cancel.is_cancelled() {
+        settle::own_up_to_interruption(entry.item.schema(), &ending, &mut diags);
+    }
     let outcome = settle::settle(entry.item.schema(), server.self_check, ending, &mut diags);
     let new_state = match wire::encode(&outcome.value, &entry.ty) {
         Ok(state) => state,

@@ -20,7 +20,12 @@ pub(super) async fn answer<R: Answer>(
     work: impl Future<Output = Result<R, Diagnostics>> + Send,
 ) -> Result<Response<R>, Status> {
     let span = tracing::debug_span!("call", rpc = call);
-    let done = panic::caught(work).instrument(span).await;
+    let done = async {
+        let done = panic::caught(work).await;
+        tracing::debug!("answered");
+        done
+    };
+    let done = done.instrument(span).await;
     let answer = match done {
         Ok(Ok(answer)) => answer,
         Ok(Err(diags)) => R::of(diags),

@@ -16,11 +16,11 @@ struct Creating {
 }
 
 impl Creating {
-    fn begin() -> Self {
+    fn begin(fault: &str) -> Self {
         let terraform = Terraform::with_thing("name = \"a\"\nsize = 3");
         let (mark, log) = (terraform.path("mark"), terraform.path("log"));
         let env = [
-            ("FAULTY", "apply_slow"),
+            ("FAULTY", fault),
             ("FAULTY_MARK", mark.as_str()),
             ("FAULTY_LOG", log.as_str()),
         ];
@@ -73,7 +73,7 @@ impl Drop for Creating {
 
 #[test]
 fn ctrl_c_cancels_a_create_and_what_it_saved_is_kept_as_tainted() {
-    let mut creating = Creating::begin();
+    let mut creating = Creating::begin("apply_slow");
     signal("-INT", &creating.group());
     assert_eq!(creating.ends(), Some(1), "{}", creating.terraform.output());
     let text = creating.terraform.output();
@@ -96,7 +96,7 @@ fn ctrl_c_cancels_a_create_and_what_it_saved_is_kept_as_tainted() {
 
 #[test]
 fn a_provider_that_is_killed_ends_the_run_with_an_error() {
-    let mut creating = Creating::begin();
+    let mut creating = Creating::begin("apply_slow");
     signal("-KILL", &creating.provider.to_string());
     assert_eq!(creating.ends(), Some(1));
     let text = creating.terraform.output();
@@ -105,9 +105,55 @@ fn a_provider_that_is_killed_ends_the_run_with_an_error() {
 
 #[test]
 fn when_terraform_is_killed_the_provider_cancels_and_ends_without_confirming() {
-    let mut creating = Creating::begin();
+    let mut creating = Creating::begin("apply_slow");
     signal("-KILL", &creating.command.id().to_string());
     creating.ends();
     let log = creating.log();
     assert_eq!(log[log.len() - 2..], ["stopped", "cancelled"], "{log:?}");
+}
+
+#[test]
+fn a_create_that_stops_without_a_word_is_told_for_it_and_kept_as_tainted() {
+    let mut creating = Creating::begin("apply_stops_silently");
+    signal("-INT", &creating.group());
+    assert_eq!(creating.ends(), Some(1));
+    let text = creating.terraform.output();
+    assert!(
+        text.contains("Error: Interrupted") && !text.contains("broke a rule"),
+        "{text}"
+    );
+    let instance = creating.terraform.instance().expect("the half made object");
+    assert!(
+        instance.tainted && instance.attributes["id"].is_null(),
+        "{instance:?}"
+    );
+}
+
+#[test]
+fn after_a_second_ctrl_c_the_provider_ends_though_its_operation_does_not() {
+    let mut creating = Creating::begin("apply_stubborn");
+    signal("-INT", &creating.group());
+    eventually("the provider was stopped", Duration::from_secs(5), || {
+        creating.log().contains(&"stopped".to_owned())
+    });
+    signal("-INT", &creating.group());
+    assert_eq!(creating.ends(), Some(1));
+    let log = creating.log();
+    let stopped = log.iter().position(|line| line == "stopped");
+    let last_words = log.iter().rposition(|line| line == "shut down");
+    assert!(
+        stopped < last_words,
+        "a goodbye after a stop can be told from one without: {log:?}"
+    );
+}
+
+#[test]
+fn when_terraform_is_killed_a_provider_that_hangs_ends_all_the_same() {
+    let mut creating = Creating::begin("apply_stubborn");
+    signal("-KILL", &creating.command.id().to_string());
+    let provider = creating.provider;
+    eventually("the provider ended", Duration::from_secs(14), || {
+        !is_alive(provider)
+    });
+    creating.ends();
 }

@@ -150,3 +150,29 @@ fn in_debug_mode_terraform_attaches_and_ctrl_c_ends_it() {
     let mut rest = String::new();
     out.read_to_string(&mut rest).expect("the rest");
 }
+
+#[test]
+fn terraform_without_tls_is_served_in_plaintext() {
+    let terraform = Terraform::with_thing("name = \"a\"");
+    let seen = terraform.run(
+        &["apply", "-auto-approve", "-no-color"],
+        &[("TF_DISABLE_PLUGIN_TLS", "1")],
+    );
+    assert_eq!(seen.code, 0, "{}", seen.text);
+}
+
+#[test]
+fn terraform_reads_the_log_lines_as_the_providers() {
+    let terraform = Terraform::with_thing("name = \"a\"");
+    let seen = terraform.run(&["plan", "-no-color"], &[("TF_LOG", "TRACE")]);
+    assert_eq!(seen.code, 0, "{}", seen.text);
+    assert!(
+        seen.text.contains("provider.terraform-provider-faulty"),
+        "{}",
+        seen.text
+    );
+    assert!(
+        !seen.text.contains("unexpected data"),
+        "a line that was not hclog's"
+    );
+}
