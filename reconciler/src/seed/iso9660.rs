@@ -2,6 +2,8 @@
 //!
 //! ISO 9660 itself cannot spell `user-data`; two extensions can, and both are written, since no reader knows
 //! neither: Rock Ridge (on SUSP), preferred by Linux and the BSDs, and Joliet, the only one of Windows.
+//! Written here because no crate fits: those that write this are release candidates or bind C libraries, and none
+//! promises the same bytes for the same input.
 //! Numbers in comments are sections of ECMA-119, or of the SUSP and RRIP drafts where they say so.
 
 const SECTOR: usize = 2048;
