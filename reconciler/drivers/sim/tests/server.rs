@@ -33,7 +33,13 @@ fn options(directory: &Path) -> ServeOptions {
 
 /// A server that can only be cut off, not asked to stop.
 fn serve(directory: &Path) -> JoinHandle<Result<(), ServeError>> {
-    let server = Server::bind(options(directory)).unwrap();
+    let server = loop {
+        match Server::bind(options(directory)) {
+            // The last write of the one before may be under way still.
+            Err(ServeError::StateInUse { .. }) => std::thread::yield_now(),
+            bound => break bound.unwrap(),
+        }
+    };
     tokio::spawn(server.run(std::future::pending()))
 }
 

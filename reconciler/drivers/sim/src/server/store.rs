@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,8 @@ struct Saved<S> {
 #[derive(Debug)]
 pub(super) struct Store {
     path: PathBuf,
-    _lock: File,
+    /// The lock that keeps a second server from the file, held by whoever writes it in this one.
+    lock: Arc<Mutex<File>>,
 }
 
 impl Store {
@@ -59,7 +61,7 @@ impl Store {
         }
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock: Arc::new(Mutex::new(lock)),
         })
     }
 
@@ -93,14 +95,22 @@ impl Store {
 
     /// Writes the host as it is now.
     pub(super) async fn save(&self, host: &SimHost) -> io::Result<()> {
-        let saved = Saved {
-            labyard_sim_state: FORMAT,
-            clock_ms: host.now_ms(),
-            world_ms: world_ms(),
-            state: host.state_now(),
-        };
-        let path = self.path.clone();
-        tokio::task::spawn_blocking(move || replace(&path, &saved)).await?
+        let (path, lock, host) = (self.path.clone(), Arc::clone(&self.lock), host.clone());
+        // A save whose waiter is gone still runs: the next one waits for it and looks only then, and no other
+        // server gets the file before.
+        tokio::task::spawn_blocking(move || {
+            let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            replace(
+                &path,
+                &Saved {
+                    labyard_sim_state: FORMAT,
+                    clock_ms: host.now_ms(),
+                    world_ms: world_ms(),
+                    state: host.state_now(),
+                },
+            )
+        })
+        .await?
     }
 
     /// Writes each change of the host, several at once where they come faster than the disk, and tells how far it
