@@ -46,6 +46,14 @@ impl LibvirtDriver {
     pub async fn calls(&self) -> u64 {
         self.host.calls().await
     }
+
+    /// Whether a payload runs under an accelerator, tried now.
+    ///
+    /// # Errors
+    /// Where it could not be tried.
+    pub async fn runs(&self, accelerator: Accelerator, payload: &ProbePayload) -> Result<bool, DriverError> {
+        probe::runs(&self.host, accelerator, payload).await
+    }
 }
 
 #[async_trait]

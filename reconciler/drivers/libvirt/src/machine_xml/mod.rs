@@ -64,7 +64,7 @@ fn is_drive(device: &Element, kind: &str) -> bool {
     device.is("disk") && device.attribute("device").unwrap_or("disk") == kind
 }
 
-fn domain_type(accelerator: Accelerator) -> &'static str {
+pub(crate) fn domain_type(accelerator: Accelerator) -> &'static str {
     match accelerator {
         Accelerator::Kvm => "kvm",
         Accelerator::Qemu => "qemu",
@@ -73,7 +73,7 @@ fn domain_type(accelerator: Accelerator) -> &'static str {
 
 /// The host's own processor where it is used; all that emulation can do where it is not, since current distributions
 /// are built for more than QEMU's default model offers.
-fn cpu(accelerator: Accelerator) -> Element {
+pub(crate) fn cpu(accelerator: Accelerator) -> Element {
     let mode = match accelerator {
         Accelerator::Kvm => "host-passthrough",
         Accelerator::Qemu => "maximum",

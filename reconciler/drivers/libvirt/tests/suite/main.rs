@@ -8,4 +8,5 @@ mod bounds;
 mod conformance;
 mod host;
 mod main_line;
+mod probe;
 mod uploads;
