@@ -1,3 +1,5 @@
+//! What an apply may not answer, and how it is mended.
+
 use super::*;
 use crate::check::state;
 use crate::value::Path;

@@ -1,3 +1,5 @@
+//! What a configuration must and may not set.
+
 use super::*;
 use crate::schema::Kind;
 use crate::value::{Path, Type};

@@ -1,3 +1,5 @@
+//! What a state may not hold.
+
 use super::*;
 use crate::schema::Kind;
 use crate::value::{Path, Type};

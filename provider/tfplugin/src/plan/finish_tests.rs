@@ -1,3 +1,5 @@
+//! What a finished plan may not do, rule by rule.
+
 use super::*;
 use crate::value::Type;
 

@@ -1,3 +1,5 @@
+//! What the schema alone plans, rule by rule.
+
 use super::*;
 use crate::schema::Attribute;
 use crate::value::Type;

@@ -1,3 +1,5 @@
+//! Each fault of a schema, and a schema without any.
+
 use super::*;
 use crate::value::Value;
 
