@@ -8,5 +8,6 @@ mod bounds;
 mod conformance;
 mod host;
 mod main_line;
+mod own_host;
 mod probe;
 mod uploads;
