@@ -31,18 +31,11 @@ fn upgraded(entry: &Entry<dyn Resource>, version: i64, raw: Option<RawState>) ->
             "It is in the form of Terraform before 0.12, which no release of this provider ever wrote.",
         ));
     }
-    let unreadable = |why: String| fault("The stored state cannot be read", why);
-    let stored: serde_json::Value =
-        serde_json::from_slice(&raw.json).map_err(|error| unreadable(format!("It is not JSON: {error}.")))?;
     let current = entry.item.schema().version;
-    let stored = match version.cmp(&current) {
-        Ordering::Equal => stored,
-        Ordering::Less => entry.item.upgrade(version, stored).map_err(|why| {
-            fault(
-                "The stored state cannot be upgraded",
-                format!("From version {version} to {current}: {why}"),
-            )
-        })?,
+    let upgraded = match version.cmp(&current) {
+        // The text itself is read: on the way through a tree of JSON, large numbers would lose digits.
+        Ordering::Equal => raw.json,
+        Ordering::Less => upgraded_text(entry, version, &raw.json)?.into(),
         Ordering::Greater => {
             return Err(fault(
                 "The stored state is of a newer provider",
@@ -52,7 +45,21 @@ fn upgraded(entry: &Entry<dyn Resource>, version: i64, raw: Option<RawState>) ->
             ));
         }
     };
-    let fitting = json::drop_unknown_attributes(stored, &entry.ty);
-    let text = serde_json::to_vec(&fitting).map_err(|error| unreadable(error.to_string()))?;
-    json::decode_stored(&text, &entry.ty).map_err(|error| unreadable(format!("{error}.")))
+    json::decode_stored(&upgraded, &entry.ty).map_err(|error| unreadable(&error))
+}
+
+fn upgraded_text(entry: &Entry<dyn Resource>, version: i64, text: &[u8]) -> Result<Vec<u8>, Diagnostics> {
+    let stored = serde_json::from_slice(text).map_err(|error| unreadable(&error))?;
+    let upgraded = entry.item.upgrade(version, stored).map_err(|why| {
+        let current = entry.item.schema().version;
+        fault(
+            "The stored state cannot be upgraded",
+            format!("From version {version} to {current}: {why}"),
+        )
+    })?;
+    serde_json::to_vec(&upgraded).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(why: &dyn std::error::Error) -> Diagnostics {
+    fault("The stored state cannot be read", format!("{why}."))
 }

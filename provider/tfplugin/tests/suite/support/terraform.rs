@@ -64,6 +64,13 @@ impl Terraform {
         self.scratch.write("terraform.tfstate", &state.to_string());
     }
 
+    /// Changes the configuration.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        let config = self.read("main.tf").expect("the configuration");
+        assert!(config.contains(from), "{from} is not in\n{config}");
+        self.scratch.write("main.tf", &config.replace(from, to));
+    }
+
     /// A command that is yet to be run.
     pub(crate) fn command(&self, args: &[&str], env: &[(&str, &str)]) -> Command {
         let mut command = Command::new("terraform");
