@@ -63,7 +63,7 @@ impl Driver for LibvirtDriver {
     }
 
     async fn machine(&self, id: &ObjectId) -> Result<ObservedMachine, DriverError> {
-        observe::machine(&self.host, &*self.host.session().await?, id).await
+        observe::machine(&self.host, &self.host.session().await?, id).await
     }
 
     async fn record_machine(&self, spec: &MachineSpec) -> Result<ObservedMachine, DriverError> {

@@ -1,6 +1,7 @@
 //! One machine, read now.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use labyard_driver::DriverError;
@@ -80,7 +81,7 @@ pub(crate) fn sizes(stats: &DomainStats) -> Sizes {
 
 pub(crate) async fn machine(
     host: &Host,
-    session: &Session,
+    session: &Arc<Session>,
     id: &ObjectId,
 ) -> Result<ObservedMachine, DriverError> {
     let act = act("reading", id);
@@ -108,6 +109,8 @@ pub(crate) async fn machine(
         (Ok(definition), Ok(live)) => (definition, live),
         (Err(error), _) | (_, Err(error)) if is_stall(&error) => {
             let mark = mark(connection, &domain).await.during(&act)?;
+            // The call is stuck, and libvirt works at few of one connection at a time.
+            host.abandon(session).await;
             let detail = Detail::Unknown(format!("it is busy or does not react: {error}"));
             return Ok(ObservedMachine {
                 id: id.clone(),
@@ -122,6 +125,9 @@ pub(crate) async fn machine(
     let definition = parse(&act, &definition)?;
     let live = live.map(|live| parse(&act, &live)).transpose()?;
     let sizes = ask_sizes(&quick, &domain).await.during(&act)?;
+    if sizes == Sizes::Unread {
+        host.abandon(session).await;
+    }
     let places = host.places(session, [host.pool.clone()], &act).await?;
     let mut detail = machine_xml::detail(&definition, live.as_ref(), &sizes, &places, &host.pool);
     if live.is_some() {

@@ -14,7 +14,10 @@ use labyard_driver::observed::{
     Attachment, Detail, HostFacts, MarkState, ObservedMachine, ObservedNetwork, ObservedVolume, Snapshot,
 };
 use libvirt_rpc::flags::{DomainXml, GetStats, ListDomains, ListNetworks, NetworkXml, StatsTypes};
-use libvirt_rpc::{DomainRef, DomainState, DomainStats, NetworkRef, ShutoffReason, StateAndReason, Uuid};
+use libvirt_rpc::{
+    Connection, DomainRef, DomainState, DomainStats, Error, NetworkRef, ShutoffReason, StateAndReason, Uuid,
+};
+use tokio::time::timeout;
 
 use crate::errors::{Act, During, is_missing};
 use crate::host::{Host, Session, parse};
@@ -26,9 +29,27 @@ use crate::sizes::read_sizes;
 use crate::xml::Element;
 use crate::{mark_xml, networks};
 
-/// How long the definitions may take, and how much longer for each machine.
-const DEFINITIONS: Duration = Duration::from_secs(5);
-const EACH: Duration = Duration::from_millis(20);
+const FOREIGN: &str = "it is not labyard's";
+
+/// How long definitions may take. libvirt has them at hand, unless a change of the machine is under way or stuck.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// After this something holds a definition up.
+    slow: Duration,
+    /// After this it is given up.
+    deadline: Duration,
+}
+
+impl Patience {
+    fn with(machines: usize) -> Self {
+        let machines = u32::try_from(machines).unwrap_or(u32::MAX);
+        let each = Duration::from_millis(5).saturating_mul(machines);
+        Self {
+            slow: Duration::from_secs(1) + each,
+            deadline: Duration::from_secs(5) + each,
+        }
+    }
+}
 
 /// A machine as far as it is read.
 pub(crate) struct Reading {
@@ -54,11 +75,11 @@ pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
         read_networks(&session, &act),
         read_pool(host, &session, &act),
     )?;
-    let deadline = DEFINITIONS + EACH * u32::try_from(states.len()).unwrap_or(u32::MAX);
+    let patience = Patience::with(states.len());
     let read = join_all(
         states
             .into_iter()
-            .map(|(domain, state)| read_machine(&session, &act, domain, state, deadline)),
+            .map(|(domain, state)| read_machine(&session, &act, domain, state, patience)),
     );
     let readings: Vec<Reading> = read
         .await
@@ -72,7 +93,14 @@ pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
         read_saved(&session, &act, &ours),
         read_sizes(host, &session, &ours)
     )?;
-    let places = pool.places(host);
+    let places = match ours.is_empty() {
+        true => Places::default(),
+        false => read_places(host, &session, &act).await?,
+    };
+    if ours.iter().any(|reading| reading.definition.is_err()) {
+        // Calls of this connection are stuck, and libvirt works at few of one connection at a time.
+        host.abandon(&session).await;
+    }
     let machines = readings
         .into_iter()
         .map(|reading| machine(host, reading, &saved, &sizes, &places, &networks))
@@ -112,80 +140,72 @@ fn state(stats: &DomainStats) -> StateAndReason {
     }
 }
 
-/// One machine; `None` if it went while it was read. Of one that does not run the definition holds the mark, so that
-/// one call is enough.
+/// One machine; `None` if it went while it was read. Its definition holds the mark, so that one call tells whether it
+/// is ours; only where libvirt is slow to give it the mark is asked for by itself, which never waits.
 async fn read_machine(
     session: &Session,
     act: &Act,
     domain: DomainRef,
     state: StateAndReason,
-    deadline: Duration,
+    patience: Patience,
 ) -> Result<Option<Reading>, DriverError> {
-    let connection = session.connection.within(deadline);
+    let connection = session.connection.within(patience.deadline);
     let active = is_active(&state);
-    let mark = match active {
-        true => Some(observe::mark(&connection, &domain).await),
-        false => None,
+    let reading = |mark, definition, live| {
+        Ok(Some(Reading {
+            domain: domain.clone(),
+            state: state.clone(),
+            mark,
+            definition,
+            live,
+        }))
     };
-    match &mark {
-        Some(Ok(MarkState::Ours(_))) | None => {}
-        Some(Ok(mark)) => {
-            let mark = mark.clone();
-            let definition = Err("it is not labyard's".to_owned());
-            return Ok(Some(Reading {
-                domain,
-                state,
-                mark,
-                definition,
-                live: None,
-            }));
-        }
-        Some(Err(error)) if went_away(error) => return Ok(None),
-        Some(Err(error)) => return Err(act.failed(error)),
+    let mut definition = std::pin::pin!(connection.domain_get_xml_desc(&domain, DomainXml::INACTIVE));
+    let answer = match timeout(patience.slow, &mut definition).await {
+        Ok(answer) => answer,
+        Err(_) => match observe::mark(&session.connection, &domain).await {
+            Ok(MarkState::Ours(_)) => definition.await,
+            Ok(mark) => return reading(mark, Err(FOREIGN.to_owned()), None),
+            Err(error) => Err(error),
+        },
+    };
+    let (mark, definition) = match read(act, &session.connection, &domain, answer).await? {
+        Some((mark, Ok(definition))) => (mark, definition),
+        Some((mark, Err(why))) => return reading(mark, Err(why), None),
+        None => return Ok(None),
+    };
+    if !matches!(mark, MarkState::Ours(_)) || !active {
+        return reading(mark, Ok(definition), None);
     }
-    let (definition, live) = futures::join!(
-        connection.domain_get_xml_desc(&domain, DomainXml::INACTIVE),
-        async {
-            match active {
-                true => connection
-                    .domain_get_xml_desc(&domain, DomainXml::empty())
-                    .await
-                    .map(Some),
-                false => Ok(None),
-            }
-        }
-    );
-    let (definition, live) = match (definition, live) {
-        (Ok(definition), Ok(live)) => (
-            parse(act, &definition)?,
-            live.map(|live| parse(act, &live)).transpose()?,
-        ),
-        (Err(error), _) | (_, Err(error)) if went_away(&error) => return Ok(None),
-        (Err(error), _) | (_, Err(error)) if is_stall(&error) => {
-            let mark = match mark {
-                Some(Ok(mark)) => mark,
-                _ => observe::mark(&session.connection, &domain).await.during(act)?,
-            };
-            let definition = Err(format!("it is busy or does not react: {error}"));
-            return Ok(Some(Reading {
-                domain,
-                state,
-                mark,
-                definition,
-                live: None,
-            }));
-        }
-        (Err(error), _) | (_, Err(error)) => return Err(act.failed(&error)),
+    let answer = connection.domain_get_xml_desc(&domain, DomainXml::empty()).await;
+    match read(act, &session.connection, &domain, answer).await? {
+        Some((_, Ok(live))) => reading(mark, Ok(definition), Some(live)),
+        Some((_, Err(why))) => reading(mark, Err(why), None),
+        None => Ok(None),
+    }
+}
+
+/// A definition with the mark in it, or why it cannot be told, with the mark; `None` if the machine went.
+async fn read(
+    act: &Act,
+    connection: &Connection,
+    domain: &DomainRef,
+    answer: Result<String, Error>,
+) -> Result<Option<(MarkState, Result<Element, String>)>, DriverError> {
+    let why = match answer {
+        Ok(text) => match Element::parse(&text) {
+            Ok(definition) => return Ok(Some((mark_xml::of_definition(&definition), Ok(definition)))),
+            Err(error) => error.to_string(),
+        },
+        Err(error) if went_away(&error) => return Ok(None),
+        Err(error) if is_stall(&error) => format!("it is busy or does not react: {error}"),
+        Err(error) => return Err(act.failed(&error)),
     };
-    // Mark and definition of the same instant.
-    let mark = mark_xml::of_definition(&definition);
-    Ok(Some(Reading {
-        domain,
-        state,
-        mark,
-        definition: Ok(definition),
-        live,
-    }))
+    match observe::mark(connection, domain).await {
+        Ok(mark) => Ok(Some((mark, Err(why)))),
+        Err(error) if went_away(&error) => Ok(None),
+        Err(error) => Err(act.failed(&error)),
+    }
 }
 
 /// Which machines have a saved memory image. Nobody is asked where every machine of ours is known to have none.
@@ -237,7 +257,7 @@ fn machine(
             }
             Detail::Known(Box::new(detail))
         }
-        (Ok(_), false) => Detail::Unknown("it is not labyard's".to_owned()),
+        (Ok(_), false) => Detail::Unknown(FOREIGN.to_owned()),
         (Err(why), _) => Detail::Unknown(why.clone()),
     };
     ObservedMachine {
@@ -304,16 +324,13 @@ async fn read_network(
 struct PoolReading {
     there: bool,
     volumes: Vec<ObservedVolume>,
-    directory: Option<String>,
 }
 
-impl PoolReading {
-    fn places(&self, host: &Host) -> Places {
-        let mut places = Places::default();
-        if let Some(directory) = &self.directory {
-            places.learn(&host.pool, directory);
-        }
-        places
+/// Where disks lie; of a pool that is not there nobody knows.
+async fn read_places(host: &Host, session: &Session, act: &Act) -> Result<Places, DriverError> {
+    match host.places(session, [host.pool.clone()], act).await {
+        Err(DriverError::Refused { .. }) => Ok(Places::default()),
+        places => places,
     }
 }
 
@@ -322,7 +339,6 @@ async fn read_pool(host: &Host, session: &Session, act: &Act) -> Result<PoolRead
     let absent = || PoolReading {
         there: false,
         volumes: Vec::new(),
-        directory: None,
     };
     let pool = match host.pool(session, &host.pool, act).await {
         Ok(pool) => pool,
@@ -345,11 +361,6 @@ async fn read_pool(host: &Host, session: &Session, act: &Act) -> Result<PoolRead
     if let Some(first) = listed.first() {
         pool.learn_directory(&first.key);
     }
-    let directory = match host.directory(session, &host.pool, act).await {
-        Ok(directory) => Some(directory),
-        Err(DriverError::Refused { .. }) => None,
-        Err(error) => return Err(error),
-    };
     let volumes = listed
         .into_iter()
         .map(|volume| ObservedVolume {
@@ -357,11 +368,7 @@ async fn read_pool(host: &Host, session: &Session, act: &Act) -> Result<PoolRead
             path: volume.key,
         })
         .collect();
-    Ok(PoolReading {
-        there: true,
-        volumes,
-        directory,
-    })
+    Ok(PoolReading { there: true, volumes })
 }
 
 pub(crate) async fn marks(host: &Host) -> Result<Vec<(ObjectId, Mark)>, DriverError> {
