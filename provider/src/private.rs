@@ -1,0 +1,32 @@
+//! What stands beside a state, opaque to Terraform: who the object is.
+
+use labyard_reconciler::identity::Identity;
+use serde::{Deserialize, Serialize};
+
+/// The private data of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Private {
+    /// Who it is; none while it is planned, or foreign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+}
+
+impl Private {
+    /// Of an object that is ours.
+    pub fn of(identity: Option<&Identity>) -> Self {
+        Self {
+            identity: identity.cloned(),
+        }
+    }
+
+    /// Reads what was stored; nothing, or what cannot be read, is as if the object were foreign: it is found by
+    /// its id and never changed without a mark.
+    pub fn parse(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    }
+
+    /// What is stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}

@@ -1,0 +1,223 @@
+//! The provider block: namespace, hosts, and the end of a run.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use labyard_driver::ids::{HostName, Namespace};
+use labyard_driver::{Driver, DriverError};
+use labyard_driver_libvirt::{AcceleratorChoice, LibvirtConfig, LibvirtDriver};
+use labyard_driver_sim::SimDriver;
+use labyard_reconciler::engine::{Deps, Embedded, Engine, Run};
+use labyard_reconciler::host::Host;
+use labyard_schema::provider::{
+    self as config, DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_URI, LibvirtHost, NAMESPACE_VARIABLE,
+    ProviderConfig,
+};
+use tfplugin::schema::Schema;
+use tfplugin::value::{Path, Value};
+use tfplugin::{ConfigureRequest, Diagnostics, Provider, Resource};
+
+use crate::{network, shape, values, vm};
+
+/// The provider.
+pub struct Labyard {
+    schema: Schema,
+    shared: Arc<Shared>,
+}
+
+/// What the resources share with the provider block.
+#[derive(Default)]
+pub struct Shared {
+    configured: Mutex<Configured>,
+    stopped: AtomicBool,
+}
+
+/// How far the provider block is known.
+#[derive(Clone, Default)]
+pub enum Configured {
+    /// Not configured: Terraform only validates.
+    #[default]
+    Not,
+    /// Parts of it are known only after an apply: plans contact nobody, reads return what they had.
+    Later,
+    /// All of it is known.
+    Now(Arc<Context>),
+}
+
+/// A configured provider.
+pub struct Context {
+    /// The namespace of this state.
+    pub namespace: Namespace,
+    /// Drives the hosts.
+    pub engine: Arc<dyn Engine>,
+}
+
+impl Shared {
+    /// How far the provider block is known.
+    pub fn configured(&self) -> Configured {
+        self.configured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The configured provider, or an error: nothing can be applied without.
+    pub fn context(&self, diags: &mut Diagnostics) -> Option<Arc<Context>> {
+        match self.configured() {
+            Configured::Now(context) => Some(context),
+            Configured::Not | Configured::Later => {
+                let detail = "The provider's configuration is not known yet, so that its hosts cannot be contacted. \
+                              Apply first what it depends on (terraform apply -target=…).";
+                diags.error(None, "Provider not configured", detail);
+                None
+            }
+        }
+    }
+}
+
+impl Labyard {
+    /// An unconfigured provider.
+    pub fn new() -> Self {
+        Self {
+            schema: shape::schema::<ProviderConfig>(0),
+            shared: Arc::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Labyard {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn resources(&self) -> Vec<Arc<dyn Resource>> {
+        vec![
+            Arc::new(vm::Machines::new(self.shared.clone())),
+            Arc::new(network::Networks::new(self.shared.clone())),
+        ]
+    }
+
+    async fn validate(&self, config: &Value, diags: &mut Diagnostics) {
+        shape::check::<ProviderConfig>(config, diags);
+        if !diags.has_errors()
+            && config.is_wholly_known()
+            && let Some(known) = values::known::<ProviderConfig>(config, diags)
+        {
+            shape::report(known.problems(), diags);
+        }
+    }
+
+    async fn configure(&self, request: ConfigureRequest, diags: &mut Diagnostics) {
+        let configured = if request.config.is_wholly_known() {
+            configure(&request.config, diags)
+                .map_or(Configured::Not, |context| Configured::Now(Arc::new(context)))
+        } else {
+            Configured::Later
+        };
+        *self
+            .shared
+            .configured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = configured;
+    }
+
+    fn stopped(&self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+    }
+
+    async fn shutdown(&self) {
+        let stopped = self.shared.stopped.load(Ordering::SeqCst);
+        if let Configured::Now(context) = self.shared.configured() {
+            context
+                .engine
+                .finish(if stopped { Run::Stopped } else { Run::Through })
+                .await;
+        }
+    }
+}
+
+fn configure(value: &Value, diags: &mut Diagnostics) -> Option<Context> {
+    let known: ProviderConfig = values::known(value, diags)?;
+    shape::report(known.problems(), diags);
+    let namespace = namespace(known.namespace.as_deref(), diags)?;
+    let hosts = known
+        .hosts
+        .filter(|hosts| !hosts.is_empty())
+        .unwrap_or_else(default_hosts);
+    let hosts: Vec<_> = hosts
+        .iter()
+        .filter_map(|(name, host)| make_host(name, host, diags))
+        .collect();
+    (!diags.has_errors()).then(|| Context {
+        namespace,
+        engine: Arc::new(Embedded::new(hosts, Deps::default())) as Arc<dyn Engine>,
+    })
+}
+
+fn namespace(written: Option<&str>, diags: &mut Diagnostics) -> Option<Namespace> {
+    let from_environment = std::env::var(NAMESPACE_VARIABLE)
+        .ok()
+        .filter(|text| !text.is_empty());
+    let text = written
+        .map(str::to_owned)
+        .or(from_environment)
+        .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+    match labyard_schema::check::namespace(&text) {
+        Ok(()) => Some(Namespace(text)),
+        Err(detail) => {
+            diags.error(Some(Path::attribute("namespace")), "Invalid namespace", detail);
+            None
+        }
+    }
+}
+
+fn default_hosts() -> BTreeMap<String, config::Host> {
+    let libvirt = LibvirtHost {
+        uri: DEFAULT_URI.to_owned(),
+        ..LibvirtHost::default()
+    };
+    BTreeMap::from([(
+        DEFAULT_HOST.to_owned(),
+        config::Host {
+            libvirt: Some(libvirt),
+            sim: None,
+        },
+    )])
+}
+
+fn make_host(name: &str, host: &config::Host, diags: &mut Diagnostics) -> Option<Host> {
+    let drivers = (|| Ok::<_, DriverError>((driver(host)?, driver(host)?)))();
+    match drivers {
+        Ok((Some(driver), Some(renewals))) => Some(Host::new(HostName(name.to_owned()), driver, renewals)),
+        Ok(_) => None,
+        Err(error) => {
+            let path = Path::attribute("hosts").then_key(name);
+            diags.error(Some(path), "Invalid host", error.to_string());
+            None
+        }
+    }
+}
+
+/// A connection to a host; nothing is contacted before it is used.
+fn driver(host: &config::Host) -> Result<Option<Arc<dyn Driver>>, DriverError> {
+    if let Some(libvirt) = &host.libvirt {
+        let accelerator = match libvirt.accelerator.as_deref() {
+            Some("kvm") => AcceleratorChoice::Kvm,
+            Some("qemu") => AcceleratorChoice::Qemu,
+            _ => AcceleratorChoice::Auto,
+        };
+        let config = LibvirtConfig {
+            uri: libvirt.uri.clone(),
+            storage_pool: libvirt.storage_pool.clone(),
+            accelerator,
+        };
+        return Ok(Some(Arc::new(LibvirtDriver::new(config)?)));
+    }
+    Ok(host
+        .sim
+        .as_ref()
+        .map(|sim| Arc::new(SimDriver::connect(sim.socket.as_ref())) as Arc<dyn Driver>))
+}

@@ -1,0 +1,10 @@
+//! `labyard_vm`: what Terraform calls ([`resource`]), what is planned ([`plan`]), what is stored ([`state`]).
+
+mod import;
+mod plan;
+mod resource;
+mod state;
+
+pub use import::parse_id;
+pub use plan::host as plan_host;
+pub use resource::Machines;

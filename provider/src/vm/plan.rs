@@ -1,0 +1,311 @@
+//! What a plan of a machine says: what is known of it before it is made, what a change disturbs, what it refuses.
+
+use std::collections::BTreeMap;
+
+use labyard_driver::ids::{HostName, Namespace, NicKey};
+use labyard_driver::observed::HostFacts;
+use labyard_reconciler::desired::DesiredMachine;
+use labyard_reconciler::diff::machine::{diff, removal, runs};
+use labyard_reconciler::diff::{Change, DiskChange, Disturbance, What};
+use labyard_reconciler::identity::derived_mac;
+use labyard_reconciler::view::MachineView;
+use labyard_schema::vm::Vm;
+use tfplugin::value::{Path, Value};
+use tfplugin::{Diagnostics, Plan};
+
+use super::state::{ABSENT, as_view};
+use crate::private::Private;
+use crate::provider::Context;
+use crate::{shape, values};
+
+/// What can be said without any host: owned, and the digests that are pinned.
+pub fn settle(plan: &mut Plan, facts: Option<(&Namespace, &HostFacts)>) {
+    let macs = macs(plan, facts);
+    let digests = image_digests(plan);
+    values::put(&mut plan.planned, "macs", macs);
+    values::put(&mut plan.planned, "image_digests", digests);
+    values::put(&mut plan.planned, "owned", true);
+}
+
+/// The MACs by NIC: as written, else as they are, else derived where the host is known.
+fn macs(plan: &Plan, facts: Option<(&Namespace, &HostFacts)>) -> Value {
+    let nics = plan.planned.field("nics");
+    if nics.is_unknown() {
+        return Value::Unknown;
+    }
+    if nics.is_null() {
+        return if plan.prior.field("macs").is_null() {
+            Value::Null
+        } else {
+            Value::object([] as [(&str, Value); 0])
+        };
+    }
+    let same_machine = plan.prior.field("name") == plan.planned.field("name");
+    let entries = nics.entries().map(|(key, nic)| {
+        let written = nic.field("mac");
+        let before = plan.prior.field("macs").field(key);
+        let mac = match (written, plan.planned.field("name").as_str(), facts) {
+            (Value::Null, _, _) if same_machine && !before.is_null() => before.clone(),
+            (Value::Null, Some(name), Some((namespace, facts))) => {
+                let mac = derived_mac(&facts.uuid, namespace, &name.into(), &NicKey(key.to_owned()));
+                Value::from(mac.to_string())
+            }
+            (Value::Null, _, _) => Value::Unknown,
+            (written, _, _) => written.clone(),
+        };
+        (key.to_owned(), mac)
+    });
+    Value::Keyed(entries.collect::<BTreeMap<_, _>>())
+}
+
+/// The digests by disk: as written, else as they were when the disk was made.
+fn image_digests(plan: &Plan) -> Value {
+    let disks = plan.planned.field("disks");
+    if disks.is_unknown() {
+        return Value::Unknown;
+    }
+    let mut digests = BTreeMap::new();
+    for (key, disk) in disks.entries() {
+        let image = disk.field("image");
+        let prior = plan.prior.field("disks").field(key).field("image");
+        let before = plan.prior.field("image_digests").field(key);
+        let digest = if image.is_null() {
+            continue;
+        } else if image.is_unknown() {
+            Value::Unknown
+        } else if !image.field("sha256").is_null() {
+            image.field("sha256").clone()
+        } else if !before.is_null() && prior.field("source") == image.field("source") {
+            before.clone()
+        } else if !plan.prior.is_null() && !plan.prior.field("disks").field(key).is_null() && prior.is_null()
+        {
+            // Recorded for a disk that was not made of it: nobody has seen its digest.
+            continue;
+        } else {
+            Value::Unknown
+        };
+        digests.insert(key.to_owned(), digest);
+    }
+    let null = digests.is_empty() && plan.prior.field("image_digests").is_null();
+    if null { Value::Null } else { Value::Keyed(digests) }
+}
+
+/// Compares a change with the state: what it disturbs, what needs a replacement, what is refused.
+pub fn compare(plan: &mut Plan, context: &Context, diags: &mut Diagnostics) {
+    let (Some(prior), Some(planned)) = (
+        values::known::<Vm>(&plan.prior, diags),
+        values::known::<Vm>(&plan.planned, diags),
+    ) else {
+        return;
+    };
+    let identity = Private::parse(&plan.prior_private).identity;
+    let current = as_view(&prior, identity.as_ref());
+    let Some(desired) = desired(&context.namespace, &planned) else {
+        // A value that is not known yet may change anything: nothing can be promised.
+        values::put(&mut plan.planned, "ip", Value::Unknown);
+        return;
+    };
+    let changes = diff(&desired, &current);
+    replacements(plan, &changes);
+    if plan.requires_replace.is_empty() {
+        in_place(plan, &planned, &changes, &current, diags);
+        put_back_warning(&prior, diags);
+    } else {
+        removal_by_replacement(&current, diags);
+    }
+}
+
+/// What is desired, where all of it is known.
+fn desired(namespace: &Namespace, planned: &Vm) -> Option<DesiredMachine> {
+    let macs = planned.macs.clone().unwrap_or_default();
+    let digests = planned.image_digests.clone().unwrap_or_default();
+    DesiredMachine::from_config(namespace, planned, &macs, &digests).ok()
+}
+
+fn replacements(plan: &mut Plan, changes: &[Change]) {
+    for change in changes.iter().filter(|c| c.disturbance == Disturbance::Replace) {
+        let path = path(&change.what);
+        if !plan.requires_replace.contains(&path) {
+            plan.requires_replace.push(path);
+        }
+    }
+}
+
+fn in_place(
+    plan: &mut Plan,
+    planned: &Vm,
+    changes: &[Change],
+    current: &MachineView,
+    diags: &mut Diagnostics,
+) {
+    for change in changes {
+        match &change.what {
+            What::Disk(_, DiskChange::Shrunk | DiskChange::RemovalRefused) => {
+                let summary = match change.what {
+                    What::Disk(_, DiskChange::Shrunk) => "Disk cannot shrink",
+                    _ => "Disk would be lost",
+                };
+                diags.error(Some(path(&change.what)), summary, sentence(change));
+            }
+            What::Disk(_, DiskChange::Deleted) => {
+                diags.warning(
+                    Some(path(&change.what)),
+                    "Disk and its data will be deleted",
+                    sentence(change),
+                );
+            }
+            What::Attribute("cloud_init") if planned.cloud_init.is_some() => {
+                let detail = "cloud-init reads the new seed only at its next first boot; to provision the machine anew, \
+                              replace it: terraform apply -replace=…";
+                diags.warning(Some(path(&change.what)), "Seed will be renewed", detail);
+            }
+            _ => {}
+        }
+    }
+    let restarts: Vec<_> = changes
+        .iter()
+        .filter(|c| c.disturbance == Disturbance::Restart)
+        .collect();
+    let stays_on = planned.power == "running" && runs(current.power);
+    if restarts.is_empty() || !stays_on {
+        return;
+    }
+    let list: Vec<_> = restarts.iter().map(|c| format!("  - {c} ({})", c.why)).collect();
+    let list = list.join("\n");
+    if planned.allow_restart {
+        let summary = format!("{} will be restarted", planned.name);
+        diags.warning(
+            Some(path(&restarts[0].what)),
+            summary,
+            format!("The machine runs, and these changes need a restart:\n{list}"),
+        );
+    } else {
+        let detail = format!(
+            "allow_restart is false, and these changes need a restart of the running machine:\n{list}\nSet allow_restart = true, or stop the machine first (power = \"stopped\")."
+        );
+        diags.error(Some(path(&restarts[0].what)), "Restart needed", detail);
+    }
+    address_after_restart(plan, planned);
+}
+
+/// After a restart the address is known only where it is reserved: on networks of ours, which a plan cannot tell
+/// from the state; so an address that the state has is kept where the first NIC stays as it is.
+fn address_after_restart(plan: &mut Plan, planned: &Vm) {
+    let first = planned.nics.iter().flatten().next();
+    let before = plan.prior.field("nics").entries().next();
+    let same = match (first, before) {
+        (Some((key, nic)), Some((old, prior))) => {
+            key == old && prior.field("network").as_str() == Some(nic.network.as_str())
+        }
+        _ => false,
+    };
+    if !same {
+        values::put(&mut plan.planned, "ip", Value::Unknown);
+    }
+}
+
+/// A machine whose definition is gone is put back with its disks: said, because it is not what usually happens.
+fn put_back_warning(prior: &Vm, diags: &mut Diagnostics) {
+    if prior.power == ABSENT {
+        let summary = format!("{} will be put back with its disks", prior.name);
+        let detail = "Its definition is gone from the host and its disks are still there: it is defined again around them.";
+        diags.warning(Some(Path::attribute("power")), summary, detail);
+    }
+}
+
+/// A replacement makes every disk anew: it counts as removal of each.
+fn removal_by_replacement(current: &MachineView, diags: &mut Diagnostics) {
+    for (key, disk) in &current.disks {
+        let change = removal(key, disk, Disturbance::Restart);
+        let at = Path::attribute("disks").then_key(key.as_str());
+        match change.what {
+            What::Disk(_, DiskChange::RemovalRefused) => diags.error(
+                Some(at),
+                "Disk would be lost",
+                format!(
+                    "This change replaces the machine, which makes disk {:?} anew and loses its data. If that is meant, \
+                     set the disk's on_remove to \"delete\", apply that, then make this change.",
+                    key.as_str()
+                ),
+            ),
+            What::Disk(_, DiskChange::Detached) => diags.error(
+                Some(at),
+                "Disk would be lost",
+                format!(
+                    "This change replaces the machine, and disk {:?} is to be detached, not deleted: remove it from the \
+                     configuration and apply that first.",
+                    key.as_str()
+                ),
+            ),
+            _ => {}
+        }
+    }
+}
+
+fn path(what: &What) -> Path {
+    shape::parse_path(&what.to_string())
+}
+
+fn sentence(change: &Change) -> String {
+    let mut why = change.why.to_owned();
+    if let Some(first) = why.get(..1).map(str::to_uppercase) {
+        why.replace_range(..1, &first);
+    }
+    format!("{change}. {why}.")
+}
+
+/// The host of a plan: as written, as it was, or the only one that is configured.
+pub fn host(plan: &mut Plan, context: &Context, diags: &mut Diagnostics) -> Option<HostName> {
+    let hosts = context.engine.hosts();
+    let written = plan.config.field("host").clone();
+    let chosen = match (written.as_str(), plan.prior.field("host").as_str()) {
+        (Some(host), _) => host.to_owned(),
+        (None, _) if written.is_unknown() => return None,
+        (None, Some(host)) => host.to_owned(),
+        (None, None) => match hosts.as_slice() {
+            [only] => only.to_string(),
+            _ => {
+                let detail = format!(
+                    "The provider knows several hosts: say which one, of {}.",
+                    join(&hosts)
+                );
+                diags.error(Some(Path::attribute("host")), "Missing host", detail);
+                return None;
+            }
+        },
+    };
+    values::put(&mut plan.planned, "host", chosen.as_str());
+    let chosen = HostName(chosen);
+    if hosts.contains(&chosen) {
+        return Some(chosen);
+    }
+    let detail = format!(
+        "Host {:?} is not in the provider's hosts, which are {}.",
+        chosen.as_str(),
+        join(&hosts)
+    );
+    diags.error(Some(Path::attribute("host")), "Unknown host", detail);
+    None
+}
+
+fn join(hosts: &[HostName]) -> String {
+    hosts
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// What the host cannot do is refused before anything is made.
+pub fn check_host(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
+    use labyard_driver::spec::Firmware;
+    let uefi = plan.planned.field("firmware").field("type").as_str() == Some("uefi");
+    if uefi && !facts.firmwares.contains(&Firmware::Uefi) {
+        let detail = "The host offers no UEFI firmware. On Debian and Ubuntu: apt install ovmf, on the host.";
+        diags.error(
+            Some(Path::attribute("firmware").then_attribute("type")),
+            "UEFI not available",
+            detail,
+        );
+    }
+}

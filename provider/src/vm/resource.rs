@@ -1,0 +1,383 @@
+//! What Terraform calls for a machine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use labyard_driver::ids::{HostName, NicKey, ObjectId, ObjectName};
+use labyard_reconciler::EngineError;
+use labyard_reconciler::desired::DesiredMachine;
+use labyard_reconciler::engine::{Bounds, ObjectRef, Reading};
+use labyard_reconciler::identity::derived_mac;
+use labyard_reconciler::steps::Progress;
+use labyard_schema::text::Span;
+use labyard_schema::vm::Vm;
+use tfplugin::schema::Schema;
+use tfplugin::value::{Path, Value};
+use tfplugin::{ApplyRequest, Context, Diagnostics, Plan, Resource, Saver, State};
+
+use super::state::{ABSENT, first_ip, refreshed};
+use super::{import, plan as planning};
+use crate::private::Private;
+use crate::provider::{self, Configured, Shared};
+use crate::{errors, shape, values};
+
+const CREATE: Duration = Duration::from_secs(30 * 60);
+const UPDATE: Duration = Duration::from_secs(30 * 60);
+const DELETE: Duration = Duration::from_secs(10 * 60);
+
+/// `labyard_vm`.
+pub struct Machines {
+    schema: Schema,
+    shared: Arc<Shared>,
+}
+
+impl Machines {
+    /// The resource of a provider.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            schema: shape::schema::<Vm>(0),
+            shared,
+        }
+    }
+}
+
+/// The reference of a machine in a state.
+fn reference(context: &provider::Context, state: &Vm, private: &[u8]) -> ObjectRef {
+    ObjectRef {
+        host: HostName(state.host.clone().unwrap_or_default()),
+        namespace: context.namespace.clone(),
+        name: ObjectName(state.name.clone()),
+        identity: Private::parse(private).identity,
+        id: state.id.clone().map(ObjectId),
+    }
+}
+
+fn bounds(ctx: &Context, written: Option<&Span>, fallback: Duration) -> Bounds {
+    Bounds {
+        cancel: ctx.cancel.clone(),
+        limit: Span::or(written, fallback),
+    }
+}
+
+/// The planned state with everything that is known by now: what Terraform stores whatever happens next.
+fn reached(planned: &Value, progress: &Progress) -> State {
+    let mut value = planned.clone();
+    values::put(&mut value, "id", progress.identity.id.as_str());
+    let macs = progress
+        .mark
+        .nics
+        .iter()
+        .map(|(key, nic)| (key.to_string(), Value::from(nic.mac.to_string())));
+    if !planned.field("macs").is_null() {
+        values::put(&mut value, "macs", Value::Keyed(macs.collect()));
+    }
+    let digests = progress.mark.disks.iter().filter_map(|(key, disk)| {
+        let seen = disk.image.as_ref()?.digest.as_ref()?;
+        Some((key.to_string(), Value::from(seen.as_str())))
+    });
+    if !planned.field("image_digests").is_null() {
+        values::put(&mut value, "image_digests", Value::Keyed(digests.collect()));
+    }
+    if planned.field("ip").is_unknown() {
+        let reserved = progress.mark.nics.values().next().and_then(|nic| nic.reserved);
+        values::put(
+            &mut value,
+            "ip",
+            first_ip(&progress.seen, reserved).map_or(Value::Null, Value::from),
+        );
+    }
+    let private = Private::of(Some(&progress.identity)).to_bytes();
+    State {
+        value: values::without_unknowns(&value),
+        private,
+    }
+}
+
+impl Machines {
+    /// What is desired, with the secrets of the configuration and with MACs for NICs whose host was not known when
+    /// it was planned.
+    async fn desired(
+        &self,
+        context: &provider::Context,
+        request: &ApplyRequest,
+        diags: &mut Diagnostics,
+    ) -> Option<(HostName, DesiredMachine)> {
+        let mut vm: Vm = values::known(&request.planned, diags)?;
+        let written: Vm = values::known(&request.config, diags)?;
+        if let (Some(cloud_init), Some(written)) = (&mut vm.cloud_init, written.cloud_init) {
+            cloud_init.user_data_wo = written.user_data_wo;
+        }
+        shape::report(vm.problems(), diags);
+        if diags.has_errors() {
+            return None;
+        }
+        let host = match &vm.host {
+            Some(host) => HostName(host.clone()),
+            None => context.engine.hosts().into_iter().next()?,
+        };
+        let mut macs = vm.macs.clone().unwrap_or_default();
+        let missing: Vec<_> = vm
+            .nics
+            .iter()
+            .flatten()
+            .map(|(k, _)| k)
+            .filter(|k| !macs.contains_key(*k))
+            .collect();
+        if !missing.is_empty() {
+            let facts = context
+                .engine
+                .facts(&host)
+                .await
+                .map_err(|e| errors::report(&e, "Host not readable", diags));
+            let facts = facts.ok()?;
+            for key in missing {
+                let name = ObjectName(vm.name.clone());
+                let mac = derived_mac(&facts.uuid, &context.namespace, &name, &NicKey(key.clone()));
+                macs.insert(key.clone(), mac.to_string());
+            }
+        }
+        let digests = vm.image_digests.clone().unwrap_or_default();
+        match DesiredMachine::from_config(&context.namespace, &vm, &macs, &digests) {
+            Ok(desired) => Some((host, desired)),
+            Err(unusable) => {
+                errors::report(&EngineError::from(unusable), "Unusable value", diags);
+                None
+            }
+        }
+    }
+
+    /// After a failed change the state is what the host shows now.
+    async fn save_what_is(&self, context: &provider::Context, request: &ApplyRequest, saver: &Saver) {
+        let mut quiet = Diagnostics::default();
+        let Some(prior) = values::known::<Vm>(&request.prior, &mut quiet) else {
+            return;
+        };
+        let private = saver
+            .last()
+            .map_or_else(|| request.private.clone(), |state| state.private);
+        let object = reference(context, &prior, &private);
+        if let Ok(Reading::Present(view)) = context.engine.read_machine(&object).await
+            && let Some(value) = values::whole(&refreshed(&prior, &view), &self.schema, &mut quiet)
+        {
+            saver.save(State {
+                value,
+                private: Private::of(view.identity()).to_bytes(),
+            });
+        } else {
+            saver.save(State {
+                value: request.prior.clone(),
+                private,
+            });
+        }
+    }
+}
+
+#[async_trait]
+impl Resource for Machines {
+    fn type_name(&self) -> &str {
+        "labyard_vm"
+    }
+
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    async fn validate(&self, config: &Value, diags: &mut Diagnostics) {
+        shape::check::<Vm>(config, diags);
+        if !diags.has_errors()
+            && config.is_wholly_known()
+            && let Some(vm) = values::known::<Vm>(&with_defaults(config), diags)
+        {
+            shape::report(vm.problems(), diags);
+        }
+    }
+
+    async fn plan(&self, _ctx: &Context, plan: &mut Plan, diags: &mut Diagnostics) {
+        if plan.planned.is_null() {
+            return;
+        }
+        let Configured::Now(context) = self.shared.configured() else {
+            return planning::settle(plan, None);
+        };
+        let host = planning::host(plan, &context, diags);
+        if diags.has_errors() {
+            return;
+        }
+        let facts = match &host {
+            Some(host) => match context.engine.facts(host).await {
+                Ok(facts) => Some(facts),
+                Err(error) => return errors::report(&error, "Host not readable", diags),
+            },
+            None => None,
+        };
+        planning::settle(plan, facts.as_ref().map(|facts| (&context.namespace, facts)));
+        if let Some(facts) = &facts {
+            planning::check_host(plan, facts, diags);
+        }
+        if !plan.prior.is_null() {
+            planning::compare(plan, &context, diags);
+        }
+    }
+
+    async fn create(&self, ctx: &Context, request: ApplyRequest, saver: &Saver, diags: &mut Diagnostics) {
+        let Some(context) = self.shared.context(diags) else {
+            return;
+        };
+        let Some((host, desired)) = self.desired(&context, &request, diags).await else {
+            return;
+        };
+        let limit = desired.wishes.timeouts.as_ref().and_then(|t| t.create.clone());
+        let bounds = bounds(ctx, limit.as_ref(), CREATE);
+        let report = |progress: &Progress| saver.save(reached(&request.planned, progress));
+        if let Err(error) = context
+            .engine
+            .create_machine(&host, &desired, bounds, &report)
+            .await
+        {
+            errors::report(&error, "Machine not created", diags);
+        }
+    }
+
+    async fn update(&self, ctx: &Context, request: ApplyRequest, saver: &Saver, diags: &mut Diagnostics) {
+        let Some(context) = self.shared.context(diags) else {
+            return;
+        };
+        let Some((_, desired)) = self.desired(&context, &request, diags).await else {
+            return;
+        };
+        let Some(prior) = values::known::<Vm>(&request.prior, diags) else {
+            return;
+        };
+        let object = reference(&context, &prior, &request.private);
+        let limit = desired.wishes.timeouts.as_ref().and_then(|t| t.update.clone());
+        let bounds = bounds(ctx, limit.as_ref(), UPDATE);
+        let last = std::sync::Mutex::new(None);
+        let report = |progress: &Progress| {
+            // Only who it is: what it has become is read when it has become it.
+            let private = Private::of(Some(&progress.identity)).to_bytes();
+            saver.save(State {
+                value: request.prior.clone(),
+                private,
+            });
+            *last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(progress.clone());
+        };
+        let result = context
+            .engine
+            .update_machine(&object, &desired, bounds, &report)
+            .await;
+        let progress = last
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        match (result, progress) {
+            (Ok(_), Some(progress)) => saver.save(reached(&request.planned, &progress)),
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                errors::report(&error, "Machine not changed", diags);
+                self.save_what_is(&context, &request, saver).await;
+            }
+        }
+    }
+
+    async fn delete(&self, ctx: &Context, request: ApplyRequest, _saver: &Saver, diags: &mut Diagnostics) {
+        let Some(context) = self.shared.context(diags) else {
+            return;
+        };
+        let Some(prior) = values::known::<Vm>(&request.prior, diags) else {
+            return;
+        };
+        let object = reference(&context, &prior, &request.private);
+        let macs = prior.macs.clone().unwrap_or_default();
+        let known = DesiredMachine::from_config(&context.namespace, &prior, &macs, &Default::default())
+            .or_else(|_| {
+                DesiredMachine::from_config(
+                    &context.namespace,
+                    &Vm {
+                        nics: None,
+                        ..prior.clone()
+                    },
+                    &macs,
+                    &Default::default(),
+                )
+            });
+        let known = match known {
+            Ok(known) => known,
+            Err(unusable) => return errors::report(&unusable.into(), "Machine not destroyed", diags),
+        };
+        let limit = prior.timeouts.as_ref().and_then(|t| t.delete.clone());
+        let bounds = bounds(ctx, limit.as_ref(), DELETE);
+        if let Err(error) = context.engine.destroy_machine(&object, &known, bounds).await {
+            errors::report(&error, "Machine not destroyed", diags);
+        }
+    }
+
+    async fn read(&self, _ctx: &Context, prior: State, diags: &mut Diagnostics) -> Option<State> {
+        let Configured::Now(context) = self.shared.configured() else {
+            return Some(prior);
+        };
+        let known: Vm = values::known(&prior.value, diags)?;
+        let object = reference(&context, &known, &prior.private);
+        let (state, private) = match context.engine.read_machine(&object).await {
+            Ok(Reading::Present(view)) => {
+                let identity = view.identity().or(object.identity.as_ref());
+                (refreshed(&known, &view), Private::of(identity).to_bytes())
+            }
+            Ok(Reading::DisksOnly) => (
+                Vm {
+                    power: ABSENT.to_owned(),
+                    ..known
+                },
+                prior.private,
+            ),
+            Ok(Reading::Gone) => return None,
+            Err(error) => {
+                errors::report(&error, "Machine not readable", diags);
+                return None;
+            }
+        };
+        let value = values::whole(&state, &self.schema, diags)?;
+        Some(State { value, private })
+    }
+
+    async fn import(&self, _ctx: &Context, id: &str, diags: &mut Diagnostics) -> Option<State> {
+        let context = self.shared.context(diags)?;
+        let (host, name) = import::parse_id(id, &context, diags)?;
+        let found = context
+            .engine
+            .find_machine(&host, &context.namespace, &name)
+            .await;
+        let (view, mark) = found
+            .map_err(|error| errors::report(&error, "Machine not imported", diags))
+            .ok()?;
+        let seed = import::read_seed(&context, &host, mark.as_ref(), diags).await;
+        if diags.has_errors() {
+            return None;
+        }
+        let value = values::whole(&import::imported(&host, &view, seed), &self.schema, diags)?;
+        Some(State {
+            value,
+            private: Private::of(view.identity()).to_bytes(),
+        })
+    }
+}
+
+/// A configuration as the plan will have it, for rules that look at what is left out.
+fn with_defaults(config: &Value) -> Value {
+    let mut value = config.clone();
+    for (name, default) in [
+        ("cpus", Value::from(1)),
+        ("power", Value::from("running")),
+        ("allow_restart", Value::from(true)),
+    ] {
+        if value.field(name).is_null() {
+            values::put(&mut value, name, default);
+        }
+    }
+    for (object, leaf, default) in [("ready", "wait", "address"), ("shutdown", "mode", "graceful")] {
+        let path = Path::attribute(object).then_attribute(leaf);
+        if !value.field(object).is_null() && value.field(object).field(leaf).is_null() {
+            value.set(&path, default);
+        }
+    }
+    value
+}

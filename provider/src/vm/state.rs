@@ -1,0 +1,326 @@
+//! From a machine as it is to the state, the user's spelling kept; and back, to compare a plan with.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use labyard_driver::ids::{Bytes, Digest, DiskKey, Mib, NicKey, ObjectId, ObjectName};
+use labyard_driver::mark::{CloneMode, ImageMark, OnRemove, SeedMark};
+use labyard_driver::observed::Power;
+use labyard_driver::spec::{DirectBoot, Firmware};
+use labyard_reconciler::desired::{Wishes, parse_on_remove, seed_version};
+use labyard_reconciler::identity::Identity;
+use labyard_reconciler::view::{DiskView, MachineView, NicView, Owner, Pending, SeedView};
+use labyard_schema::vm::{self, Vm};
+
+/// A disk of the state whose definition is gone and whose disks are there has this power.
+pub const ABSENT: &str = "absent";
+
+/// The state of a machine as it is, `prior` brought up to it.
+pub fn refreshed(prior: &Vm, view: &MachineView) -> Vm {
+    let owned = matches!(view.owner, Owner::Ours { .. });
+    let mut state = Vm {
+        cpus: view.cpus,
+        memory_mib: view.memory.0,
+        disks: disks(prior, view),
+        nics: nics(prior, view),
+        firmware: firmware(prior, view),
+        boot: view.direct_boot.as_ref().map(boot),
+        cloud_init: cloud_init(prior, view),
+        power: power_text(view.power).to_owned(),
+        id: Some(view.id.to_string()),
+        ip: ip(prior, view),
+        owned: Some(owned),
+        ..prior.clone()
+    };
+    state.macs = some_map(
+        &prior.macs,
+        view.nics
+            .iter()
+            .map(|(key, nic)| (key.to_string(), nic.mac.to_string())),
+    );
+    state.image_digests = digests(prior, view);
+    state
+}
+
+/// `power` as it is written.
+pub fn power_text(power: Power) -> &'static str {
+    match power {
+        Power::Running => "running",
+        Power::Stopped => "stopped",
+        Power::Paused => "paused",
+        Power::Saved => "saved",
+        Power::Crashed => "crashed",
+    }
+}
+
+/// A map that stays null where it was null and nothing is there.
+fn some_map<V>(
+    prior: &Option<BTreeMap<String, V>>,
+    entries: impl Iterator<Item = (String, V)>,
+) -> Option<BTreeMap<String, V>> {
+    let entries: BTreeMap<_, _> = entries.collect();
+    (prior.is_some() || !entries.is_empty()).then_some(entries)
+}
+
+fn disks(prior: &Vm, view: &MachineView) -> Option<BTreeMap<String, vm::Disk>> {
+    let entries = view.disks.iter().map(|(key, there)| {
+        let before = prior.disks.as_ref().and_then(|disks| disks.get(key.as_str()));
+        (
+            key.to_string(),
+            before.map_or_else(|| new_disk(key, there, &view.wishes), |b| known_disk(b, there)),
+        )
+    });
+    some_map(&prior.disks, entries)
+}
+
+/// A size that was left out stays so; one that was written is what is there.
+fn known_disk(before: &vm::Disk, there: &DiskView) -> vm::Disk {
+    let size_gib = match (before.size_gib, there.size) {
+        (Some(gib), Some(size)) if size != Bytes::from_gib(gib) => Some(size.0 >> 30),
+        (written, _) => written,
+    };
+    vm::Disk {
+        size_gib,
+        ..before.clone()
+    }
+}
+
+fn new_disk(key: &DiskKey, there: &DiskView, wishes: &Wishes) -> vm::Disk {
+    let whole = there.size.map(|size| size.0 >> 30);
+    let size_gib = match &there.image {
+        // The size of a disk with an image may have been left out.
+        Some(_) => wishes.sizes_gib.get(key.as_str()).and(whole),
+        None => whole,
+    };
+    vm::Disk {
+        size_gib,
+        image: there.image.as_ref().map(|i| vm::Image {
+            source: i.source.clone(),
+            sha256: i.sha256.as_ref().map(ToString::to_string),
+        }),
+        clone: there.clone.map(|clone| clone_text(clone).to_owned()),
+        on_remove: there
+            .on_remove
+            .map(|on_remove| on_remove_text(on_remove).to_owned()),
+    }
+}
+
+fn clone_text(clone: CloneMode) -> &'static str {
+    match clone {
+        CloneMode::Linked => "linked",
+        CloneMode::Full => "full",
+    }
+}
+
+fn on_remove_text(on_remove: OnRemove) -> &'static str {
+    match on_remove {
+        OnRemove::Refuse => "refuse",
+        OnRemove::Delete => "delete",
+        OnRemove::Detach => "detach",
+    }
+}
+
+fn nics(prior: &Vm, view: &MachineView) -> Option<BTreeMap<String, vm::Nic>> {
+    let entries = view.nics.iter().map(|(key, there)| {
+        let before = prior.nics.as_ref().and_then(|nics| nics.get(key.as_str()));
+        let written = match before {
+            Some(nic) => nic.mac.is_some(),
+            None => view.wishes.macs.contains_key(key.as_str()),
+        };
+        let mac = written.then(|| there.mac.to_string());
+        (
+            key.to_string(),
+            vm::Nic {
+                network: there.network.clone(),
+                mac,
+            },
+        )
+    });
+    some_map(&prior.nics, entries)
+}
+
+fn firmware(prior: &Vm, view: &MachineView) -> Option<vm::Firmware> {
+    let written = prior.firmware.is_some() || view.wishes.firmware_written;
+    let r#type = match view.firmware {
+        Firmware::Uefi => "uefi",
+        Firmware::Bios if written => "bios",
+        Firmware::Bios => return None,
+    };
+    Some(vm::Firmware {
+        r#type: r#type.to_owned(),
+    })
+}
+
+fn boot(boot: &DirectBoot) -> vm::Boot {
+    vm::Boot {
+        kernel: boot.kernel.clone(),
+        initrd: boot.initrd.clone(),
+        cmdline: boot.cmdline.clone(),
+    }
+}
+
+/// A seed that is not as it was made reads as none, so that the next plan renews it.
+fn cloud_init(prior: &Vm, view: &MachineView) -> Option<vm::CloudInit> {
+    match (&prior.cloud_init, &view.seed) {
+        (Some(written), SeedView::Inserted(_))
+            if view.wishes.seed.as_ref() == Some(&seed_version(written)) =>
+        {
+            Some(written.clone())
+        }
+        (None, SeedView::Inserted(_)) if view.wishes.seed.is_some() => Some(vm::CloudInit::default()),
+        _ => None,
+    }
+}
+
+/// The address stays as long as the machine has it or shows none at all.
+fn ip(prior: &Vm, view: &MachineView) -> Option<String> {
+    let before = prior.ip.clone()?;
+    let shown = view.first_addresses();
+    let still = shown.is_empty() || shown.iter().any(|a| a.to_string() == before);
+    if still {
+        Some(before)
+    } else {
+        shown.first().map(ToString::to_string)
+    }
+}
+
+fn digests(prior: &Vm, view: &MachineView) -> Option<BTreeMap<String, String>> {
+    let entries = view.disks.iter().filter_map(|(key, disk)| {
+        let seen = disk
+            .image
+            .as_ref()
+            .and_then(|i| i.digest.as_ref())
+            .map(ToString::to_string);
+        let before = || {
+            prior
+                .image_digests
+                .as_ref()
+                .and_then(|d| d.get(key.as_str()))
+                .cloned()
+        };
+        Some((key.to_string(), seen.or_else(before)?))
+    });
+    some_map(&prior.image_digests, entries)
+}
+
+/// A machine as its state has it: what a plan compares with.
+pub fn as_view(state: &Vm, identity: Option<&Identity>) -> MachineView {
+    let id = ObjectId(state.id.clone().unwrap_or_default());
+    let owner = match identity {
+        Some(identity) => Owner::Ours {
+            identity: identity.clone(),
+            ownership: labyard_driver::mark::Ownership::Confirmed,
+            stage: labyard_driver::mark::Stage::Finished,
+        },
+        None => Owner::Foreign,
+    };
+    let disks = state
+        .disks
+        .iter()
+        .flatten()
+        .map(|(key, disk)| (DiskKey(key.clone()), disk_view(key, disk, state)));
+    MachineView {
+        name: ObjectName(state.name.clone()),
+        id,
+        owner,
+        power: parse_power(&state.power),
+        cpus: state.cpus,
+        memory: Mib(state.memory_mib),
+        pending: Pending::Nothing,
+        firmware: match &state.firmware {
+            Some(firmware) if firmware.r#type == "uefi" => Firmware::Uefi,
+            _ => Firmware::Bios,
+        },
+        direct_boot: state.boot.as_ref().map(|b| DirectBoot {
+            kernel: b.kernel.clone(),
+            initrd: b.initrd.clone(),
+            cmdline: b.cmdline.clone(),
+        }),
+        disks: disks.collect(),
+        nics: nic_views(state),
+        seed: match &state.cloud_init {
+            Some(_) => SeedView::Inserted(SeedMark {
+                pool: "".into(),
+                volume: "".into(),
+                length: 0,
+                revision: 0,
+            }),
+            None => SeedView::None,
+        },
+        wishes: Wishes {
+            seed: state.cloud_init.as_ref().map(seed_version),
+            allow_restart: state.allow_restart,
+            ..Wishes::default()
+        },
+    }
+}
+
+fn parse_power(text: &str) -> Power {
+    match text {
+        "running" => Power::Running,
+        "paused" => Power::Paused,
+        "saved" => Power::Saved,
+        "crashed" => Power::Crashed,
+        _ => Power::Stopped,
+    }
+}
+
+fn disk_view(key: &str, disk: &vm::Disk, state: &Vm) -> DiskView {
+    let digest = state
+        .image_digests
+        .as_ref()
+        .and_then(|d| d.get(key))
+        .cloned()
+        .map(Digest);
+    let image = disk.image.as_ref().map(|image| ImageMark {
+        source: image.source.clone(),
+        sha256: image.sha256.clone().map(Digest),
+        digest,
+        volume: None,
+        upload: None,
+    });
+    DiskView {
+        size: disk.size_gib.map(Bytes::from_gib),
+        image,
+        clone: disk.clone.as_deref().map(|c| {
+            if c == "full" {
+                CloneMode::Full
+            } else {
+                CloneMode::Linked
+            }
+        }),
+        on_remove: disk.on_remove.as_deref().map(parse_on_remove),
+    }
+}
+
+fn nic_views(state: &Vm) -> BTreeMap<NicKey, NicView> {
+    let mac_of = |key: &str| {
+        state
+            .macs
+            .as_ref()
+            .and_then(|macs| macs.get(key))
+            .and_then(|mac| mac.parse().ok())
+    };
+    state
+        .nics
+        .iter()
+        .flatten()
+        .filter_map(|(key, nic)| {
+            let mac = mac_of(key).or_else(|| nic.mac.as_ref().and_then(|mac| mac.parse().ok()))?;
+            let view = NicView {
+                network: nic.network.clone(),
+                mac,
+                reserved: None,
+                addresses: Vec::new(),
+            };
+            Some((NicKey(key.clone()), view))
+        })
+        .collect()
+}
+
+/// The address of a machine's `ip` attribute: what `ready` saw, else the reserved one.
+pub fn first_ip(seen: &[IpAddr], reserved: Option<IpAddr>) -> Option<String> {
+    reserved
+        .or_else(|| seen.first().copied())
+        .map(|address| address.to_string())
+}
