@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _};
 use labyard_driver::ids::{Bytes, ObjectId, PoolName, VolumeName};
 use labyard_driver::{DriverError, HostEvent, UploadStream};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::broadcast;
 
@@ -110,7 +111,12 @@ impl Client {
                 biased;
                 answer = &mut answer => answer,
                 sent = send_chunks(&mut to, stream) => match sent {
-                    Err(Unsent::Source(cause)) => return Err(DriverError::Source { what: source, cause }),
+                    Err(Unsent::Source(cause)) => {
+                        // The server lets go of the volume before it answers, whatever it answers.
+                        to.shutdown().await.map_err(broken)?;
+                        drop(answer.await);
+                        return Err(DriverError::Source { what: source, cause });
+                    }
                     // A server that has given up closes its end; its answer says why.
                     Err(Unsent::Broken) | Ok(()) => answer.await,
                 },

@@ -156,7 +156,8 @@ impl Run {
         self.paused_at.is_none() && now >= self.started + self.course.boot_ms / 2
     }
 
-    fn next_due(&self) -> Option<Millis> {
+    /// When it takes its next step.
+    pub(super) fn next_due(&self) -> Option<Millis> {
         if self.paused_at.is_some() {
             return None;
         }

@@ -167,9 +167,10 @@ impl State {
 
     /// What libvirt looks at when a machine starts, not before.
     fn check_startable(&self, definition: &Definition) -> Result<(), String> {
+        let mut locked = BTreeSet::new();
         for disk in &definition.disks {
             self.check_file(&disk.path)?;
-            if self.locks.contains_key(&disk.path) {
+            if self.locks.contains_key(&disk.path) || !locked.insert(&disk.path) {
                 return Err(format!(
                     "Failed to get \"write\" lock: is another process using {}?",
                     disk.path

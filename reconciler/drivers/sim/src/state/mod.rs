@@ -7,6 +7,8 @@ mod foreign;
 mod guest;
 mod machines;
 mod networks;
+#[cfg(test)]
+mod properties;
 mod view;
 mod volumes;
 

@@ -1,8 +1,9 @@
 //! What goes over the simulator's socket: frames of a length (four bytes, big-endian) and so many bytes of JSON.
 //!
 //! A client sends [`Hello`], then calls, one at a time on each connection, each answered by one frame. After
-//! [`Message::Upload`] come the chunks as frames of plain bytes, ended by an empty one; closing the connection
-//! instead aborts the upload. After [`Message::Subscribe`] the server sends events until either side closes.
+//! [`Message::Upload`] come the chunks as frames of plain bytes, ended by an empty one; a client that closes its
+//! half of the connection instead aborts the upload. After [`Message::Subscribe`] the server sends events until
+//! either side closes.
 
 mod error;
 
