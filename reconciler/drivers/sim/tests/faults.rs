@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use labyard_driver::conformance::sample;
 use labyard_driver::ids::{PoolName, VolumeName};
 use labyard_driver::{Driver, DriverError};
@@ -54,7 +55,7 @@ fn host(faults: &[Fault]) -> SimHost {
 async fn build(driver: &SimDriver) {
     let (pool, disk) = (PoolName::from("default"), VolumeName::from("disk"));
     let spec = sample::with_disk(sample::machine("m"), &pool, &disk);
-    let calls: [std::pin::Pin<Box<dyn Future<Output = Result<(), DriverError>> + Send + '_>>; 5] = [
+    let calls: [BoxFuture<'_, Result<(), DriverError>>; 5] = [
         Box::pin(async { driver.record_machine(&spec).await.map(drop) }),
         Box::pin(async { driver.create_volume(&sample::blank(&pool, &disk)).await.map(drop) }),
         Box::pin(async { driver.define_machine(&spec).await.map(drop) }),
