@@ -7,22 +7,22 @@ use labyard_driver::spec::DiskFormat;
 use serde::{Deserialize, Serialize};
 
 const BLOCK: usize = 512;
-/// Blocks that are kept besides the first: 2 MiB. Seeds and markers fit; images are kept by their head.
-const KEPT_BLOCKS: usize = 4096;
+/// The longest volume whose bytes are all kept. Seeds and markers fit; of an image only the head is of interest.
+const KEPT_WHOLE: u64 = 1 << 20;
 
 /// The bytes of a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Content {
     written: u64,
     blocks: BTreeMap<u64, Block>,
-    overflow: Kept,
+    kept: Kept,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Kept {
     #[default]
     Whole,
-    Partly,
+    Head,
 }
 
 /// One block in hex: half the size of a JSON array of numbers.
@@ -31,6 +31,19 @@ enum Kept {
 struct Block(#[serde(with = "crate::hex")] Vec<u8>);
 
 impl Content {
+    /// Nothing yet, for so many bytes to come.
+    pub(crate) fn for_length(length: Bytes) -> Self {
+        let kept = if length.0 > KEPT_WHOLE {
+            Kept::Head
+        } else {
+            Kept::Whole
+        };
+        Self {
+            kept,
+            ..Self::default()
+        }
+    }
+
     /// Appends bytes to what was written before.
     pub(crate) fn append(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -43,11 +56,7 @@ impl Content {
     }
 
     fn put(&mut self, index: u64, offset: usize, bytes: &[u8]) {
-        if bytes.iter().all(|byte| *byte == 0) {
-            return;
-        }
-        if self.blocks.len() > KEPT_BLOCKS && !self.blocks.contains_key(&index) {
-            self.overflow = Kept::Partly;
+        if bytes.iter().all(|byte| *byte == 0) || (self.kept == Kept::Head && index > 0) {
             return;
         }
         let block = self.blocks.entry(index).or_insert_with(|| Block(Vec::new()));
@@ -55,9 +64,9 @@ impl Content {
         block.0[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// The first `length` bytes, zeros where nothing was written; `None` where they were too many to keep.
+    /// The first `length` bytes, zeros where nothing was written; `None` where only the head was kept.
     pub(crate) fn read(&self, length: Bytes) -> Option<Vec<u8>> {
-        if self.overflow == Kept::Partly {
+        if self.kept == Kept::Head {
             return None;
         }
         let mut out = vec![0; usize::try_from(length.0).ok()?];
@@ -126,11 +135,10 @@ mod tests {
 
     #[test]
     fn an_image_too_large_to_keep_is_not_read_back_as_something_else() {
-        let mut content = Content::default();
-        let block = [1; BLOCK];
-        for _ in 0..=KEPT_BLOCKS + 1 {
-            content.append(&block);
-        }
-        assert_eq!(content.read(Bytes(BLOCK as u64)), None);
+        let length = Bytes(KEPT_WHOLE + 1);
+        let mut content = Content::for_length(length);
+        content.append(&vec![1; usize::try_from(length.0).unwrap()]);
+        assert_eq!(content.read(length), None);
+        assert_eq!(content.blocks.len(), 1);
     }
 }

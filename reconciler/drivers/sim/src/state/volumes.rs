@@ -229,7 +229,7 @@ impl State {
         }
         if let Some(volume) = self.volumes.get_mut(name) {
             volume.uploads += 1;
-            volume.content = Content::default();
+            volume.content = Content::for_length(length);
         }
         Ok(Filling { name: name.clone() })
     }
