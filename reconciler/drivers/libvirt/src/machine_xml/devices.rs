@@ -157,7 +157,8 @@ pub(super) fn edit_seed(devices: &mut Element, spec: &MachineSpec, places: &Plac
     };
     let path = path(places, &seed.pool, &seed.volume)?;
     if medium_drive(devices, Some(seed)).is_none() {
-        devices.push(new_drive(seed, &path));
+        let controller = scsi_controller(devices);
+        devices.push(new_drive(seed, &path, &controller));
         return Ok(());
     }
     if let Some(drive) = devices
@@ -170,8 +171,41 @@ pub(super) fn edit_seed(devices: &mut Element, spec: &MachineSpec, places: &Plac
     Ok(())
 }
 
-fn new_drive(seed: &MediumSpec, path: &str) -> Element {
-    // The SATA controller is part of the chipset; guests need no driver of ours to read the seed.
+/// The index of the virtio-scsi controller, added where there is none: the kernels that clouds run have no driver
+/// for the chipset's own SATA controller.
+fn scsi_controller(devices: &mut Element) -> String {
+    const MODEL: &str = "virtio-scsi";
+    let of = |device: &Element, name: &str| device.attribute(name).map(str::to_owned);
+    let controllers: Vec<_> = devices
+        .named("controller")
+        .filter(|device| device.attribute("type") == Some("scsi"))
+        .map(|device| {
+            (
+                of(device, "model"),
+                of(device, "index").unwrap_or_else(|| "0".to_owned()),
+            )
+        })
+        .collect();
+    let there = controllers
+        .iter()
+        .find(|(model, _)| model.as_deref() == Some(MODEL));
+    if let Some((_, index)) = there {
+        return index.clone();
+    }
+    let free = (0..=controllers.len())
+        .map(|index| index.to_string())
+        .find(|index| controllers.iter().all(|(_, taken)| taken != index))
+        .unwrap_or_default();
+    devices.push(
+        Element::new("controller")
+            .with("type", "scsi")
+            .with("index", &free)
+            .with("model", MODEL),
+    );
+    free
+}
+
+fn new_drive(seed: &MediumSpec, path: &str, controller: &str) -> Element {
     Element::new("disk")
         .with("type", "file")
         .with("device", "cdrom")
@@ -180,10 +214,15 @@ fn new_drive(seed: &MediumSpec, path: &str) -> Element {
         .holding(
             Element::new("target")
                 .with("dev", &seed.target)
-                .with("bus", "sata"),
+                .with("bus", "scsi"),
         )
         .holding(Element::new("readonly"))
         .holding(Element::new("alias").with("name", SEED_ALIAS))
+        .holding(
+            Element::new("address")
+                .with("type", "drive")
+                .with("controller", controller),
+        )
 }
 
 /// The drive that holds, or is to hold, the seed.

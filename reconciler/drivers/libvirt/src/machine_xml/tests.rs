@@ -125,8 +125,8 @@ fn a_machine_has_console_agent_random_numbers_and_spare_ports() {
         .count();
     assert_eq!(
         ports,
-        3 + 3 + 8,
-        "two disks and a NIC; agent, rng and balloon; spares"
+        3 + 4 + 8,
+        "two disks and a NIC; agent, rng, balloon and the seed's controller; spares"
     );
     assert_eq!(devices.attribute_at(&["serial"], "type"), Some("pty"));
     assert_eq!(
@@ -138,6 +138,39 @@ fn a_machine_has_console_agent_random_numbers_and_spare_ports() {
         Some("/dev/urandom")
     );
     assert!(devices.child("graphics").is_none() && devices.child("video").is_none());
+}
+
+#[test]
+fn the_seed_is_on_a_scsi_controller_that_cloud_kernels_drive() {
+    let controllers = |domain: &Element| -> Vec<(Option<String>, Option<String>)> {
+        let devices = domain.child("devices").unwrap();
+        let scsi = devices
+            .named("controller")
+            .filter(|c| c.attribute("type") == Some("scsi"));
+        let of = |c: &Element, name: &str| c.attribute(name).map(str::to_owned);
+        scsi.map(|c| (of(c, "index"), of(c, "model"))).collect()
+    };
+    let drive_at = |domain: &Element| {
+        let devices = domain.child("devices").unwrap();
+        let drive = medium_drive(devices, spec().seed.as_ref()).unwrap();
+        assert_eq!(drive.attribute_at(&["target"], "bus"), Some("scsi"));
+        drive.attribute_at(&["address"], "controller").map(str::to_owned)
+    };
+    let own = (Some("0".to_owned()), Some("virtio-scsi".to_owned()));
+    let domain = made(&spec());
+    assert_eq!(controllers(&domain), [own]);
+    assert_eq!(drive_at(&domain).as_deref(), Some("0"));
+
+    let other = "<controller type='scsi' index='0' model='lsilogic'/></devices>";
+    let without = MachineSpec { seed: None, ..spec() };
+    let text = made(&without).to_string().replace("</devices>", other);
+    let mut domain = Element::parse(&text).unwrap();
+    edit(&mut domain, &spec(), &places()).unwrap();
+    assert_eq!(
+        controllers(&domain)[1],
+        (Some("1".to_owned()), Some("virtio-scsi".to_owned()))
+    );
+    assert_eq!(drive_at(&domain).as_deref(), Some("1"));
 }
 
 #[test]
