@@ -87,7 +87,15 @@ pub(crate) async fn redefine(host: &Host, spec: &MachineSpec) -> Result<Observed
     let mut definition = definition(&session, &act, &domain).await?;
     let before = definition.to_string();
     machine_xml::edit(&mut definition, spec, &places).map_err(|error| act.refused(error.to_string()))?;
-    if definition.to_string() != before {
+    let changed = definition.to_string() != before;
+    // One that runs without a definition shows what runs, and needs one however little there is to change.
+    if changed
+        || !session
+            .connection
+            .domain_is_persistent(&domain)
+            .await
+            .during(&act)?
+    {
         define(&session.connection, &act, &definition).await?;
     }
     observe::machine(host, &session, &spec.id).await

@@ -197,10 +197,7 @@ pub(crate) async fn change(host: &Host, spec: &NetworkSpec) -> Result<ObservedNe
     let session = host.session().await?;
     let connection = &session.connection;
     let network = reference(&act, &spec.id)?;
-    edit(connection, &act, &network, spec, |definition| {
-        network_xml::edit(definition, spec)
-    })
-    .await?;
+    edit(connection, &act, &network, spec).await?;
     set_autostart(connection, &act, &network, spec.autostart).await?;
     if connection.network_is_active(&network).await.during(&act)? {
         let (runs, wanted) = futures::join!(
@@ -225,7 +222,6 @@ async fn edit(
     act: &Act,
     network: &NetworkRef,
     spec: &NetworkSpec,
-    change: impl FnOnce(&mut Element),
 ) -> Result<(), DriverError> {
     let text = connection
         .network_get_xml_desc(network, NetworkXml::INACTIVE)
@@ -233,7 +229,7 @@ async fn edit(
         .during(act)?;
     let mut definition = parse(act, &text)?;
     let before = definition.to_string();
-    change(&mut definition);
+    network_xml::edit(&mut definition, spec);
     if definition.to_string() != before {
         define(connection, act, &definition, spec).await?;
     }

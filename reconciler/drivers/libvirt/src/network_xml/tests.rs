@@ -37,7 +37,7 @@ fn what_was_asked_for_is_what_is_read_back() {
     let read = facts(&network);
     assert_eq!(read.mode, Some(NetworkMode::Nat));
     assert_eq!(
-        (read.address, read.dhcp, read.domain.clone()),
+        (read.address, read.dhcp, read.domain),
         (spec().address, spec().dhcp, spec().domain)
     );
     assert!(matches!(mark_xml::of_definition(&network), MarkState::Ours(_)));

@@ -132,7 +132,7 @@ impl Element {
             match node {
                 // Parsing has resolved every text once, so that the fallback is never taken.
                 Node::Text(raw) => {
-                    text.push_str(&quick_xml::escape::unescape(raw).unwrap_or(Cow::Borrowed(raw)))
+                    text.push_str(&quick_xml::escape::unescape(raw).unwrap_or(Cow::Borrowed(raw)));
                 }
                 Node::Verbatim(raw) => text.push_str(cdata(raw).unwrap_or_default()),
                 Node::Element(_) => {}

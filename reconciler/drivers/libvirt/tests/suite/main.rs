@@ -10,4 +10,5 @@ mod host;
 mod main_line;
 mod own_host;
 mod probe;
+mod states;
 mod uploads;

@@ -1,5 +1,6 @@
 //! The main line: a network, a machine with its volumes, its life, and nothing left.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -8,45 +9,57 @@ use labyard_driver::conformance::sample;
 use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{Bytes, VolumeName};
 use labyard_driver::observed::{Activity, Capacity, Power, Reservation};
-use labyard_driver::spec::{DiskFormat, VolumeContent};
+use labyard_driver::spec::{DiskFormat, MachineSpec, NetworkSpec, VolumeContent};
+use labyard_driver_libvirt::LibvirtDriver;
 
 use crate::host::{self, fresh};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
+struct Line {
+    driver: LibvirtDriver,
+    network: NetworkSpec,
+    spec: MachineSpec,
+    reservation: Reservation,
+    volumes: Vec<VolumeName>,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_is_made_runs_and_goes_without_a_trace() {
     let Some(uri) = host::uri() else { return };
-    let driver = host::driver(&uri);
-    let pool = host::pool();
-    let before = driver.volumes(&pool).await.unwrap();
+    let line = make(host::driver(&uri)).await;
+    line.driver.start_machine(&line.spec.id).await.unwrap();
+    see_it_run(&line).await;
+    if host::guest().is_some() {
+        see_the_guest(&line).await;
+    }
+    take_down(&line).await;
+}
 
+/// Network, record, address, volumes, definition: in the order in which a machine comes to be.
+async fn make(driver: LibvirtDriver) -> Line {
+    let pool = host::pool();
     let network = host::network("line");
     assert_eq!(
         driver.create_network(&network).await.unwrap().active,
         Activity::Active
     );
-
     let mut spec = sample::with_nic(host::machine("line"), &network.host_name);
     let recorded = driver.record_machine(&spec).await.unwrap();
     assert_eq!(
         (recorded.power, recorded.mark.ours()),
         (Power::Stopped, Some(&spec.mark))
     );
-    let std::net::IpAddr::V4(gateway) = network.address.unwrap().addr().into() else {
-        unreachable!()
-    };
-    let address = std::net::Ipv4Addr::from(u32::from(gateway) + 49).into();
+    let gateway = network.address.unwrap().addr();
+    let address = Ipv4Addr::from(u32::from(gateway) + 49).into();
     let reservation = Reservation {
         mac: spec.nics[0].mac,
         address,
         name: Some("line".to_owned()),
     };
     driver.reserve_address(&network.id, &reservation).await.unwrap();
-
     let (base, root, seed) = (volume("base"), volume("root"), volume("seed"));
-    let image = vec![7_u8; 3 << 20];
-    fill(&driver, &base, image).await;
+    fill(&driver, &base, vec![7_u8; 3 << 20]).await;
     let content = VolumeContent::Overlay {
         base: base.clone(),
         base_format: DiskFormat::Raw,
@@ -63,13 +76,21 @@ async fn a_machine_is_made_runs_and_goes_without_a_trace() {
         spec.memory = guest.memory;
     }
     driver.define_machine(&spec).await.unwrap();
-    driver.start_machine(&spec.id).await.unwrap();
+    Line {
+        driver,
+        network,
+        spec,
+        reservation,
+        volumes: vec![root, seed, base],
+    }
+}
 
-    let snapshot = driver.snapshot().await.unwrap();
+async fn see_it_run(line: &Line) {
+    let snapshot = line.driver.snapshot().await.unwrap();
     let seen = snapshot
         .machines
         .iter()
-        .find(|machine| machine.id == spec.id)
+        .find(|machine| machine.id == line.spec.id)
         .unwrap();
     let detail = seen.detail.known().unwrap();
     assert_eq!(seen.power, Power::Running);
@@ -80,40 +101,55 @@ async fn a_machine_is_made_runs_and_goes_without_a_trace() {
     );
     assert_eq!(
         detail.cdroms["sda"].as_ref().unwrap().volume.as_ref(),
-        Some(&seed)
+        Some(&line.volumes[1])
     );
+}
 
-    if host::guest().is_some() {
-        until("the guest has its address", || async {
-            driver
-                .leases(&network.id)
-                .await
-                .unwrap()
-                .iter()
-                .any(|lease| lease.address == address)
-        })
-        .await;
-        until("the agent answers", || async {
-            driver.agent_answers(&spec.id).await.unwrap() == AgentState::Answers
-        })
-        .await;
-        assert!(
-            driver
-                .addresses(&spec.id)
-                .await
-                .unwrap()
-                .contains(&(reservation.mac, address))
-        );
-        driver.request_shutdown(&spec.id).await.unwrap();
-        until("the guest is off", || async {
-            driver.machine(&spec.id).await.unwrap().power == Power::Stopped
-        })
-        .await;
-    }
+async fn see_the_guest(line: &Line) {
+    let Line {
+        driver,
+        network,
+        spec,
+        reservation,
+        ..
+    } = line;
+    until("the guest has its address", || async {
+        driver
+            .leases(&network.id)
+            .await
+            .unwrap()
+            .iter()
+            .any(|lease| lease.address == reservation.address)
+    })
+    .await;
+    until("the agent answers", || async {
+        driver.agent_answers(&spec.id).await.unwrap() == AgentState::Answers
+    })
+    .await;
+    let addresses = driver.addresses(&spec.id).await.unwrap();
+    assert!(
+        addresses.contains(&(reservation.mac, reservation.address)),
+        "{addresses:?}"
+    );
+    driver.request_shutdown(&spec.id).await.unwrap();
+    until("the guest is off", || async {
+        driver.machine(&spec.id).await.unwrap().power == Power::Stopped
+    })
+    .await;
+}
+
+async fn take_down(line: &Line) {
+    let Line {
+        driver,
+        network,
+        spec,
+        reservation,
+        volumes,
+    } = line;
     driver.power_off(&spec.id).await.unwrap();
     driver.remove_machine(&spec.id).await.unwrap();
-    for name in [&root, &seed, &base] {
-        driver.delete_volume(&pool, name).await.unwrap();
+    for name in volumes {
+        driver.delete_volume(&host::pool(), name).await.unwrap();
     }
     driver
         .release_address(&network.id, reservation.mac)
@@ -123,11 +159,8 @@ async fn a_machine_is_made_runs_and_goes_without_a_trace() {
     let after = driver.snapshot().await.unwrap();
     assert!(after.machines.iter().all(|machine| machine.id != spec.id));
     assert!(after.networks.iter().all(|other| other.id != network.id));
-    let left: Vec<_> = driver.volumes(&pool).await.unwrap();
-    assert!(
-        [&root, &seed, &base].iter().all(|name| !left.contains(name)),
-        "{before:?} {left:?}"
-    );
+    let left = driver.volumes(&host::pool()).await.unwrap();
+    assert!(volumes.iter().all(|name| !left.contains(name)), "{left:?}");
 }
 
 fn volume(hint: &str) -> VolumeName {
