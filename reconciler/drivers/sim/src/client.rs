@@ -152,8 +152,7 @@ impl Client {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(idle) = idle else { break };
-            // Nothing is ever sent unasked, so that an idle connection with something to read has been closed.
-            if idle.readable().now_or_never().is_none() {
+            if is_open(&idle) {
                 return Ok(idle);
             }
         }
@@ -192,6 +191,14 @@ impl Client {
             _ => format!("{socket}: {error}"),
         }
     }
+}
+
+/// Whether an idle connection is still open: nothing is ever sent unasked, so that there is nothing to read on it.
+fn is_open(idle: &UnixStream) -> bool {
+    let nothing =
+        |result: io::Result<usize>| result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+    // Readiness may be left over from the last answer; only a read tells.
+    idle.readable().now_or_never().is_none() || nothing(idle.try_read(&mut [0]))
 }
 
 enum Unsent {
@@ -241,5 +248,24 @@ fn lost(doing: &str, message: &str) -> DriverError {
     DriverError::ReplyLost {
         doing: doing.to_owned(),
         message: message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_open_after_an_answer_and_not_once_the_server_has_gone() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        for _ in 0..3 {
+            wire::write(&mut theirs, &Message::Look).await.unwrap();
+            let answer: Option<Message> = wire::read(&mut ours).await.unwrap();
+            assert!(matches!(answer, Some(Message::Look)));
+            assert!(is_open(&ours));
+        }
+        drop(theirs);
+        ours.readable().await.unwrap();
+        assert!(!is_open(&ours));
     }
 }
