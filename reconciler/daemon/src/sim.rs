@@ -10,8 +10,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::duration;
 
+/// What `--help` says of guests.
+const GUESTS: &str = "\
+A guest boots from a kernel or from a disk that was made of an image. Words on the kernel's command line \
+(`boot = { kernel, cmdline }` of labyard_vm; any path will do) let it go wrong: sim.no_address, sim.no_agent, \
+sim.crash, sim.ignore_shutdown, sim.hang; sim.boot_ms=N sets its time to the address.";
+
 /// Runs in the foreground until Ctrl-C. The provider reaches it by `sim = { socket = "PATH" }` in its `hosts`.
 #[derive(clap::Args)]
+#[command(after_help = GUESTS)]
 pub(crate) struct Options {
     /// Socket to listen on; usable by your user alone.
     #[arg(long, value_name = "PATH")]
