@@ -226,3 +226,37 @@ async fn two_disks_boot_in_their_order_and_a_machine_keeps_ports_to_spare() {
         driver.delete_volume(&host::pool(), volume).await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_panics_is_seen_crashed_until_it_is_started_or_powered_off() {
+    let (Some(uri), Some(guest)) = (host::uri(), host::guest()) else {
+        return;
+    };
+    let driver = host::driver(&uri);
+    let mut spec = host::machine("crash");
+    spec.memory = guest.memory;
+    let mut boot = guest.direct_boot;
+    boot.cmdline = boot.cmdline.map(|line| format!("{line} guest.boot=panic"));
+    spec.direct_boot = Some(boot);
+    driver.record_machine(&spec).await.unwrap();
+    driver.define_machine(&spec).await.unwrap();
+    driver.start_machine(&spec.id).await.unwrap();
+    for again in ["started", "powered off"] {
+        let end = tokio::time::Instant::now() + guest.patience;
+        while driver.machine(&spec.id).await.unwrap().power != Power::Crashed {
+            assert!(
+                tokio::time::Instant::now() < end,
+                "the crash is not seen, to be {again}"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        assert_eq!(power(&driver, &spec).await, Power::Crashed);
+        if again == "started" {
+            driver.start_machine(&spec.id).await.unwrap();
+            assert_eq!(power(&driver, &spec).await, Power::Running);
+        }
+    }
+    driver.power_off(&spec.id).await.unwrap();
+    assert_eq!(power(&driver, &spec).await, Power::Stopped);
+    driver.remove_machine(&spec.id).await.unwrap();
+}
