@@ -1,43 +1,105 @@
 //! Points at which a run can be held, so that tests can end it there.
 //!
-//! `LABYARD_FAULT=hold@disks:/path` makes every operation that has just recorded the stage `disks` write `/path`
-//! and go no further. Nothing else reads the variable; unset, a point costs one look at a value read once.
+//! `LABYARD_FAULT=hold@disks:/path` makes every operation that has come through the stage `disks` write `/path` and
+//! wait until that file is gone or the user ends the run. With `freeze` in place of `hold` it does not even notice
+//! that. Nothing else reads the variable; unset, a point costs one look at a value read once.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use labyard_driver::mark::Stage;
+use tokio_util::sync::CancellationToken;
 
 /// The variable that names a point.
 pub const VARIABLE: &str = "LABYARD_FAULT";
+/// How often a held operation looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(50);
 
-struct Hold {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grip {
+    /// Ends when the run is stopped.
+    Hold,
+    /// Hears of nothing.
+    Freeze,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Point {
+    grip: Grip,
     stage: String,
-    path: String,
+    path: PathBuf,
 }
 
-fn hold() -> Option<&'static Hold> {
-    static HOLD: OnceLock<Option<Hold>> = OnceLock::new();
-    HOLD.get_or_init(|| {
-        let text = std::env::var(VARIABLE).ok()?;
-        let (stage, path) = text.strip_prefix("hold@")?.split_once(':')?;
-        Some(Hold {
+impl Point {
+    fn parse(text: &str) -> Option<Self> {
+        let (grip, place) = text.split_once('@')?;
+        let grip = match grip {
+            "hold" => Grip::Hold,
+            "freeze" => Grip::Freeze,
+            _ => return None,
+        };
+        let (stage, path) = place.split_once(':')?;
+        Some(Self {
+            grip,
             stage: stage.to_owned(),
-            path: path.to_owned(),
+            path: path.into(),
         })
-    })
-    .as_ref()
+    }
 }
 
-/// Passes, unless this point was named: then it never returns.
-pub async fn reached(stage: Stage, object: &str) {
-    let Some(hold) = hold().filter(|hold| hold.stage == name(stage)) else {
+fn point() -> Option<&'static Point> {
+    static POINT: OnceLock<Option<Point>> = OnceLock::new();
+    POINT
+        .get_or_init(|| Point::parse(&std::env::var(VARIABLE).ok()?))
+        .as_ref()
+}
+
+/// Passes, unless this point was named.
+pub async fn reached(stage: Stage, object: &str, cancel: &CancellationToken) {
+    let Some(point) = point().filter(|point| point.stage == name(stage)) else {
         return;
     };
-    // The test waits for the file; if it cannot be written, holding still shows that the point was reached.
-    let _ = std::fs::write(&hold.path, object);
-    std::future::pending::<()>().await;
+    if std::fs::write(&point.path, object).is_err() {
+        // Nobody could let it go on.
+        return std::future::pending().await;
+    }
+    tokio::select! {
+        () = gone(point) => {}
+        () = cancel.cancelled(), if point.grip == Grip::Hold => {}
+    }
+}
+
+async fn gone(point: &Point) {
+    while point.path.exists() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn name(stage: Stage) -> String {
     format!("{stage:?}").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_a_grip_a_stage_and_a_file() {
+        let point = |grip, stage: &str, path: &str| Point {
+            grip,
+            stage: stage.into(),
+            path: path.into(),
+        };
+        assert_eq!(
+            Point::parse("hold@disks:/a:b"),
+            Some(point(Grip::Hold, "disks", "/a:b"))
+        );
+        assert_eq!(
+            Point::parse("freeze@seed:/x"),
+            Some(point(Grip::Freeze, "seed", "/x"))
+        );
+        assert_eq!(Point::parse("hold@disks"), None);
+        assert_eq!(Point::parse("melt@disks:/x"), None);
+    }
 }

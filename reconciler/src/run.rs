@@ -30,7 +30,7 @@ pub async fn forward(work: &mut Work<'_>, report: Report<'_>) -> Outcome {
             report(&work.progress().await);
         }
         result?;
-        faults::reached(step.stage, work.desired.name.as_str()).await;
+        faults::reached(step.stage, work.desired.name.as_str(), &work.cancel).await;
     }
     Ok(())
 }
