@@ -170,6 +170,8 @@ impl ImageStore {
         }
         let volume = data_volume(&upload);
         announce(volume.clone(), upload.clone()).await?;
+        // An earlier attempt of the same upload may have left half of it: no marker names it, so nobody uses it.
+        self.driver.delete_volume(pool, &volume).await?;
         let result = self.upload(pool, wanted, fetcher, upload).await;
         if result.as_ref().is_err_and(|error| !lost(error)) {
             // The volume is named in a mark, so that what cannot be removed now is removed later.

@@ -44,6 +44,15 @@ pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, pool: &P
         });
         mark.disks.insert(key.clone(), wish_disk(made, disk));
     }
+    for (key, nic) in before.nics.iter().filter(|(_, nic)| nic.reserved.is_some()) {
+        let kept = desired
+            .nics
+            .get(key)
+            .is_some_and(|d| d.network == nic.network && d.mac == nic.mac);
+        if !kept {
+            mark.give_back.push(nic.clone());
+        }
+    }
     mark.nics = desired
         .nics
         .iter()

@@ -124,9 +124,23 @@ pub struct ImageMark {
     pub upload: Option<UploadId>,
 }
 
+/// Whether a recorded volume was made to the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// Recorded; what is there may be half a disk and is made again.
+    #[default]
+    Begun,
+    /// Whole: never made again over what is there.
+    Whole,
+}
+
 /// A disk of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskMark {
+    /// Whether it was made to the end.
+    #[serde(default)]
+    pub made: Made,
     /// The pool of its volume.
     pub pool: PoolName,
     /// Its volume.
@@ -206,6 +220,9 @@ pub struct Mark {
     /// Volumes that were detached by wish: not ours any more, never touched again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub released: BTreeSet<(PoolName, VolumeName)>,
+    /// Addresses of NICs that it no longer has, to be given back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub give_back: Vec<NicMark>,
     /// What the user wrote and the host cannot show; its shape is the reconciler's.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub wishes: serde_json::Value,

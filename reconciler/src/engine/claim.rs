@@ -60,6 +60,10 @@ pub(super) async fn claim(
 ) -> Result<Claim, EngineError> {
     let give_up = Instant::now() + PATIENCE;
     let mut snapshot = host.recent().await?;
+    if standing(&snapshot, name).is_some() {
+        // This run may have removed it since (a replacement).
+        snapshot = host.fresh().await?;
+    }
     loop {
         let Some(standing) = standing(&snapshot, name) else {
             return Ok(Claim::Free);

@@ -268,6 +268,7 @@ impl Embedded {
             seed: None,
             discard: Default::default(),
             released: Default::default(),
+            give_back: Vec::new(),
             wishes: serde_json::Value::Null,
         }
     }

@@ -204,6 +204,7 @@ impl Embedded {
             seed: None,
             discard: Default::default(),
             released: Default::default(),
+            give_back: Vec::new(),
             wishes: desired.wishes.to_json(),
         }
     }

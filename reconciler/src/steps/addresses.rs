@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, NicKey};
+use labyard_driver::mark::NicMark;
 use labyard_driver::observed::{ObservedNetwork, Reservation};
 
 use super::{Outcome, Work};
@@ -70,11 +71,11 @@ async fn reserve(
             }
         })
         .await?;
-        let name = Some(work.desired.name.to_string());
+        // Without a name: libvirt takes a name for one MAC only, and guests tell their own.
         let reservation = Reservation {
             mac,
             address: IpAddr::V4(address),
-            name,
+            name: None,
         };
         match work.host.driver.reserve_address(&network.id, &reservation).await {
             Ok(()) => return Ok(()),
@@ -131,39 +132,47 @@ fn exhausted(work: &Work<'_>, key: &NicKey, network: &ObservedNetwork) -> Engine
     work.at(format!("nics[{:?}].network", key.as_str()), message)
 }
 
-/// Gives back what NICs that are no longer on a network had there.
+/// Gives back what NICs had that are no longer on their network.
 async fn release_left(work: &mut Work<'_>) -> Outcome {
-    let Some(detail) = work.detail() else {
+    let left = work.mark().await.give_back;
+    if left.is_empty() {
         return Ok(());
-    };
-    let macs: BTreeSet<_> = detail.nics.iter().map(|nic| nic.mac).collect();
+    }
+    release(work, &left).await?;
+    work.write(|mark| mark.give_back.clear()).await.map(drop)
+}
+
+async fn release(work: &Work<'_>, nics: &[NicMark]) -> Outcome {
     let snapshot = work.host.recent().await?;
     let networks = Networks {
         snapshot: &snapshot,
         namespace: Some(&work.desired.namespace),
     };
-    let mark = work.mark().await;
-    for network in snapshot.networks.iter().filter(|n| n.mark.ours().is_some()) {
-        for reservation in network.reservations.iter().filter(|r| macs.contains(&r.mac)) {
-            let wanted = mark.nics.values().any(|nic| {
-                nic.mac == reservation.mac
-                    && networks.resolve(&nic.network).is_some_and(|n| n.id == network.id)
-            });
-            if !wanted {
-                give_back(work, network, reservation).await?;
-            }
+    for nic in nics {
+        let network = networks.resolve(&nic.network).filter(|n| n.mark.ours().is_some());
+        let (Some(network), Some(address)) = (network, nic.reserved) else {
+            continue;
+        };
+        match give_back(work, network, nic.mac, address).await {
+            // A network that is gone has given back everything.
+            Err(EngineError::Host {
+                source: DriverError::Missing { .. },
+                ..
+            })
+            | Ok(()) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-async fn give_back(work: &Work<'_>, network: &ObservedNetwork, reservation: &Reservation) -> Outcome {
+async fn give_back(work: &Work<'_>, network: &ObservedNetwork, mac: MacAddr, address: IpAddr) -> Outcome {
     work.host
         .driver
-        .release_address(&network.id, reservation.mac)
+        .release_address(&network.id, mac)
         .await
         .map_err(work.failed())?;
-    if let IpAddr::V4(address) = reservation.address {
+    if let IpAddr::V4(address) = address {
         work.host.forget_address(&network.id, address);
     }
     Ok(())
@@ -172,30 +181,7 @@ async fn give_back(work: &Work<'_>, network: &ObservedNetwork, reservation: &Res
 pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         let mark = work.mark().await;
-        let snapshot = work.host.recent().await?;
-        let networks = Networks {
-            snapshot: &snapshot,
-            namespace: Some(&mark.namespace),
-        };
-        for nic in mark.nics.values().filter(|nic| nic.reserved.is_some()) {
-            let Some(network) = networks.resolve(&nic.network).filter(|n| n.mark.ours().is_some()) else {
-                continue;
-            };
-            let address = nic.reserved.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            let reservation = Reservation {
-                mac: nic.mac,
-                address,
-                name: None,
-            };
-            match give_back(work, network, &reservation).await {
-                Err(EngineError::Host {
-                    source: DriverError::Missing { .. },
-                    ..
-                })
-                | Ok(()) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        let nics: Vec<_> = mark.nics.into_values().chain(mark.give_back).collect();
+        release(work, &nics).await
     })
 }

@@ -6,7 +6,7 @@ use labyard_driver::mark::{Ownership, Stage};
 use labyard_driver::observed::MachineDetail;
 use labyard_driver::spec::MachineSpec;
 
-use super::{Outcome, Work, power};
+use super::{Outcome, Work, disks, power};
 use crate::diff::machine::runs;
 use crate::error::EngineError;
 
@@ -41,7 +41,7 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         drop(held);
         verify(work, &spec, defined.detail.known())?;
         work.found = Some(defined);
-        Ok(())
+        disks::grow(work).await
     })
 }
 

@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, DiskKey};
 use labyard_driver::mark::{CloneMode, DiskMark, ImageMark, Made};
-use labyard_driver::observed::VolumeDetail;
+use labyard_driver::observed::{Capacity, VolumeDetail};
 use labyard_driver::spec::{VolumeContent, VolumeSpec};
 
 use super::{Outcome, Work};
@@ -18,9 +18,8 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
             let Some(desired) = work.desired.disks.get(key).cloned() else {
                 continue;
             };
-            match made(work, disk).await? {
-                Some(there) => grow(work, disk, &desired, &there).await?,
-                None => make(work, key, disk, &desired).await?,
+            if made(work, disk).await?.is_none() {
+                make(work, key, disk, &desired).await?;
             }
         }
         work.write(|mark| mark.disks.values_mut().for_each(|disk| disk.made = Made::Whole))
@@ -119,16 +118,31 @@ async fn of_image(
     })
 }
 
-async fn grow(work: &mut Work<'_>, disk: &DiskMark, desired: &DesiredDisk, there: &VolumeDetail) -> Outcome {
-    let Some(wanted) = desired.size.filter(|wanted| *wanted > there.capacity) else {
-        return Ok(());
-    };
-    work.may_mutate().await?;
-    work.host
-        .driver
-        .grow_disk(&work.id, &disk.target, wanted)
-        .await
-        .map_err(work.failed())
+/// Grows every disk of a machine that is smaller than asked for; the machine is defined with it by now.
+pub(super) async fn grow(work: &Work<'_>) -> Outcome {
+    let mark = work.mark().await;
+    for (key, desired) in &work.desired.disks {
+        let (Some(wanted), Some(disk)) = (desired.size, mark.disks.get(key)) else {
+            continue;
+        };
+        let there = work
+            .detail()
+            .and_then(|d| d.disks.iter().find(|d| d.volume.as_ref() == Some(&disk.volume)));
+        let smaller = there.is_some_and(|there| match there.capacity {
+            Capacity::Known(size) => size < wanted,
+            Capacity::Unknown => true,
+            Capacity::Missing => false,
+        });
+        if smaller {
+            work.may_mutate().await?;
+            work.host
+                .driver
+                .grow_disk(&work.id, &disk.target, wanted)
+                .await
+                .map_err(work.failed())?;
+        }
+    }
+    Ok(())
 }
 
 /// Deletes every volume of the machine; the record goes only after them.

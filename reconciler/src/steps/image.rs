@@ -51,7 +51,9 @@ async fn fetch(
         digest,
         deadline: work.deadline,
     };
-    let upload = new_upload(work.deps.random.as_ref());
+    // An upload that this machine began and did not finish is begun again under its name: nothing is left over.
+    let begun = image.upload.clone();
+    let upload = begun.unwrap_or_else(|| new_upload(work.deps.random.as_ref()));
     let (record, of) = (work.record()?.clone(), key.clone());
     let announce: Announce = Box::new(move |volume, upload| Box::pin(announce(record, of, volume, upload)));
     let stored = work
@@ -97,7 +99,7 @@ async fn note(work: &mut Work<'_>, key: &DiskKey, stored: &StoredImage) -> Outco
         .write(|mark| {
             if let Some(image) = mark.disks.get_mut(key).and_then(|disk| disk.image.as_mut()) {
                 image.volume = Some(stored.volume.clone());
-                image.upload = Some(stored.upload.clone());
+                image.upload = None;
                 image.digest = Some(stored.digest.clone());
             }
         })

@@ -19,11 +19,11 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         let accelerator = work.accelerator().await?;
         let spec = work.bare_spec(mark.clone(), accelerator);
         let recorded = match work.host.driver.record_machine(&spec).await {
-            Err(DriverError::ReplyLost { doing, message }) => {
+            Err(error @ (DriverError::ReplyLost { .. } | DriverError::Exists { .. })) => {
                 // It may have happened: the token tells whether what stands there is this very record.
                 match work.host.driver.machine(&work.id).await {
                     Ok(found) if found.mark.ours().is_some_and(|m| m.token == mark.token) => found,
-                    _ => return Err(work.failed()(DriverError::ReplyLost { doing, message })),
+                    _ => return Err(work.failed()(error)),
                 }
             }
             other => other.map_err(work.failed())?,
