@@ -173,6 +173,16 @@ pub fn host_path(text: &str) -> Result<(), String> {
     ))
 }
 
+/// A kernel's command line.
+pub fn cmdline(text: &str) -> Result<(), String> {
+    if !text.is_empty() && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be a command line: write words with spaces between them, or leave it out"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +243,7 @@ mod tests {
             (domain, &["lab.test", "x"], &["", "a..b", "-a", "a_b"]),
             (bridge, &["br0"], &["", "abcdefghijklmnop", "a/b"]),
             (host_path, &["/boot/vmlinuz"], &["", "vmlinuz"]),
+            (cmdline, &["console=ttyS0 quiet ", "ro"], &[""]),
         ];
         for (check, good, bad) in cases {
             for text in *good {

@@ -103,7 +103,7 @@ attributes! {
         /// Path of the initial file system.
         initrd: Option<String> = optional().restart().check(check::host_path);
         /// Command line of the kernel.
-        cmdline: Option<String> = optional().restart();
+        cmdline: Option<String> = optional().restart().check(check::cmdline);
     }
 
     /// Seed for cloud-init. What is written plainly here stands in Terraform's state; `user_data_wo` does not.

@@ -140,7 +140,9 @@ pub(super) fn firmware(domain: &Element) -> Firmware {
 }
 
 fn direct_boot(domain: &Element) -> Option<DirectBoot> {
-    let part = |name| domain.text_at(&["os", name]).filter(|text| !text.is_empty());
+    // Space at the ends of a command line is the user's own, and libvirt keeps it.
+    let text_of = |name| domain.at(&["os", name]).map(Element::whole_text);
+    let part = |name| text_of(name).filter(|text| !text.is_empty());
     Some(DirectBoot {
         kernel: part("kernel")?,
         initrd: part("initrd"),

@@ -301,7 +301,7 @@ fn firmware_accelerator_and_direct_boot_change_both_ways() {
     wanted.direct_boot = Some(DirectBoot {
         kernel: "/k".to_owned(),
         initrd: None,
-        cmdline: Some("a=\"<b>\"".to_owned()),
+        cmdline: Some(" a=\"<b>\" ".to_owned()),
     });
     let mut domain = made(&spec());
     edit(&mut domain, &wanted, &places()).unwrap();

@@ -127,6 +127,11 @@ impl Element {
 
     /// Its text, references resolved, space at both ends removed.
     pub(crate) fn text(&self) -> String {
+        self.whole_text().trim().to_owned()
+    }
+
+    /// Its text, references resolved, with all space in it.
+    pub(crate) fn whole_text(&self) -> String {
         let mut text = String::new();
         for node in &self.children {
             match node {
@@ -138,7 +143,7 @@ impl Element {
                 Node::Element(_) => {}
             }
         }
-        text.trim().to_owned()
+        text
     }
 
     /// What a prefix means in its own declarations; `""` asks for the default namespace.
