@@ -74,6 +74,13 @@ pub fn seed_volume(host_name: &str, revision: u32, origin: &Token) -> VolumeName
     VolumeName(format!("{host_name}.seed.{revision}.{origin}"))
 }
 
+/// The revision of a seed, of its volume's name.
+pub fn seed_revision(volume: &VolumeName) -> Option<u32> {
+    let mut from_end = volume.as_str().rsplit('.').skip(1);
+    let revision = from_end.next()?.parse().ok()?;
+    (from_end.next() == Some("seed")).then_some(revision)
+}
+
 /// Whether a volume's name carries the token.
 pub fn volume_carries(volume: &VolumeName, origin: &Token) -> bool {
     volume.as_str().rsplit('.').next() == Some(origin.as_str())

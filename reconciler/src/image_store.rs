@@ -170,7 +170,11 @@ impl ImageStore {
         }
         let volume = data_volume(&upload);
         announce(volume.clone(), upload.clone()).await?;
-        // An earlier attempt of the same upload may have left half of it: no marker names it, so nobody uses it.
+        // An earlier attempt of the same upload may have come to its end, or have left half of it: what no marker
+        // names nobody uses.
+        if let Some(whole) = self.find_where(pool, |image| image.upload == upload).await? {
+            return Ok(whole);
+        }
         self.driver.delete_volume(pool, &volume).await?;
         let result = self.upload(pool, wanted, fetcher, upload).await;
         if result.as_ref().is_err_and(|error| !lost(error)) {
@@ -193,14 +197,21 @@ impl ImageStore {
 
     /// The whole image of that digest.
     pub async fn find(&self, pool: &PoolName, digest: &Digest) -> Result<Option<StoredImage>, DriverError> {
+        self.find_where(pool, |image| &image.digest == digest).await
+    }
+
+    async fn find_where(
+        &self,
+        pool: &PoolName,
+        wanted: impl Fn(&StoredImage) -> bool + Send,
+    ) -> Result<Option<StoredImage>, DriverError> {
         let volumes = self.driver.volumes(pool).await?;
-        let mut found: Vec<_> = volumes
+        let there: BTreeSet<_> = volumes.iter().collect();
+        let whole = volumes
             .iter()
             .filter_map(StoredImage::from_marker)
-            .filter(|image| &image.digest == digest && volumes.contains(&image.volume))
-            .collect();
-        found.sort_by(|a, b| a.upload.cmp(&b.upload));
-        Ok(found.into_iter().next())
+            .filter(|i| there.contains(&i.volume));
+        Ok(whole.filter(wanted).min_by(|a, b| a.upload.cmp(&b.upload)))
     }
 
     async fn upload(
@@ -261,7 +272,9 @@ impl ImageStore {
 
     /// Marks an upload as whole, unless another of the same digest is: then that one is used.
     async fn publish(&self, pool: &PoolName, image: StoredImage) -> Result<StoredImage, DriverError> {
-        if let Some(other) = self.find(pool, &image.digest).await? {
+        if let Some(other) = self.find(pool, &image.digest).await?
+            && other.upload != image.upload
+        {
             self.driver.delete_volume(pool, &image.volume).await?;
             return Ok(other);
         }

@@ -53,6 +53,23 @@ fn reference(context: &provider::Context, state: &Vm, private: &[u8]) -> ObjectR
     }
 }
 
+/// A machine as its state has it; a NIC whose MAC is not there is none.
+fn known(context: &provider::Context, prior: &Vm, diags: &mut Diagnostics) -> Option<DesiredMachine> {
+    let macs = prior.macs.clone().unwrap_or_default();
+    let mut prior = prior.clone();
+    if let Some(nics) = &mut prior.nics {
+        nics.retain(|key, nic| nic.mac.is_some() || macs.contains_key(key));
+    }
+    let digests = prior.image_digests.clone().unwrap_or_default();
+    match DesiredMachine::from_config(&context.namespace, &prior, &macs, &digests) {
+        Ok(known) => Some(known),
+        Err(unusable) => {
+            errors::report(&unusable.into(), "Unreadable state", diags);
+            None
+        }
+    }
+}
+
 fn bounds(ctx: &Context, written: Option<&Span>, fallback: Duration) -> Bounds {
     Bounds {
         cancel: ctx.cancel.clone(),
@@ -250,6 +267,9 @@ impl Resource for Machines {
             return;
         };
         let object = reference(&context, &prior, &request.private);
+        let Some(known) = known(&context, &prior, diags) else {
+            return;
+        };
         let limit = desired.wishes.timeouts.as_ref().and_then(|t| t.update.clone());
         let bounds = bounds(ctx, limit.as_ref(), UPDATE);
         let last = std::sync::Mutex::new(None);
@@ -264,7 +284,7 @@ impl Resource for Machines {
         };
         let result = context
             .engine
-            .update_machine(&object, &desired, bounds, &report)
+            .update_machine(&object, &known, &desired, bounds, &report)
             .await;
         let progress = last
             .into_inner()
@@ -287,22 +307,8 @@ impl Resource for Machines {
             return;
         };
         let object = reference(&context, &prior, &request.private);
-        let macs = prior.macs.clone().unwrap_or_default();
-        let known = DesiredMachine::from_config(&context.namespace, &prior, &macs, &Default::default())
-            .or_else(|_| {
-                DesiredMachine::from_config(
-                    &context.namespace,
-                    &Vm {
-                        nics: None,
-                        ..prior.clone()
-                    },
-                    &macs,
-                    &Default::default(),
-                )
-            });
-        let known = match known {
-            Ok(known) => known,
-            Err(unusable) => return errors::report(&unusable.into(), "Machine not destroyed", diags),
+        let Some(known) = known(&context, &prior, diags) else {
+            return;
         };
         let limit = prior.timeouts.as_ref().and_then(|t| t.delete.clone());
         let bounds = bounds(ctx, limit.as_ref(), DELETE);

@@ -100,11 +100,12 @@ impl Engine for Embedded {
     async fn update_machine(
         &self,
         object: &ObjectRef,
+        known: &DesiredMachine,
         desired: &DesiredMachine,
         bounds: Bounds,
         report: Report<'_>,
     ) -> Result<MachineView, EngineError> {
-        self.machine_update(object, desired, bounds, report).await
+        self.machine_update(object, known, desired, bounds, report).await
     }
 
     async fn destroy_machine(

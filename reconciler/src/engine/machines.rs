@@ -22,7 +22,7 @@ use crate::lease::{self, Holder};
 use crate::record::Record;
 use crate::run::{Report, backward, forward};
 use crate::steps::{Started, Work};
-use crate::view::{MachineView, volumes_of};
+use crate::view::{MachineView, Networks, volumes_of};
 
 /// How often a create begins anew because another took the name between look and record.
 const RACES: usize = 3;
@@ -174,6 +174,7 @@ impl Embedded {
     pub(super) async fn machine_update(
         &self,
         object: &ObjectRef,
+        known: &DesiredMachine,
         desired: &DesiredMachine,
         bounds: Bounds,
         report: Report<'_>,
@@ -182,7 +183,7 @@ impl Embedded {
         let mut work = self.work(&host, desired, &bounds).await?;
         match self.locate(&host, object).await? {
             Some(machine) => self.take_up(&mut work, object, machine).await?,
-            None => self.put_back(&mut work, object)?,
+            None => self.put_back(&mut work, object, known).await?,
         }
         let result = forward(&mut work, report).await;
         if work.record.is_some() {
@@ -211,7 +212,7 @@ impl Embedded {
                 backward(&mut work).await?;
                 self.keeper.drop_hold(&work.id);
             }
-            None => self.remove_disks(&host, object).await?,
+            None => self.remove_rest(&mut work, object).await?,
         }
         self.collect(&host).await;
         Ok(())
@@ -410,8 +411,13 @@ impl Embedded {
     }
 
     /// A machine whose definition is gone and whose disks are there is recorded again under the same token, with
-    /// its disks.
-    fn put_back(&self, work: &mut Work<'_>, object: &ObjectRef) -> Result<(), EngineError> {
+    /// its disks; its mark is made of what the state knows, so that what leaves the configuration is dealt with.
+    async fn put_back(
+        &self,
+        work: &mut Work<'_>,
+        object: &ObjectRef,
+        known: &DesiredMachine,
+    ) -> Result<(), EngineError> {
         let Some(identity) = &object.identity else {
             let (host, what) = (
                 work.host.name.clone(),
@@ -423,35 +429,58 @@ impl Embedded {
                 found: "it is gone".to_owned(),
             });
         };
+        let snapshot = work.host.fresh().await?;
         let mut mark = self.first_mark(work.desired);
         mark.token = identity.token.clone();
         mark.origin = identity.origin.clone();
-        work.id = identity.id.clone();
-        let intended = crate::intent::intend(work.desired, &mark, &work.host_name, &work.pool);
-        mark.disks = intended.disks;
-        // What is there of them is whole: the machine had come to its end once. What is not is made again.
+        mark = crate::intent::intend(known, &mark, &work.host_name, &work.pool);
+        // What is there of the disks is whole: the machine had come to its end once. What is not is made again.
         mark.disks.values_mut().for_each(|disk| disk.made = Made::Whole);
-        mark.seed = None::<SeedMark>;
+        let networks = Networks {
+            snapshot: &snapshot,
+            namespace: Some(&known.namespace),
+        };
+        for nic in mark.nics.values_mut() {
+            nic.reserved = networks.resolve(&nic.network).and_then(|network| {
+                network
+                    .reservations
+                    .iter()
+                    .find(|r| r.mac == nic.mac)
+                    .map(|r| r.address)
+            });
+        }
+        let there = volumes_of(&snapshot, identity);
+        let latest = there
+            .filter_map(|volume| identity::seed_revision(volume).map(|r| (r, volume)))
+            .max();
+        mark.seed = latest.map(|(revision, volume)| SeedMark {
+            pool: work.pool.clone(),
+            volume: volume.clone(),
+            length: 0,
+            revision,
+        });
+        work.id = identity.id.clone();
         work.first_mark = mark;
         Ok(())
     }
 
-    /// Of a machine without definition, the volumes that carry its token.
-    async fn remove_disks(&self, host: &Host, object: &ObjectRef) -> Result<(), EngineError> {
+    /// Of a machine without definition: the volumes that carry its token, and its addresses.
+    async fn remove_rest(&self, work: &mut Work<'_>, object: &ObjectRef) -> Result<(), EngineError> {
         let Some(identity) = &object.identity else {
             return Ok(());
         };
-        let snapshot = host.fresh().await?;
-        let Some(pool) = snapshot.host.pool.clone() else {
-            return Ok(());
-        };
-        let what = describe(Kind::Machine, object.name.as_str());
+        let known = work.desired;
+        self.put_back(work, object, known).await?;
+        crate::steps::release_addresses(work).await?;
+        let snapshot = work.host.fresh().await?;
         for volume in volumes_of(&snapshot, identity) {
-            host.driver
-                .delete_volume(&pool, volume)
+            work.host
+                .driver
+                .delete_volume(&work.pool, volume)
                 .await
-                .map_err(host.failed(what.clone()))?;
+                .map_err(work.failed())?;
         }
+        work.host.observer.invalidate();
         Ok(())
     }
 

@@ -139,10 +139,11 @@ pub trait Engine: Send + Sync + 'static {
         bounds: Bounds,
         report: Report<'_>,
     ) -> Result<MachineView, EngineError>;
-    /// Brings a machine of a state to what is desired.
+    /// Brings a machine of a state to what is desired; `known` is what the state has of it.
     async fn update_machine(
         &self,
         object: &ObjectRef,
+        known: &DesiredMachine,
         desired: &DesiredMachine,
         bounds: Bounds,
         report: Report<'_>,

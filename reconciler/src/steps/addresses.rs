@@ -178,7 +178,8 @@ async fn give_back(work: &Work<'_>, network: &ObservedNetwork, mac: MacAddr, add
     Ok(())
 }
 
-pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+/// Gives back every address of the machine.
+pub fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         let mark = work.mark().await;
         let nics: Vec<_> = mark.nics.into_values().chain(mark.give_back).collect();

@@ -1,0 +1,169 @@
+//! From any state to any other: one update converges, a second changes nothing, a destroy leaves nothing.
+
+use labyard_driver::ids::{Mib, ObjectId};
+use labyard_driver_sim::{ForeignHand, Settings, SimHost};
+use labyard_reconciler::desired::DesiredMachine;
+use labyard_reconciler::diff::machine::diff;
+use labyard_reconciler::engine::{Engine, Reading};
+use labyard_reconciler::identity::Identity;
+use labyard_reconciler::view::MachineView;
+use labyard_schema::vm;
+use proptest::prelude::*;
+
+use crate::rig::{Rig, Table, config, inventory, wish};
+
+/// What a hand may do to a machine.
+#[derive(Clone, Debug)]
+enum Hand {
+    Kill,
+    Crash,
+    Pause,
+    Save,
+    Hardware(u32, u64),
+    DetachDisk(&'static str),
+    DetachNic,
+    Undefine,
+}
+
+fn hand() -> impl Strategy<Value = Hand> {
+    prop_oneof![
+        Just(Hand::Kill),
+        Just(Hand::Crash),
+        Just(Hand::Pause),
+        Just(Hand::Save),
+        (1..4_u32, 64..512_u64).prop_map(|(cpus, memory)| Hand::Hardware(cpus, memory)),
+        prop_oneof![Just("vda"), Just("vdb")].prop_map(Hand::DetachDisk),
+        Just(Hand::DetachNic),
+        Just(Hand::Undefine),
+    ]
+}
+
+/// A configuration that can follow any other without a replacement.
+fn wanted() -> impl Strategy<Value = vm::Vm> {
+    (
+        1..4_u32,
+        64..512_u64,
+        2..5_u64,
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        "[a-c]{0,2}",
+    )
+        .prop_map(|(cpus, memory_mib, size, data, nic, runs, seed)| {
+            let mut vm = vm::Vm {
+                cpus,
+                memory_mib,
+                ..config("web")
+            };
+            let disks = vm.disks.as_mut().unwrap();
+            // Sizes only grow: the generator's later steps may not shrink.
+            disks.get_mut("root").unwrap().size_gib = Some(size);
+            if !data {
+                disks.remove("data");
+            }
+            if !nic {
+                vm.nics = None;
+            }
+            vm.power = if runs { "running" } else { "stopped" }.into();
+            vm.cloud_init = (!seed.is_empty()).then(|| vm::CloudInit {
+                user_data: Some(format!("#{seed}")),
+                ..vm::CloudInit::default()
+            });
+            vm
+        })
+}
+
+async fn view(rig: &Rig, wish: &DesiredMachine, identity: &Identity) -> Option<MachineView> {
+    match rig
+        .engine
+        .read_machine(&rig.object(wish, Some(identity)))
+        .await
+        .unwrap()
+    {
+        Reading::Present(view) => Some(*view),
+        Reading::DisksOnly | Reading::Gone => None,
+    }
+}
+
+async fn act(sim: &SimHost, id: &ObjectId, hand: &Hand, mac: Option<labyard_driver::ids::MacAddr>) {
+    let id = id.clone();
+    let done = match hand {
+        Hand::Kill => sim.by_other_hand(&ForeignHand::Kill(id)),
+        Hand::Crash => sim.by_other_hand(&ForeignHand::Crash(id)),
+        Hand::Pause => sim.by_other_hand(&ForeignHand::Pause(id)),
+        Hand::Save => sim.by_other_hand(&ForeignHand::Save(id)),
+        Hand::Hardware(cpus, memory) => sim.by_other_hand(&ForeignHand::SetHardware {
+            id,
+            cpus: *cpus,
+            memory: Mib(*memory),
+        }),
+        Hand::DetachDisk(target) => sim.by_other_hand(&ForeignHand::DetachDisk {
+            id,
+            target: (*target).to_owned(),
+        }),
+        Hand::DetachNic => match mac {
+            Some(mac) => sim.by_other_hand(&ForeignHand::DetachNic { id, mac }),
+            None => Ok(()),
+        },
+        Hand::Undefine => sim.by_other_hand(&ForeignHand::Undefine(id)),
+    };
+    // A hand that finds nothing to do (a stopped machine cannot crash) does nothing.
+    drop(done);
+}
+
+async fn run(steps: Vec<(vm::Vm, Vec<Hand>)>) {
+    let (sim, table) = (SimHost::new(Settings::default()), Table::default());
+    let rig = Rig::start(&sim, &table);
+    rig.network().await.unwrap();
+    let empty = inventory(&sim);
+    let first = wish(&config("web"));
+    let (made, identity) = rig.create(&first).await;
+    made.unwrap();
+    let identity = identity.unwrap();
+    rig.end().await;
+    let mut largest = 1;
+    let mut last = first;
+    for (mut config, hands) in steps {
+        let root = config.disks.as_mut().unwrap().get_mut("root").unwrap();
+        largest = largest.max(root.size_gib.unwrap());
+        root.size_gib = Some(largest);
+        let rig = Rig::start(&sim, &table);
+        for hand in &hands {
+            let mac = last.nics.values().next().map(|nic| nic.mac);
+            act(&sim, &identity.id, hand, mac).await;
+        }
+        let wanted = wish(&config);
+        rig.update(&identity, &last, &wanted)
+            .await
+            .unwrap_or_else(|e| panic!("{hands:?}: {e}"));
+        let now = view(&rig, &wanted, &identity).await.expect("it stands");
+        assert_eq!(diff(&wanted, &now), [], "after {hands:?}");
+        sim.clear_operations();
+        rig.update(&identity, &wanted, &wanted).await.unwrap();
+        let again = view(&rig, &wanted, &identity).await.expect("it stands");
+        assert_eq!(diff(&wanted, &again), [], "a second update finds nothing to do");
+        let same = (&again.disks, &again.nics, &again.seed, again.power, &again.id);
+        assert_eq!(
+            same,
+            (&now.disks, &now.nics, &now.seed, now.power, &now.id),
+            "and changes nothing"
+        );
+        last = wanted;
+        rig.end().await;
+    }
+    let rig = Rig::start(&sim, &table);
+    rig.destroy(&identity, &last).await.unwrap();
+    assert_eq!(inventory(&sim), empty);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_machine_becomes_any_other_and_leaves_nothing(
+        steps in prop::collection::vec((wanted(), prop::collection::vec(hand(), 0..3)), 1..5)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(run(steps));
+    }
+}

@@ -1,0 +1,12 @@
+//! The reconciler on the simulated hypervisor: killed at every mutation, with every reply lost, against foreign
+//! hands, and in races. No real time passes.
+
+#![expect(
+    unreachable_pub,
+    reason = "in a test program `pub` marks what a module offers to the others"
+)]
+
+mod converge;
+mod kills;
+mod races;
+mod rig;
