@@ -4,6 +4,8 @@
 //! - [`terraform::Terraform`]: a working directory, the provider under test, plans and diagnostics as data.
 //! - [`observer::Observer`]: the same host seen through libvirt's C library, which others wrote.
 //! - [`guest::Guest`]: a running guest, reached over SSH from inside the host's namespace or through its agent.
+//! - [`hcl`]: configurations.
+//! - [`whole`]: a stopped machine with everything, and what of it must stand; [`web`]: a server that stalls.
 //! - [`assets`]: the tiny guest's files, built once; [`seed`]: seeds and keys made by tools that are not ours.
 
 pub mod assets;
@@ -11,6 +13,7 @@ mod base64;
 pub mod command;
 pub mod error;
 pub mod guest;
+pub mod hcl;
 pub mod host;
 pub mod inventory;
 pub mod observer;
@@ -18,6 +21,8 @@ pub mod processes;
 pub mod seed;
 pub mod terraform;
 pub mod wait;
+pub mod web;
+pub mod whole;
 
 pub use error::{HarnessError, Result};
 pub use guest::Guest;

@@ -72,6 +72,16 @@ impl Plan {
         found.map_or(&Value::Null, |one| &one["change"])
     }
 
+    /// What an attribute of a resource will be, by its JSON pointer; `None` while only the apply will tell.
+    pub fn known(&self, address: &str, attribute: &str) -> Option<&Value> {
+        let change = self.change(address);
+        let unknown = change["after_unknown"].pointer(attribute);
+        if unknown.is_some_and(contains_true) {
+            return None;
+        }
+        change["after"].pointer(attribute)
+    }
+
     /// What was found other than it was left.
     pub fn drift(&self, address: &str) -> &Value {
         let all = self.json["resource_drift"]
@@ -106,5 +116,14 @@ impl Plan {
         let all = self.changed().chain(drifted);
         all.map(|one| format!("{}: {:#}\n", one["address"], one["change"]))
             .collect()
+    }
+}
+
+fn contains_true(value: &Value) -> bool {
+    match value {
+        Value::Bool(unknown) => *unknown,
+        Value::Array(items) => items.iter().any(contains_true),
+        Value::Object(fields) => fields.values().any(contains_true),
+        _ => false,
     }
 }

@@ -6,14 +6,17 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, ObjectId};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{Activity, Autostart, DhcpLease, ObservedNetwork};
-use labyard_driver::spec::NetworkSpec;
-use libvirt_rpc::flags::{ListNetworks, NetworkXml};
-use libvirt_rpc::{Connection, Error, ErrorCode, NetworkRef};
+use labyard_driver::spec::{Dhcp, NetworkSpec};
+use libvirt_rpc::flags::{Affect, ListNetworks, NetworkXml};
+use libvirt_rpc::{
+    Connection, Error, ErrorCode, NetworkRef, NetworkSection, NetworkUpdate, NetworkUpdateCommand,
+};
 
 use crate::errors::{Act, During, is_wrong_state};
 use crate::host::{Host, parse};
+use crate::mark_xml;
+use crate::network_xml::{self, Transition};
 use crate::xml::Element;
-use crate::{mark_xml, network_xml};
 
 pub(crate) fn act(verb: &str, id: &ObjectId) -> Act {
     Act::on(verb, format!("network {id}"))
@@ -206,15 +209,46 @@ pub(crate) async fn change(host: &Host, spec: &NetworkSpec) -> Result<ObservedNe
         );
         let runs = network_xml::facts(&parse(&act, &runs.during(&act)?)?);
         let wanted = network_xml::facts(&parse(&act, &wanted.during(&act)?)?);
-        if runs.needs_restart_to_be(&wanted) {
-            let stopped = connection.network_destroy(&network).await;
-            if !is_wrong_state(&stopped) {
-                stopped.during(&act)?;
+        match runs.transition_to(&wanted) {
+            Transition::Nothing => {}
+            Transition::Range { old, new } => change_range(connection, &act, &network, old, new).await?,
+            Transition::Restart => {
+                let stopped = connection.network_destroy(&network).await;
+                if !is_wrong_state(&stopped) {
+                    stopped.during(&act)?;
+                }
             }
         }
     }
     start(connection, &act, &network, spec).await?;
     observe(connection, &spec.id).await
+}
+
+/// The new range first: so there is always one, and a change that was cut short is taken up again.
+async fn change_range(
+    connection: &Connection,
+    act: &Act,
+    network: &NetworkRef,
+    old: Dhcp,
+    new: Dhcp,
+) -> Result<(), DriverError> {
+    for (command, range) in [
+        (NetworkUpdateCommand::AddLast, new),
+        (NetworkUpdateCommand::Delete, old),
+    ] {
+        let xml = network_xml::range(range).to_string();
+        let update = NetworkUpdate {
+            command,
+            section: NetworkSection::IpDhcpRange,
+            parent: None,
+            xml: &xml,
+        };
+        let updated = connection.network_update(network, update, Affect::LIVE).await;
+        if !is_wrong_state(&updated) {
+            updated.during(act)?;
+        }
+    }
+    Ok(())
 }
 
 async fn edit(

@@ -46,11 +46,8 @@ pub(crate) async fn upload(
     // One of its own: while the daemon writes it reads nothing else from a connection.
     let connection = host.connect().await?;
     let volume = reference(pool, name);
-    let before = volume_xml::detail(&parse(
-        &act,
-        &connection.storage_vol_get_xml_desc(&volume).await.during(&act)?,
-    )?);
-    if before.capacity != length || before.format != Some(DiskFormat::Raw) {
+    let text = connection.storage_vol_get_xml_desc(&volume).await.during(&act)?;
+    if volume_xml::length(&parse(&act, &text)?) != Some(length) {
         return Err(act.refused(format!("it was not made for an upload of {} bytes", length.0)));
     }
     let Some(length) = NonZeroU64::new(length.0) else {

@@ -69,6 +69,11 @@ pub(crate) fn detail(volume: &Element) -> VolumeDetail {
     }
 }
 
+/// The length of a volume's file: that of a raw one, whatever has been written into it meanwhile.
+pub(crate) fn length(volume: &Element) -> Option<Bytes> {
+    volume.text_at(&["physical"])?.parse().ok().map(Bytes)
+}
+
 /// The directory of a pool that is one.
 pub(crate) fn pool_directory(pool: &Element) -> Result<String, String> {
     let kind = pool.attribute("type").unwrap_or_default();

@@ -4,7 +4,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use read::{NetworkFacts, facts};
+pub(crate) use read::{NetworkFacts, Transition, facts};
 
 use labyard_driver::observed::Reservation;
 use labyard_driver::spec::{Dhcp, NetworkMode, NetworkSpec};
@@ -26,6 +26,7 @@ pub(crate) fn new(spec: &NetworkSpec) -> Element {
         // Without them a guest waits out the bridge's forward delay and dnsmasq's ping check, four seconds of every
         // boot, for loops and strangers that a bridge of libvirt's own cannot have.
         let bridge = network.ensure("bridge");
+        bridge.set_attribute("name", &own_bridge(spec));
         bridge.set_attribute("stp", "off");
         bridge.set_attribute("delay", "0");
         if spec.dhcp.is_some() {
@@ -43,6 +44,9 @@ pub(crate) fn edit(network: &mut Element, spec: &NetworkSpec) {
     let standing = facts(network);
     if standing.mode != Some(spec.mode) {
         set_mode(network, spec.mode);
+        if standing.mode == Some(NetworkMode::Bridge) {
+            network.ensure("bridge").set_attribute("name", &own_bridge(spec));
+        }
     }
     if let Some(bridge) = &spec.bridge {
         network.ensure("bridge").set_attribute("name", bridge);
@@ -54,6 +58,13 @@ pub(crate) fn edit(network: &mut Element, spec: &NetworkSpec) {
         }
     }
     edit_address(network, spec, &standing);
+}
+
+/// The name of a bridge that libvirt makes for a network, as long as Linux allows it. Left to libvirt, two networks
+/// that are made at the same time get the same.
+fn own_bridge(spec: &NetworkSpec) -> String {
+    let digits = spec.id.as_str().chars().filter(char::is_ascii_hexdigit);
+    format!("virbr-{}", digits.take(8).collect::<String>())
 }
 
 fn set_mode(network: &mut Element, mode: NetworkMode) {
@@ -110,6 +121,13 @@ fn set_range(ip: &mut Element, dhcp: Option<Dhcp>) {
     let range = ip.ensure("dhcp").ensure("range");
     range.set_attribute("start", &start.to_string());
     range.set_attribute("end", &end.to_string());
+}
+
+/// A DHCP range as libvirt's network update takes it.
+pub(crate) fn range(dhcp: Dhcp) -> Element {
+    Element::new("range")
+        .with("start", &dhcp.start.to_string())
+        .with("end", &dhcp.end.to_string())
 }
 
 /// A reservation as libvirt's network update takes it.

@@ -20,9 +20,25 @@ pub(crate) struct NetworkFacts {
     pub(crate) reservations: Vec<Reservation>,
 }
 
+/// What it takes to make a network that runs into what its definition says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transition {
+    /// Nothing; reservations are kept in step by themselves.
+    Nothing,
+    /// Another DHCP range, which libvirt exchanges without cutting guests off.
+    Range {
+        /// That of now.
+        old: Dhcp,
+        /// That of the definition.
+        new: Dhcp,
+    },
+    /// A restart.
+    Restart,
+}
+
 impl NetworkFacts {
-    /// Whether what runs has to be restarted to be this; reservations are changed without.
-    pub(crate) fn needs_restart_to_be(&self, wanted: &Self) -> bool {
+    /// From what runs to what is wanted.
+    pub(crate) fn transition_to(&self, wanted: &Self) -> Transition {
         let Self {
             mode,
             bridge,
@@ -32,8 +48,14 @@ impl NetworkFacts {
             reservations: _,
         } = self;
         let bridge_differs = wanted.bridge.is_some() && *bridge != wanted.bridge;
-        bridge_differs
-            || (mode, address, dhcp, domain) != (&wanted.mode, &wanted.address, &wanted.dhcp, &wanted.domain)
+        if bridge_differs || (mode, address, domain) != (&wanted.mode, &wanted.address, &wanted.domain) {
+            return Transition::Restart;
+        }
+        match (*dhcp, wanted.dhcp) {
+            (old, new) if old == new => Transition::Nothing,
+            (Some(old), Some(new)) => Transition::Range { old, new },
+            _ => Transition::Restart,
+        }
     }
 
     /// Whether addresses of the two overlap.

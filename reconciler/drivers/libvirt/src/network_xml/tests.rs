@@ -42,7 +42,7 @@ fn what_was_asked_for_is_what_is_read_back() {
     );
     assert!(matches!(mark_xml::of_definition(&network), MarkState::Ours(_)));
     assert!(network.to_string().contains("<dnsmasq:option value='no-ping'/>"));
-    assert!(network.to_string().contains("<bridge stp='off' delay='0'/>"));
+    assert!(network.to_string().contains("<bridge name='virbr-2c4a7d1e' stp='off' delay='0'/>"));
 }
 
 #[test]
@@ -69,6 +69,10 @@ fn a_network_on_a_bridge_of_the_host_has_nothing_of_its_own() {
         "{text}"
     );
     assert_eq!(facts(&network).mode, Some(NetworkMode::Bridge));
+
+    let mut back = again(&network);
+    edit(&mut back, &self::spec());
+    assert_eq!(facts(&back).bridge.as_deref(), Some("virbr-2c4a7d1e"));
 }
 
 #[test]
@@ -128,9 +132,18 @@ fn only_what_cannot_be_changed_in_passing_needs_a_restart() {
         address: [10, 77, 0, 9].into(),
         name: None,
     });
-    assert!(!runs.needs_restart_to_be(&wanted));
+    assert_eq!(runs.transition_to(&wanted), Transition::Nothing);
+    let (old, new) = (
+        wanted.dhcp.unwrap(),
+        Dhcp {
+            end: [10, 77, 0, 210].into(),
+            ..wanted.dhcp.unwrap()
+        },
+    );
+    wanted.dhcp = Some(new);
+    assert_eq!(runs.transition_to(&wanted), Transition::Range { old, new });
     wanted.domain = None;
-    assert!(runs.needs_restart_to_be(&wanted));
+    assert_eq!(runs.transition_to(&wanted), Transition::Restart);
 }
 
 #[test]

@@ -31,6 +31,12 @@ impl OwnHost {
         script(&["daemon", self.path(), what]);
     }
 
+    /// Runs a command inside and gives what it says.
+    pub(crate) fn run(&self, command: &[&str]) -> String {
+        let output = script(&[["exec", self.path(), "--"].as_slice(), command].concat());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Sends a signal to the process of a machine.
     pub(crate) fn signal(&self, machine: &str, signal: &str) {
         let listed = script(&["processes", self.path()]);

@@ -5,7 +5,7 @@ use std::process::Command;
 use labyard_driver::conformance::sample;
 use labyard_driver::ids::VolumeName;
 use labyard_driver::observed::{MarkState, Power};
-use labyard_driver::spec::{Firmware, MachineSpec};
+use labyard_driver::spec::{Dhcp, Firmware, MachineSpec};
 use labyard_driver::{Driver, DriverError};
 use labyard_driver_libvirt::LibvirtDriver;
 
@@ -259,4 +259,33 @@ async fn a_guest_that_panics_is_seen_crashed_until_it_is_started_or_powered_off(
     driver.power_off(&spec.id).await.unwrap();
     assert_eq!(power(&driver, &spec).await, Power::Stopped);
     driver.remove_machine(&spec.id).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_of_addresses_is_changed_without_cutting_anybody_off() {
+    let Some(own) = OwnHost::start("range") else {
+        return;
+    };
+    let driver = host::driver(&own.uri);
+    let mut network = host::network("range");
+    let bridge = driver.create_network(&network).await.unwrap().bridge.unwrap();
+    let plugged_in = || own.run(&["ls", &format!("/sys/class/net/{bridge}/brif")]);
+    let spec = sample::with_nic(host::machine("range"), &network.host_name);
+    driver.record_machine(&spec).await.unwrap();
+    driver.define_machine(&spec).await.unwrap();
+    driver.start_machine(&spec.id).await.unwrap();
+    let before = plugged_in();
+    assert!(!before.is_empty());
+    network.dhcp = network.dhcp.map(|dhcp| Dhcp {
+        end: (u32::from(dhcp.end) + 10).into(),
+        ..dhcp
+    });
+    let changed = driver.change_network(&network).await.unwrap();
+    assert_eq!(changed.dhcp, network.dhcp);
+    let live = virsh(&own.uri, &["net-dumpxml", &network.host_name]);
+    assert!(
+        live.contains(&network.dhcp.unwrap().end.to_string()) && live.matches("<range").count() == 1,
+        "{live}"
+    );
+    assert_eq!(plugged_in(), before);
 }

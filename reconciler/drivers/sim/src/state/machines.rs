@@ -217,8 +217,8 @@ impl State {
     pub(crate) fn power_off(&mut self, id: &ObjectId, now: Millis) -> Result<(), DriverError> {
         let machine = self.machine_mut(id)?;
         match &machine.activity {
-            MachineActivity::Off | MachineActivity::Crashed => {}
-            MachineActivity::Saved => {
+            MachineActivity::Off => {}
+            MachineActivity::Saved | MachineActivity::Crashed => {
                 machine.activity = MachineActivity::Off;
                 self.event(HostEvent::Machine(id.clone()));
             }
