@@ -36,6 +36,8 @@ attributes! {
         gateway: Option<String> = computed();
         /// Bridge on the host that carries it.
         bridge_name: Option<String> = computed();
+        /// Whether it is up. A network that was stopped by hand is started by the next apply.
+        active: Option<bool> = computed();
         /// Whether it carries the provider's mark. An imported foreign network gets it at the next apply.
         owned: Option<bool> = computed();
     }

@@ -40,6 +40,7 @@ pub fn settle(plan: &mut Plan) {
     };
     values::put(&mut plan.planned, "bridge_name", bridge);
     values::put(&mut plan.planned, "owned", true);
+    values::put(&mut plan.planned, "active", true);
 }
 
 /// Compares a change with the state: what it disturbs, and whether it may.

@@ -19,9 +19,8 @@ pub fn refreshed(prior: &Network, view: &NetworkView) -> Network {
             Some(NetworkMode::Bridge) => view.bridge.clone(),
             _ => None,
         },
-        // A network of labyard's is up: one that is down reads as one that does not start with the host, which the
-        // next plan makes good.
-        autostart: view.autostart == Autostart::On && view.active == Activity::Active,
+        autostart: view.autostart == Autostart::On,
+        active: Some(view.active == Activity::Active),
         id: Some(view.id.to_string()),
         gateway: view.address.map(|net| net.addr().to_string()),
         bridge_name: view.bridge.clone(),
@@ -109,7 +108,11 @@ pub fn as_view(state: &Network, identity: Option<&Identity>) -> NetworkView {
             },
             None => Owner::Foreign,
         },
-        active: Activity::Active,
+        active: if state.active == Some(false) {
+            Activity::Inactive
+        } else {
+            Activity::Active
+        },
         autostart: if state.autostart {
             Autostart::On
         } else {
