@@ -1,0 +1,21 @@
+terraform {
+  required_providers {
+    labyard = { source = "labyard/labyard" }
+  }
+}
+
+# Without a provider block there is one host, `default`, at qemu:///system.
+provider "labyard" {
+  # One namespace a Terraform state: several states can share a host. Also by LABYARD_NAMESPACE.
+  namespace = "class-a"
+
+  hosts = {
+    lab1 = { libvirt = { uri = "qemu:///system" } }
+
+    # Another pool for disks and images; emulation instead of what `auto` would find out.
+    lab2 = { libvirt = { uri = "qemu+unix:///system?socket=/run/lab2/libvirt-sock", storage_pool = "fast", accelerator = "qemu" } }
+
+    # A simulated host, started by `labyard sim --socket /tmp/labyard-sim`.
+    try = { sim = { socket = "/tmp/labyard-sim" } }
+  }
+}
