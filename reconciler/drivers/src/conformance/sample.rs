@@ -30,6 +30,7 @@ pub fn mark(kind: Kind, name: &str) -> Mark {
         seed: None,
         discard: BTreeSet::new(),
         released: BTreeSet::new(),
+        give_back: Vec::new(),
         wishes: serde_json::Value::Null,
     }
 }
