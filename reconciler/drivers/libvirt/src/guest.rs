@@ -12,7 +12,7 @@ use libvirt_rpc::flags::ConsoleFlags;
 use libvirt_rpc::{AddressSource, AgentTimeout, Connection, ErrorCode, InterfaceAddresses};
 
 use crate::errors::{Act, During};
-use crate::host::{Host, Line};
+use crate::host::{Host, StreamLine};
 use crate::machines::{act, reference};
 
 /// How long an agent may take.
@@ -86,12 +86,12 @@ pub(crate) async fn console(host: &Host, id: &ObjectId) -> Result<Box<dyn Consol
     let act = act("opening the console of", id);
     let domain = reference(&act, id)?;
     // A guest may write faster than somebody reads: on a connection of its own that holds up nobody else.
-    let connection = host.connect().await?;
-    let console = open(&connection, &act, &domain).await?;
+    let line = host.connect_for_streams().await?;
+    let console = open(line.connection()?, &act, &domain).await?;
     Ok(Box::new(SerialConsole {
         console,
         act,
-        _connection: connection,
+        _line: line,
     }))
 }
 
@@ -110,7 +110,8 @@ pub(crate) async fn open(
 struct SerialConsole {
     console: libvirt_rpc::Console,
     act: Act,
-    _connection: Line,
+    /// Let go after the console.
+    _line: StreamLine,
 }
 
 #[async_trait]

@@ -73,6 +73,43 @@ pub(crate) struct Pool {
     directory: OnceCell<String>,
 }
 
+/// A connection for streams, which is let go a moment after its owner has let go of it.
+///
+/// libvirt's daemon locks itself up for good when it has something to send on a stream whose connection has just ended
+/// (its stream event handler closes the client while it holds the lock that closing takes; seen with 11.3). So an open
+/// stream is aborted first, and the connection ends only when the daemon has had the time to see that.
+pub(crate) struct StreamLine {
+    line: Option<Line>,
+}
+
+/// How long the daemon may take to see the end of a stream.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+impl StreamLine {
+    /// The connection.
+    pub(crate) fn connection(&self) -> Result<&Connection, DriverError> {
+        let gone = || DriverError::Unreachable {
+            message: "the connection was let go".to_owned(),
+        };
+        self.line.as_deref().ok_or_else(gone)
+    }
+}
+
+impl Drop for StreamLine {
+    fn drop(&mut self) {
+        let Some(line) = self.line.take() else { return };
+        // Without a runtime the process is at its end, and so is the connection.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // Answered after the abort that was sent before it was read.
+                let _answered = line.connect_get_lib_version().await;
+                tokio::time::sleep(FAREWELL).await;
+                drop(line);
+            });
+        }
+    }
+}
+
 impl Host {
     pub(crate) fn new(uri_text: &str, pool: PoolName) -> Result<Self, DriverError> {
         let uri = uri_text.parse().map_err(|error| DriverError::Refused {
@@ -117,7 +154,7 @@ impl Host {
         }
     }
 
-    /// A connection of one's own, for streams and for calls that may stick.
+    /// A connection of one's own, for events and for calls that may stick.
     pub(crate) async fn connect(&self) -> Result<Line, DriverError> {
         let options = ConnectOptions {
             connect_timeout: CONNECT,
@@ -130,6 +167,13 @@ impl Host {
         Ok(Line {
             connection,
             past_calls: Arc::clone(&self.past_calls),
+        })
+    }
+
+    /// A connection of one's own for streams.
+    pub(crate) async fn connect_for_streams(&self) -> Result<StreamLine, DriverError> {
+        Ok(StreamLine {
+            line: Some(self.connect().await?),
         })
     }
 

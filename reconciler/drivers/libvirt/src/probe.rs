@@ -17,14 +17,14 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, HostUuid, VolumeName};
 use labyard_driver::spec::{Accelerator, ProbePayload, VolumeContent, VolumeSpec};
 use libvirt_rpc::flags::{DomainCreate, DomainDestroy, ListDomains};
-use libvirt_rpc::{Console, DomainRef};
+use libvirt_rpc::{Connection, Console, DomainRef};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::capabilities::{ARCH, MACHINE};
 use crate::config::AcceleratorChoice;
 use crate::errors::{Act, During};
-use crate::host::{Host, Line};
+use crate::host::Host;
 use crate::machine_xml::domain_type;
 use crate::xml::Element;
 use crate::{guest, upload, volumes};
@@ -133,7 +133,8 @@ fn machine(name: &str, path: &str, accelerator: Accelerator) -> Element {
 }
 
 async fn boot(host: &Host, act: &Act, machine: &Element, magic: &[u8]) -> Result<bool, DriverError> {
-    let connection = host.connect().await?;
+    let line = host.connect_for_streams().await?;
+    let connection = line.connection()?;
     // Paused, so that nobody misses its word; gone with the connection, whatever becomes of this process.
     let flags = DomainCreate::PAUSED | DomainCreate::AUTODESTROY;
     let domain = match connection.domain_create_xml(&machine.to_string(), flags).await {
@@ -145,7 +146,7 @@ async fn boot(host: &Host, act: &Act, machine: &Element, magic: &[u8]) -> Result
         }
         Err(error) => return Err(act.failed(&error)),
     };
-    let said = listen(&connection, act, &domain, magic).await;
+    let said = listen(connection, act, &domain, magic).await;
     let ended = connection
         .domain_destroy_flags(&domain, DomainDestroy::empty())
         .await;
@@ -156,7 +157,12 @@ async fn boot(host: &Host, act: &Act, machine: &Element, magic: &[u8]) -> Result
     }
 }
 
-async fn listen(connection: &Line, act: &Act, domain: &DomainRef, magic: &[u8]) -> Result<bool, DriverError> {
+async fn listen(
+    connection: &Connection,
+    act: &Act,
+    domain: &DomainRef,
+    magic: &[u8],
+) -> Result<bool, DriverError> {
     let console = guest::open(connection, act, domain).await?;
     connection.domain_resume(domain).await.during(act)?;
     match timeout(PATIENCE, hear(console, magic)).await {

@@ -21,6 +21,7 @@ pub(crate) fn mark(name: &str) -> Mark {
         seed: None,
         discard: Default::default(),
         released: Default::default(),
+        give_back: Default::default(),
         wishes: serde_json::Value::Null,
     }
 }

@@ -44,7 +44,8 @@ pub(crate) async fn upload(
         until: Instant::now() + deadline,
     };
     // One of its own: while the daemon writes it reads nothing else from a connection.
-    let connection = host.connect().await?;
+    let line = host.connect_for_streams().await?;
+    let connection = line.connection()?;
     let volume = reference(pool, name);
     let text = connection.storage_vol_get_xml_desc(&volume).await.during(&act)?;
     if volume_xml::length(&parse(&act, &text)?) != Some(length) {
@@ -60,7 +61,7 @@ pub(crate) async fn upload(
         .during(&act)?;
     let first = fill(upload, &mut source, length.get()).await?;
     if first.starts_with(QCOW2_MAGIC) {
-        wait_until_seen(&connection, &act, pool, name).await?;
+        wait_until_seen(connection, &act, pool, name).await?;
     }
     Ok(())
 }
@@ -177,7 +178,8 @@ pub(crate) async fn download(
     limit: Bytes,
 ) -> Result<Vec<u8>, DriverError> {
     let act = self::act("reading", pool, name);
-    let connection = host.connect().await?;
+    let line = host.connect_for_streams().await?;
+    let connection = line.connection()?;
     let volume = reference(pool, name);
     let stream = connection
         .within(STEP)

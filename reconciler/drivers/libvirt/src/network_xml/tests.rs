@@ -42,7 +42,11 @@ fn what_was_asked_for_is_what_is_read_back() {
     );
     assert!(matches!(mark_xml::of_definition(&network), MarkState::Ours(_)));
     assert!(network.to_string().contains("<dnsmasq:option value='no-ping'/>"));
-    assert!(network.to_string().contains("<bridge name='virbr-2c4a7d1e' stp='off' delay='0'/>"));
+    assert!(
+        network
+            .to_string()
+            .contains("<bridge name='virbr-2c4a7d1e' stp='off' delay='0'/>")
+    );
 }
 
 #[test]
