@@ -18,6 +18,7 @@ use tokio::sync::broadcast;
 use crate::config::LibvirtConfig;
 use crate::events::Events;
 use crate::host::Host;
+use crate::reservations::Reach;
 use crate::{guest, machines, media, networks, observe, probe, reservations, snapshot, upload, volumes};
 
 /// A libvirt host. It connects when it is first needed, and anew after a connection was lost; another driver of the
@@ -167,7 +168,15 @@ impl Driver for LibvirtDriver {
         network: &ObjectId,
         reservation: &Reservation,
     ) -> Result<(), DriverError> {
-        reservations::reserve(&self.host, network, reservation).await
+        reservations::reserve(&self.host, network, reservation, Reach::Everywhere).await
+    }
+
+    async fn set_address_aside(
+        &self,
+        network: &ObjectId,
+        reservation: &Reservation,
+    ) -> Result<(), DriverError> {
+        reservations::reserve(&self.host, network, reservation, Reach::Definition).await
     }
 
     async fn release_address(&self, network: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {

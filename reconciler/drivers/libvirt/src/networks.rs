@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, ObjectId};
-use labyard_driver::mark::Mark;
+use labyard_driver::mark::{Mark, XML_NAMESPACE};
 use labyard_driver::observed::{Activity, Autostart, DhcpLease, ObservedNetwork};
 use labyard_driver::spec::{Dhcp, NetworkSpec};
 use libvirt_rpc::flags::{Affect, ListNetworks, NetworkXml};
 use libvirt_rpc::{
-    Connection, Error, ErrorCode, NetworkRef, NetworkSection, NetworkUpdate, NetworkUpdateCommand,
+    Connection, Error, ErrorCode, Metadata, NetworkRef, NetworkSection, NetworkUpdate, NetworkUpdateCommand,
 };
 
 use crate::errors::{Act, During, is_wrong_state};
@@ -270,26 +270,47 @@ async fn edit(
     Ok(())
 }
 
-/// Writes the mark by redefining, which touches nothing that runs: older libvirt has no call for a network's
-/// metadata.
+/// Writes the mark alone: a definition that is read and written back would lose an address that is reserved in
+/// between.
 pub(crate) async fn write_mark(host: &Host, id: &ObjectId, mark: &Mark) -> Result<(), DriverError> {
     let act = act("marking", id);
     let session = host.session().await?;
     let network = reference(&act, id)?;
-    let text = session
+    let xml = mark_xml::bare(mark).to_string();
+    let metadata = Metadata::Element {
+        xml: Some(&xml),
+        prefix: mark_xml::PREFIX,
+        uri: XML_NAMESPACE,
+    };
+    let written = session
         .connection
-        .network_get_xml_desc(&network, NetworkXml::INACTIVE)
+        .network_set_metadata(&network, metadata, Affect::CONFIG)
+        .await;
+    match written {
+        Err(error) if error.is_unsupported() => rewrite_mark(&session.connection, &act, &network, mark).await,
+        result => result.during(&act),
+    }
+}
+
+/// libvirt before 9.7 has no call for a network's metadata: redefining touches nothing that runs.
+async fn rewrite_mark(
+    connection: &Connection,
+    act: &Act,
+    network: &NetworkRef,
+    mark: &Mark,
+) -> Result<(), DriverError> {
+    let text = connection
+        .network_get_xml_desc(network, NetworkXml::INACTIVE)
         .await
-        .during(&act)?;
-    let mut definition = parse(&act, &text)?;
+        .during(act)?;
+    let mut definition = parse(act, &text)?;
     let before = definition.to_string();
     mark_xml::put(&mut definition, mark);
     if definition.to_string() != before {
-        session
-            .connection
+        connection
             .network_define_xml(&definition.to_string())
             .await
-            .during(&act)?;
+            .during(act)?;
     }
     Ok(())
 }

@@ -16,6 +16,15 @@ struct Standing {
     places: Vec<(Affect, Vec<Reservation>)>,
 }
 
+/// Where a reservation is wanted. In what runs it is dear: libvirt lays the network's whole firewall anew for each.
+#[derive(Clone, Copy)]
+pub(crate) enum Reach {
+    /// In the definition, and in what runs if anything does.
+    Everywhere,
+    /// In the definition alone.
+    Definition,
+}
+
 async fn standing(connection: &Connection, act: &Act, network: &NetworkRef) -> Result<Standing, DriverError> {
     let (active, definition, live) = futures::join!(
         connection.network_is_active(network),
@@ -30,7 +39,12 @@ async fn standing(connection: &Connection, act: &Act, network: &NetworkRef) -> R
     Ok(Standing { places })
 }
 
-pub(crate) async fn reserve(host: &Host, id: &ObjectId, wanted: &Reservation) -> Result<(), DriverError> {
+pub(crate) async fn reserve(
+    host: &Host,
+    id: &ObjectId,
+    wanted: &Reservation,
+    reach: Reach,
+) -> Result<(), DriverError> {
     let act = Act::on(
         "reserving",
         format!("{} for {} on network {id}", wanted.address, wanted.mac),
@@ -55,7 +69,10 @@ pub(crate) async fn reserve(host: &Host, id: &ObjectId, wanted: &Reservation) ->
                 None => missing |= *place,
             }
         }
-        Ok(missing)
+        Ok(match reach {
+            Reach::Everywhere => missing,
+            Reach::Definition => missing & Affect::CONFIG,
+        })
     };
     let places = missing(&standing(connection, &act, &network).await?)?;
     if places.is_empty() {

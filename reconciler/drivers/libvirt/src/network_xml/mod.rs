@@ -26,7 +26,9 @@ pub(crate) fn new(spec: &NetworkSpec) -> Element {
         // Without them a guest waits out the bridge's forward delay and dnsmasq's ping check, four seconds of every
         // boot, for loops and strangers that a bridge of libvirt's own cannot have.
         let bridge = network.ensure("bridge");
-        bridge.set_attribute("name", &own_bridge(spec));
+        if spec.bridge.is_none() {
+            bridge.set_attribute("name", &own_bridge(spec));
+        }
         bridge.set_attribute("stp", "off");
         bridge.set_attribute("delay", "0");
         if spec.dhcp.is_some() {
@@ -44,7 +46,7 @@ pub(crate) fn edit(network: &mut Element, spec: &NetworkSpec) {
     let standing = facts(network);
     if standing.mode != Some(spec.mode) {
         set_mode(network, spec.mode);
-        if standing.mode == Some(NetworkMode::Bridge) {
+        if standing.mode == Some(NetworkMode::Bridge) && spec.bridge.is_none() {
             network.ensure("bridge").set_attribute("name", &own_bridge(spec));
         }
     }

@@ -50,6 +50,13 @@ fn what_was_asked_for_is_what_is_read_back() {
 }
 
 #[test]
+fn a_bridge_that_was_asked_for_keeps_its_name() {
+    let mut spec = spec();
+    spec.bridge = Some("lab0".to_owned());
+    assert_eq!(facts(&new(&spec)).bridge.as_deref(), Some("lab0"));
+}
+
+#[test]
 fn the_same_specification_again_changes_no_byte() {
     let mut network = again(&new(&spec()));
     let before = network.to_string();
