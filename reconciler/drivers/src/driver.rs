@@ -151,6 +151,19 @@ pub trait Driver: Send + Sync + 'static {
     async fn reserve_address(&self, network: &ObjectId, reservation: &Reservation)
     -> Result<(), DriverError>;
 
+    /// Keeps an address for the MAC of a machine that stays off, for less where a host can: it need not be in what
+    /// runs. Before the machine starts it is reserved.
+    ///
+    /// # Errors
+    /// As of [`Driver::reserve_address`].
+    async fn set_address_aside(
+        &self,
+        network: &ObjectId,
+        reservation: &Reservation,
+    ) -> Result<(), DriverError> {
+        self.reserve_address(network, reservation).await
+    }
+
     /// Gives a reserved address back; none there is success.
     async fn release_address(&self, network: &ObjectId, mac: MacAddr) -> Result<(), DriverError>;
 
