@@ -5,8 +5,9 @@
 //! upload, format and virtual size in its name: only a marked image is used. Removal goes the other way: marker
 //! first, then the marks of all machines are read again, then the data.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -23,6 +24,9 @@ use crate::image::{Fetcher, ImageError, ImageFormat, SingleFlight, StreamedSourc
 const PREFIX: &str = "labyard-image.";
 /// Room that an upload leaves in the pool: libvirt does not survive a pool that runs full during an upload.
 const RESERVE: Bytes = Bytes::from_mib(1);
+/// How long a source without a digest is taken to be what it was: machines made one after another in one run get
+/// the same image, and it is fetched once.
+const SAME: Duration = Duration::from_secs(10 * 60);
 
 /// A whole image in a host's pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +126,41 @@ pub type Announce =
 pub struct ImageStore {
     driver: Arc<dyn Driver>,
     flights: SingleFlight<String, StoredImage>,
-    collecting: Mutex<()>,
+    known: Known,
+    /// How many have asked for a collection, and up to which of them was collected.
+    asked: AtomicU64,
+    collected: Mutex<u64>,
+}
+
+/// What this process has learnt of images; whoever uses it looks whether the image still stands.
+#[derive(Default)]
+struct Known {
+    images: StdMutex<HashMap<(PoolName, Digest), StoredImage>>,
+    sources: StdMutex<HashMap<String, (Instant, Digest)>>,
+}
+
+impl Known {
+    fn image(&self, pool: &PoolName, digest: &Digest) -> Option<StoredImage> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.get(&(pool.clone(), digest.clone())).cloned()
+    }
+
+    fn learn(&self, pool: &PoolName, image: &StoredImage) {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.insert((pool.clone(), image.digest.clone()), image.clone());
+    }
+
+    /// What a source without a digest was lately.
+    fn source(&self, source: &str) -> Option<Digest> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let (seen, digest) = sources.get(source)?;
+        (seen.elapsed() < SAME).then(|| digest.clone())
+    }
+
+    fn learn_source(&self, source: String, digest: Digest) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.insert(source, (Instant::now(), digest));
+    }
 }
 
 impl ImageStore {
@@ -131,7 +169,9 @@ impl ImageStore {
         Self {
             driver,
             flights: SingleFlight::new(),
-            collecting: Mutex::new(()),
+            known: Known::default(),
+            asked: AtomicU64::new(0),
+            collected: Mutex::new(0),
         }
     }
 
@@ -152,7 +192,10 @@ impl ImageStore {
             let key = format!("{pool} {} {:?}", wanted.source, wanted.digest);
             // Boxed, since the compiler cannot see that a future behind a closure's return is Send for every lifetime.
             let begin: BoxFuture<'a, _> = Box::pin(self.begin(pool, wanted, fetcher, upload, announce));
-            self.flights.run(key, move || begin).await
+            let stored = self.flights.run(key, move || begin).await?;
+            self.known
+                .learn_source(wanted.source.to_string(), stored.digest.clone());
+            Ok(stored)
         })
     }
 
@@ -189,14 +232,37 @@ impl ImageStore {
         pool: &PoolName,
         wanted: &Wanted,
     ) -> Result<Option<StoredImage>, DriverError> {
-        match &wanted.digest {
-            Some(digest) => self.find(pool, digest).await,
+        let seen = || self.known.source(&wanted.source.to_string());
+        match wanted.digest.clone().or_else(seen) {
+            Some(digest) => self.find(pool, &digest).await,
             None => Ok(None),
         }
     }
 
     /// The whole image of that digest.
     pub async fn find(&self, pool: &PoolName, digest: &Digest) -> Result<Option<StoredImage>, DriverError> {
+        if let Some(known) = self.known.image(pool, digest)
+            && self.stands(pool, &known).await?
+        {
+            return Ok(Some(known));
+        }
+        let found = self.look_for(pool, digest).await?;
+        if let Some(image) = &found {
+            self.known.learn(pool, image);
+        }
+        Ok(found)
+    }
+
+    /// Whoever removes an image removes its marker first.
+    async fn stands(&self, pool: &PoolName, image: &StoredImage) -> Result<bool, DriverError> {
+        match self.driver.volume(pool, &image.marker()).await {
+            Ok(_) => Ok(true),
+            Err(DriverError::Missing { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn look_for(&self, pool: &PoolName, digest: &Digest) -> Result<Option<StoredImage>, DriverError> {
         self.find_where(pool, |image| &image.digest == digest).await
     }
 
@@ -291,13 +357,28 @@ impl ImageStore {
     }
 
     /// Removes the images that nobody needs and the uploads whose builders are dead. `needed` tells from the
-    /// marks of all machines on the host which volumes stay.
+    /// marks of all machines on the host which volumes stay. Of many who ask at once one collects for all.
     pub async fn collect(
         &self,
         pool: &PoolName,
         needed: impl Fn(&[(ObjectId, Mark)]) -> BTreeSet<VolumeName>,
     ) -> Result<Vec<VolumeName>, DriverError> {
-        let _turn = self.collecting.lock().await;
+        let turn = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut collected = self.collected.lock().await;
+        if *collected >= turn {
+            return Ok(Vec::new());
+        }
+        let asked = self.asked.load(Ordering::SeqCst);
+        let removed = self.collect_now(pool, needed).await?;
+        *collected = asked;
+        Ok(removed)
+    }
+
+    async fn collect_now(
+        &self,
+        pool: &PoolName,
+        needed: impl Fn(&[(ObjectId, Mark)]) -> BTreeSet<VolumeName>,
+    ) -> Result<Vec<VolumeName>, DriverError> {
         // Volumes before marks: an upload that is seen was announced in a mark before it was there.
         let volumes = self.driver.volumes(pool).await?;
         if !volumes.iter().any(|v| v.as_str().starts_with(PREFIX)) {

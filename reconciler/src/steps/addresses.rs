@@ -7,10 +7,11 @@ use futures::future::BoxFuture;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, NicKey};
 use labyard_driver::mark::NicMark;
-use labyard_driver::observed::{ObservedNetwork, Reservation};
+use labyard_driver::observed::{ObservedNetwork, Power, Reservation};
 
 use super::{Outcome, Work};
 use crate::addresses::choose;
+use crate::desired::DesiredPower;
 use crate::error::EngineError;
 use crate::view::Networks;
 
@@ -77,13 +78,26 @@ async fn reserve(
             address: IpAddr::V4(address),
             name: None,
         };
-        match work.host.driver.reserve_address(&network.id, &reservation).await {
+        match keep(work, network, &reservation).await {
             Ok(()) => return Ok(()),
             Err(DriverError::Exists { .. }) => drop(refused.insert(address)),
             Err(error) => return Err(work.failed()(error)),
         }
     }
     Err(exhausted(work, key, network))
+}
+
+/// A machine that stays off needs its address in the definition alone; its start passes here again.
+async fn keep(
+    work: &Work<'_>,
+    network: &ObservedNetwork,
+    reservation: &Reservation,
+) -> Result<(), DriverError> {
+    let driver = &work.host.driver;
+    match (work.desired.power, work.power()) {
+        (DesiredPower::Stopped, Power::Stopped) => driver.set_address_aside(&network.id, reservation).await,
+        _ => driver.reserve_address(&network.id, reservation).await,
+    }
 }
 
 fn fits(network: &ObservedNetwork, address: Ipv4Addr) -> bool {

@@ -53,15 +53,17 @@ async fn make(work: &mut Work<'_>, key: &DiskKey, disk: &DiskMark, desired: &Des
         name: disk.volume.clone(),
         content,
     };
-    if disk.made == Made::Begun {
-        // Half of it may be there, left by a builder that died: nothing but this machine's own token is in its name.
+    let mut created = work.host.driver.create_volume(&spec).await;
+    if disk.made == Made::Begun && matches!(created, Err(DriverError::Exists { .. })) {
+        // Half of it is there, left by a builder that died: nothing but this machine's own token is in its name.
         work.host
             .driver
             .delete_volume(&disk.pool, &disk.volume)
             .await
             .map_err(work.failed())?;
+        created = work.host.driver.create_volume(&spec).await;
     }
-    match work.host.driver.create_volume(&spec).await {
+    match created {
         Ok(_) => Ok(()),
         Err(DriverError::NoSpace { .. }) => {
             let message =
