@@ -9,10 +9,9 @@ use labyard_driver::ids::{Namespace, ObjectId, ObjectName, Token};
 use labyard_driver::mark::{Kind, Lease, Mark, Ownership};
 use labyard_driver::observed::{MarkState, Snapshot};
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
-use super::Deps;
 use super::embedded::describe;
+use super::{Bounds, Deps};
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -20,7 +19,7 @@ use crate::keeper;
 use crate::lease::{self, Holder};
 use crate::record::Record;
 
-/// How long a living builder is waited for.
+/// How long a living builder is waited for, within the operation's own time.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -56,9 +55,9 @@ pub(super) async fn claim(
     host: &Host,
     deps: &Deps,
     name: &Name<'_>,
-    cancel: &CancellationToken,
+    bounds: &Bounds,
 ) -> Result<Claim, EngineError> {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + PATIENCE.min(bounds.limit);
     let mut snapshot = host.recent().await?;
     if standing(&snapshot, name).is_some() {
         // This run may have removed it since (a replacement).
@@ -88,7 +87,7 @@ pub(super) async fn claim(
         }
         tokio::select! {
             () = sleep(LOOK) => {}
-            () = cancel.cancelled() => return Err(being_built(host, name, mark.lease.as_ref())),
+            () = bounds.cancel.cancelled() => return Err(being_built(host, name, mark.lease.as_ref())),
         }
         host.observer.invalidate_networks();
         snapshot = host.fresh().await?;
@@ -175,34 +174,46 @@ fn being_built(host: &Host, name: &Name<'_>, lease: Option<&Lease>) -> EngineErr
     }
 }
 
-/// Takes a dead builder's object under a new token; `None` where another took it at the same time.
+/// Takes a dead builder's object under a new token; `None` where another took it, changed it or removed it at the
+/// same time.
 async fn adopt(
     host: &Host,
     deps: &Deps,
     kind: Kind,
     id: &ObjectId,
-    mark: &Mark,
+    seen: &Mark,
 ) -> Result<Option<Mark>, EngineError> {
-    let token = identity::new_token(deps.random.as_ref());
-    let lease = Some(lease::grant(
-        &deps.engine,
-        deps.processes.as_ref(),
-        deps.clock.now(),
-    ));
-    let taken = Mark {
-        token: token.clone(),
-        lease,
-        ..mark.clone()
+    let what = || host.failed(describe(kind, seen.name.as_str()));
+    // What was seen may be seconds old: nothing but what stands there at this moment is taken.
+    let Some(before) = mark_if_there(host, kind, id).await.map_err(what())? else {
+        return Ok(None);
     };
-    let record = Record::new(host.driver.clone(), id.clone(), mark.clone());
-    let what = describe(kind, mark.name.as_str());
-    record
-        .update(|mark| *mark = taken.clone())
-        .await
-        .map_err(host.failed(what.clone()))?;
+    if before != *seen {
+        return Ok(None);
+    }
+    let token = identity::new_token(deps.random.as_ref());
+    let lease = lease::grant(&deps.engine, deps.processes.as_ref(), deps.clock.now());
+    let record = Record::new(host.driver.clone(), id.clone(), before);
+    let taken = record
+        .update(|mark| {
+            mark.token = token.clone();
+            mark.lease = Some(lease);
+        })
+        .await;
+    match taken {
+        Err(DriverError::Missing { .. }) => return Ok(None),
+        taken => taken.map_err(what())?,
+    };
     sleep(SETTLE).await;
-    let now = mark_of(host, kind, id).await.map_err(host.failed(what))?;
+    let now = mark_if_there(host, kind, id).await.map_err(what())?;
     Ok(now.filter(|now| now.token == token))
+}
+
+async fn mark_if_there(host: &Host, kind: Kind, id: &ObjectId) -> Result<Option<Mark>, DriverError> {
+    match mark_of(host, kind, id).await {
+        Err(DriverError::Missing { .. }) => Ok(None),
+        mark => mark,
+    }
 }
 
 /// The mark of an object, read now.

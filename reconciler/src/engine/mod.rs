@@ -2,7 +2,9 @@
 //!
 //! [`Engine`] is the seam: embedded ([`Embedded`]) it drives the hosts from this very process.
 
+mod begin;
 mod claim;
+mod collect;
 mod embedded;
 mod machines;
 mod networks;

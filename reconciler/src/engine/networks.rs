@@ -82,7 +82,7 @@ impl Embedded {
             namespace: &desired.namespace,
             name: &desired.name,
         };
-        let (id, mark) = match claim(&host, &self.deps, &name, &bounds.cancel).await? {
+        let (id, mark) = match claim(&host, &self.deps, &name, &bounds).await? {
             Claim::Free => (None, self.network_mark(desired)),
             Claim::Adopted(id, mark) => (Some(id), *mark),
         };

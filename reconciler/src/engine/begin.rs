@@ -1,0 +1,300 @@
+//! Where the work on a machine begins: nothing there, left by a dead builder, standing, foreign until now, or disks
+//! without a definition. Each becomes a mark to go on from.
+
+use std::sync::Arc;
+
+use labyard_driver::DriverError;
+use labyard_driver::mark::{DiskMark, Kind, Made, Mark, NicMark, Ownership, SeedMark, Stage, VERSION};
+use labyard_driver::observed::{Attachment, Detail, MarkState, ObservedMachine};
+use tokio::time::Instant;
+
+use super::embedded::describe;
+use super::machines::find_in;
+use super::{Bounds, Embedded, ObjectRef};
+use crate::console::Tail;
+use crate::desired::DesiredMachine;
+use crate::diff::{Disturbance, gravest, machine::diff};
+use crate::error::EngineError;
+use crate::host::Host;
+use crate::identity;
+use crate::lease;
+use crate::record::Record;
+use crate::run::backward;
+use crate::steps::{Started, Work};
+use crate::view::{MachineView, Networks, volumes_of};
+
+impl Embedded {
+    /// The work on a machine, before anything is found.
+    pub(super) async fn work<'a>(
+        &'a self,
+        host: &'a Host,
+        desired: &'a DesiredMachine,
+        bounds: &Bounds,
+    ) -> Result<Work<'a>, EngineError> {
+        let snapshot = host.recent().await?;
+        Ok(Work {
+            host,
+            keeper: &self.keeper,
+            deps: &self.deps,
+            desired,
+            host_name: identity::host_name(&desired.namespace, &desired.name),
+            pool: host.pool(&snapshot)?,
+            found: None,
+            record: None,
+            first_mark: self.first_mark(desired),
+            id: identity::new_object_id(self.deps.random.as_ref()),
+            cancel: bounds.cancel.clone(),
+            deadline: Instant::now() + bounds.limit,
+            limit: bounds.limit,
+            stage: Stage::Record,
+            seen: Vec::new(),
+            tail: Tail::default(),
+            started: Started::Not,
+        })
+    }
+
+    pub(super) fn first_mark(&self, desired: &DesiredMachine) -> Mark {
+        let token = identity::new_token(self.deps.random.as_ref());
+        let lease = lease::grant(
+            &self.deps.engine,
+            self.deps.processes.as_ref(),
+            self.deps.clock.now(),
+        );
+        Mark {
+            version: VERSION,
+            namespace: desired.namespace.clone(),
+            kind: Kind::Machine,
+            name: desired.name.clone(),
+            origin: token.clone(),
+            token,
+            ownership: Ownership::Building,
+            stage: Stage::Record,
+            lease: Some(lease),
+            disks: Default::default(),
+            nics: Default::default(),
+            seed: None,
+            discard: Default::default(),
+            released: Default::default(),
+            give_back: Vec::new(),
+            wishes: serde_json::Value::Null,
+        }
+    }
+
+    /// Goes on with what a dead builder left. Where that cannot become what is desired, it is taken away first: no
+    /// state was ever told of it.
+    pub(super) async fn adopt(
+        &self,
+        work: &mut Work<'_>,
+        id: labyard_driver::ids::ObjectId,
+        mark: Mark,
+    ) -> Result<(), EngineError> {
+        work.id = id.clone();
+        work.first_mark = mark.clone();
+        let record = Arc::new(Record::new(work.host.driver.clone(), id, mark));
+        self.keeper
+            .hold(record.clone(), work.host.renewals.clone(), &self.deps);
+        work.record = Some(record);
+        work.look().await?;
+        work.started = Started::Adopted;
+        let snapshot = work.host.recent().await?;
+        let view = work
+            .found
+            .as_ref()
+            .and_then(|machine| MachineView::new(machine, &snapshot));
+        let changes = view.map(|view| diff(work.desired, &view)).unwrap_or_default();
+        if gravest(&changes) < Some(Disturbance::Replace) {
+            return Ok(());
+        }
+        backward(work).await?;
+        self.keeper.drop_hold(&work.id);
+        work.found = None;
+        work.first_mark = self.first_mark(work.desired);
+        work.id = identity::new_object_id(self.deps.random.as_ref());
+        work.started = Started::Not;
+        Ok(())
+    }
+
+    /// The machine of a state as it stands now: by the id that the state holds, else by its token anywhere on the
+    /// host. `None` where it is certain that there is none.
+    pub(super) async fn locate(
+        &self,
+        host: &Host,
+        object: &ObjectRef,
+    ) -> Result<Option<ObservedMachine>, EngineError> {
+        let id = object.identity.as_ref().map(|i| &i.id).or(object.id.as_ref());
+        if let Some(id) = id {
+            match host.driver.machine(id).await {
+                Ok(machine) => return Ok(Some(machine)),
+                Err(DriverError::Missing { .. }) => {}
+                Err(error) => return Err(host.failed(describe(Kind::Machine, object.name.as_str()))(error)),
+            }
+        }
+        host.observer.invalidate();
+        let snapshot = host.fresh().await?;
+        Ok(find_in(&snapshot, object).cloned())
+    }
+
+    /// Works on a machine that stands: with its own mark, or, foreign until now, with one made of what it shows.
+    pub(super) async fn take_up(
+        &self,
+        work: &mut Work<'_>,
+        object: &ObjectRef,
+        machine: ObservedMachine,
+    ) -> Result<(), EngineError> {
+        self.check_owner(work.host, object, &machine)?;
+        let what = describe(Kind::Machine, object.name.as_str());
+        if let Detail::Unknown(why) = &machine.detail {
+            let (host, why) = (work.host.name.clone(), why.clone());
+            return Err(EngineError::Unknown { host, what, why });
+        }
+        work.id = machine.id.clone();
+        work.host_name = machine.host_name.clone();
+        let mark = match &machine.mark {
+            MarkState::Ours(mark) => (**mark).clone(),
+            MarkState::Unreadable(why) => {
+                let (host, why) = (work.host.name.clone(), why.clone());
+                return Err(EngineError::Unknown { host, what, why });
+            }
+            MarkState::None => {
+                let mark = self.mark_of_foreign(work, &machine);
+                work.host
+                    .driver
+                    .write_mark(&machine.id, &mark)
+                    .await
+                    .map_err(work.failed())?;
+                mark
+            }
+        };
+        let building = mark.ownership == Ownership::Building;
+        work.first_mark = mark.clone();
+        let record = Arc::new(Record::new(work.host.driver.clone(), machine.id.clone(), mark));
+        if building {
+            self.keeper
+                .hold(record.clone(), work.host.renewals.clone(), &self.deps);
+        }
+        work.record = Some(record);
+        work.found = Some(machine);
+        Ok(())
+    }
+
+    fn mark_of_foreign(&self, work: &Work<'_>, machine: &ObservedMachine) -> Mark {
+        let mut mark = Mark {
+            ownership: Ownership::Building,
+            stage: Stage::Finished,
+            ..self.first_mark(work.desired)
+        };
+        let Some(detail) = machine.detail.known() else {
+            return mark;
+        };
+        for disk in &detail.disks {
+            let Some(volume) = &disk.volume else { continue };
+            let known = DiskMark {
+                made: Made::Whole,
+                pool: work.pool.clone(),
+                volume: volume.clone(),
+                target: disk.target.clone(),
+                image: None,
+                clone: None,
+                on_remove: None,
+            };
+            mark.disks.insert(disk.target.as_str().into(), known);
+        }
+        for nic in &detail.nics {
+            let Some((key, wanted)) = work.desired.nics.iter().find(|(_, wanted)| wanted.mac == nic.mac)
+            else {
+                continue;
+            };
+            let network = match &nic.attachment {
+                Attachment::Network(name) if *name != wanted.network => name.clone(),
+                _ => wanted.network.clone(),
+            };
+            mark.nics.insert(
+                key.clone(),
+                NicMark {
+                    network,
+                    mac: nic.mac,
+                    reserved: None,
+                },
+            );
+        }
+        mark
+    }
+
+    /// A machine whose definition is gone and whose disks are there is recorded again under the same token, with
+    /// its disks; its mark is made of what the state knows, so that what leaves the configuration is dealt with.
+    pub(super) async fn put_back(
+        &self,
+        work: &mut Work<'_>,
+        object: &ObjectRef,
+        known: &DesiredMachine,
+    ) -> Result<(), EngineError> {
+        let Some(identity) = &object.identity else {
+            let (host, what) = (
+                work.host.name.clone(),
+                describe(Kind::Machine, object.name.as_str()),
+            );
+            return Err(EngineError::NotFound {
+                host,
+                what,
+                found: "it is gone".to_owned(),
+            });
+        };
+        let snapshot = work.host.fresh().await?;
+        let mut mark = self.first_mark(work.desired);
+        mark.token = identity.token.clone();
+        mark.origin = identity.origin.clone();
+        mark = crate::intent::intend(known, &mark, &work.host_name, &work.pool);
+        // What is there of the disks is whole: the machine had come to its end once. What is not is made again.
+        mark.disks.values_mut().for_each(|disk| disk.made = Made::Whole);
+        let networks = Networks {
+            snapshot: &snapshot,
+            namespace: Some(&known.namespace),
+        };
+        for nic in mark.nics.values_mut() {
+            nic.reserved = networks.resolve(&nic.network).and_then(|network| {
+                network
+                    .reservations
+                    .iter()
+                    .find(|r| r.mac == nic.mac)
+                    .map(|r| r.address)
+            });
+        }
+        let there = volumes_of(&snapshot, identity);
+        let latest = there
+            .filter_map(|volume| identity::seed_revision(volume).map(|r| (r, volume)))
+            .max();
+        mark.seed = latest.map(|(revision, volume)| SeedMark {
+            pool: work.pool.clone(),
+            volume: volume.clone(),
+            length: 0,
+            revision,
+        });
+        work.id = identity.id.clone();
+        work.first_mark = mark;
+        Ok(())
+    }
+
+    /// Of a machine without definition: the volumes that carry its token, and its addresses.
+    pub(super) async fn remove_rest(
+        &self,
+        work: &mut Work<'_>,
+        object: &ObjectRef,
+    ) -> Result<(), EngineError> {
+        let Some(identity) = &object.identity else {
+            return Ok(());
+        };
+        let known = work.desired;
+        self.put_back(work, object, known).await?;
+        crate::steps::release_addresses(work).await?;
+        let snapshot = work.host.fresh().await?;
+        for volume in volumes_of(&snapshot, identity) {
+            work.host
+                .driver
+                .delete_volume(&work.pool, volume)
+                .await
+                .map_err(work.failed())?;
+        }
+        work.host.observer.invalidate();
+        Ok(())
+    }
+}
