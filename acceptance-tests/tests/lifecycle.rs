@@ -1,6 +1,7 @@
 //! A machine from its first plan to its destruction, with a guest that runs: what it is told, what disturbs it, what
 //! does not, and that nothing is left of it.
 
+use labyard_acceptance_tests::assets::GuestFiles;
 use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::inventory::Inventory;
 use labyard_acceptance_tests::observer::Description;
@@ -306,4 +307,260 @@ fn stopped_by_force(terraform: &Terraform<'_>, host: &Host, web: &mut Web, obser
     assert!(xml.contains("<memory unit='KiB'>262144</memory>"), "{xml}");
     assert_eq!(xml.matches("<interface ").count(), 1, "{xml}");
     assert_settled(terraform);
+}
+
+fn volumes(observer: &Observer) -> Vec<String> {
+    let all = observer.volumes("default").unwrap();
+    all.into_iter().map(|volume| volume.name).collect()
+}
+
+#[test]
+fn disks_and_nics_come_and_go_as_their_keys_do() {
+    let host = &Host::start().unwrap();
+    let observer = host.observer().unwrap();
+    let terraform = &Terraform::new().unwrap();
+    let before = host.inventory().unwrap();
+    let config = |disks: &str, nics: &str| {
+        let networks =
+            hcl::network("lab", 77) + &hcl::resource("labyard_network", "side", "mode = \"isolated\"");
+        let body =
+            format!("memory_mib = 64\n  power = \"stopped\"\n  disks = {{ {disks} }}\n  nics = {{ {nics} }}");
+        hcl::on(host) + &networks + &hcl::machine("box", body)
+    };
+    let disk =
+        |key: &str, on_remove: &str| format!("{key} = {{ size_gib = 1, on_remove = {on_remove:?} }}, ");
+    let (lan, side) = (
+        "lan = { network = labyard_network.lab.name }",
+        "lan = { network = labyard_network.side.name }",
+    );
+    let (delete, detach, refuse) = (disk("d", "delete"), disk("t", "detach"), disk("r", "refuse"));
+    apply(terraform, &config(&[&*delete, &detach, &refuse].concat(), lan));
+    let macs = terraform.attributes("labyard_vm.box").unwrap().unwrap()["macs"].clone();
+    assert_eq!(volumes(&observer).len(), 3);
+
+    // Keys without order: another one between those that stay moves none of them.
+    let paths = observer.domain_xml("box", Description::Persistent).unwrap();
+    let more = disk("e", "delete");
+    apply(
+        terraform,
+        &config(&[&*delete, &more, &detach, &refuse].concat(), lan),
+    );
+    let now = observer.domain_xml("box", Description::Persistent).unwrap();
+    for line in paths
+        .lines()
+        .filter(|line| line.contains("<source file=") || line.contains("<target dev="))
+    {
+        assert!(now.contains(line.trim()), "{line} is gone from {now}");
+    }
+
+    let refused = plan(terraform, &config(&[&*delete, &more, &detach].concat(), lan));
+    let error = &refused.run().errors()[0];
+    assert_eq!(error.summary, "Disk would be lost");
+    assert!(error.detail.contains("on_remove"), "{}", error.detail);
+
+    let planned = plan(terraform, &config(&[&*more, &refuse].concat(), side)).expect_success();
+    let warned = planned.run().warnings();
+    assert!(
+        warned
+            .iter()
+            .any(|one| one.summary == "Disk and its data will be deleted"),
+        "{}",
+        planned.run().text()
+    );
+    assert_eq!(
+        planned.known("labyard_vm.box", "/macs"),
+        Some(&macs),
+        "a NIC keeps its MAC when it moves"
+    );
+    terraform.apply(&[]).unwrap().expect_success();
+    let left = volumes(&observer);
+    assert_eq!(
+        left.len(),
+        3,
+        "one deleted, one left alone, two attached: {left:?}"
+    );
+    let xml = observer.domain_xml("box", Description::Persistent).unwrap();
+    assert_eq!(xml.matches("<source file=").count(), 2, "{xml}");
+    assert!(xml.contains("<source network='side'/>"), "{xml}");
+    assert_settled(terraform);
+
+    apply(terraform, &config(&[&*more, &refuse].concat(), ""));
+    assert!(
+        !observer
+            .domain_xml("box", Description::Persistent)
+            .unwrap()
+            .contains("<interface ")
+    );
+    assert_settled(terraform);
+    terraform.destroy(&[]).unwrap().expect_success();
+    let left = volumes(&observer);
+    assert_eq!(
+        left.len(),
+        1,
+        "the disk that was detached by wish outlives the machine: {left:?}"
+    );
+    host.virsh(&["vol-delete", &left[0], "--pool", "default"])
+        .unwrap();
+    assert_as_before(host, &before);
+}
+
+#[test]
+fn a_create_waits_for_what_ready_names() {
+    let host = &Host::start().unwrap();
+    let observer = host.observer().unwrap();
+    let key = KeyPair::generate().unwrap();
+    // To connect to a guest's port the provider has to be where the guest is.
+    let terraform = &Terraform::new().unwrap().inside(host);
+    let machine = |name: &str, wait: &str| {
+        let (boot, user_data) = (hcl::boot(""), hcl::user_data(&key.public));
+        hcl::machine(
+            name,
+            format!(
+                "memory_mib = 160\n  {boot}\n  nics = {{ lan = {{ network = labyard_network.lab.name }} }}
+  ready = {{ wait = \"{wait}\" }}\n  cloud_init = {{ user_data = \"{user_data}\" }}"
+            ),
+        )
+    };
+    let machines = machine("agent", "agent") + &machine("port", "tcp:22");
+    apply(terraform, &(hcl::on(host) + &hcl::network("lab", 77) + &machines));
+    observer
+        .agent("agent", &json!({"execute": "guest-ping"}))
+        .unwrap();
+    let address = terraform.attributes("labyard_vm.port").unwrap().unwrap()["ip"].clone();
+    Guest::at(host, address.as_str().unwrap(), &key)
+        .run("true")
+        .unwrap();
+    assert_settled(terraform);
+    terraform.destroy(&[]).unwrap().expect_success();
+}
+
+#[test]
+fn a_guest_that_ends_before_it_is_ready_fails_early_and_shows_its_console() {
+    let host = &Host::start().unwrap();
+    let observer = host.observer().unwrap();
+    let terraform = &Terraform::new().unwrap();
+    let before = host.inventory().unwrap();
+    let machine = |name: &str, words: &str| {
+        let boot = hcl::boot(words);
+        let nics = "nics = { lan = { network = labyard_network.lab.name } }";
+        hcl::machine(
+            name,
+            format!("memory_mib = 128\n  {boot}\n  {nics}\n  ready = {{ timeout = \"5m\" }}"),
+        )
+    };
+    let machines = machine("crashes", "guest.boot=panic") + &machine("leaves", "guest.boot=poweroff");
+    terraform
+        .write("main.tf", &(hcl::on(host) + &hcl::network("lab", 77) + &machines))
+        .unwrap();
+    let begun = Instant::now();
+    let run = terraform.apply(&[]).unwrap().expect_failure();
+    assert!(
+        begun.elapsed() < Duration::from_secs(120),
+        "long before the wait would end: {:?}",
+        begun.elapsed()
+    );
+    for (name, why, last_words) in [
+        ("crashes", "it crashed", "sysrq_handle_crash"),
+        (
+            "leaves",
+            "it was shut off before it became ready",
+            "labyard-guest up",
+        ),
+    ] {
+        let errors = run.errors();
+        let error = errors.iter().find(|one| one.detail.contains(name));
+        let error = error.unwrap_or_else(|| panic!("no error of {name}:\n{}", run.text()));
+        for part in [why, "The end of its console:", last_words] {
+            assert!(error.detail.contains(part), "no {part:?} in {}", error.detail);
+        }
+    }
+    // What was made is in the state, to be looked at or made anew.
+    assert_eq!(observer.domains().unwrap().len(), 2);
+    let planned = terraform.plan(&[]).unwrap().expect_success();
+    for name in ["labyard_vm.crashes", "labyard_vm.leaves"] {
+        assert_eq!(planned.actions(name), ["delete", "create"]);
+    }
+    terraform.destroy(&[]).unwrap().expect_success();
+    assert_as_before(host, &before);
+}
+
+#[test]
+fn a_full_clone_boots_by_uefi_and_leaves_no_image_and_no_variables_behind() {
+    let host = &Host::start().unwrap();
+    let observer = host.observer().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let terraform = &Terraform::new().unwrap();
+    let before = host.inventory().unwrap();
+    let (image, user_data) = (GuestFiles::get().bootable(), hcl::user_data(&key.public));
+    let machine = hcl::machine(
+        "efi",
+        format!(
+            "memory_mib = 256\n  firmware = {{ type = \"uefi\" }}
+  disks = {{ root = {{ image = {{ source = \"file:{}\" }}, clone = \"full\" }} }}
+  nics = {{ lan = {{ network = labyard_network.lab.name }} }}
+  cloud_init = {{ user_data = \"{user_data}\" }}",
+            image.display()
+        ),
+    );
+    apply(terraform, &(hcl::on(host) + &hcl::network("lab", 77) + &machine));
+    let made = terraform.attributes("labyard_vm.efi").unwrap().unwrap();
+    let guest = guest_of(host, &made, &key);
+    assert_eq!(guest.host_name().unwrap(), "efi");
+    assert_eq!(
+        guest.run("ls -d /sys/firmware/efi").unwrap().trim(),
+        "/sys/firmware/efi"
+    );
+    let all = observer.volumes("default").unwrap();
+    let root = all.iter().find(|volume| volume.name.contains("root")).unwrap();
+    assert!(!root.xml.contains("<backingStore>"), "{}", root.xml);
+    assert_settled(terraform);
+    terraform.destroy(&[]).unwrap().expect_success();
+    assert_as_before(host, &before);
+}
+
+#[test]
+fn secret_user_data_reaches_the_seed_and_no_state_or_plan() {
+    const SECRETS: [&str; 2] = ["correct-horse-battery", "staple-and-tomato"];
+    let host = &Host::start().unwrap();
+    let observer = host.observer().unwrap();
+    let mut terraform = Terraform::new().unwrap();
+    let config = |version: u32| {
+        let seed = format!("user_data_wo = var.seed, user_data_wo_version = {version}");
+        let body = format!("memory_mib = 64\n  power = \"stopped\"\n  cloud_init = {{ {seed} }}");
+        let variable = "variable \"seed\" {\n  type = string\n  ephemeral = true\n}\n";
+        hcl::on(host) + variable + &hcl::machine("sealed", body)
+    };
+    let seed = || {
+        let all = observer.volumes("default").unwrap();
+        assert_eq!(all.len(), 1, "{all:?}");
+        String::from_utf8_lossy(&std::fs::read(&all[0].path).unwrap()).into_owned()
+    };
+    let assert_nowhere = |terraform: &Terraform<'_>, planned: &Plan, run: &Run| {
+        let mark = observer
+            .domain_xml("sealed", Description::Persistent)
+            .unwrap_or_default();
+        for text in [
+            planned.json().to_string(),
+            terraform.state_text(),
+            run.text(),
+            mark,
+        ] {
+            assert!(
+                SECRETS.iter().all(|secret| !text.contains(secret)),
+                "a secret is in {text}"
+            );
+        }
+    };
+    for (secret, version) in [(SECRETS[0], 1), (SECRETS[1], 2)] {
+        terraform.env("TF_VAR_seed", &format!("#cloud-config\n# {secret}\n"));
+        let planned = plan(&terraform, &config(version)).expect_success();
+        let run = apply(&terraform, &config(version));
+        assert_nowhere(&terraform, &planned, &run);
+        assert!(seed().contains(secret));
+        assert_settled(&terraform);
+    }
+    // Another secret under the same version is no change: nobody can know.
+    terraform.env("TF_VAR_seed", SECRETS[0]);
+    plan(&terraform, &config(2)).expect_empty();
+    terraform.destroy(&[]).unwrap().expect_success();
 }

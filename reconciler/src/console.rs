@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use labyard_driver::Driver;
 use labyard_driver::ids::ObjectId;
+use labyard_driver::{Driver, DriverError};
 use tokio::task::JoinHandle;
 
 /// How much of the console is kept.
@@ -18,20 +18,17 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Follows the console from now on, until the machine ends or this is dropped. A console that cannot be opened
-    /// leaves the tail empty: it is told for people, nothing depends on it.
+    /// Follows the console from now on, until the machine ends or this is dropped. It is told for people, nothing
+    /// depends on it: of one that cannot be read the tail tells why.
     pub fn follow(&mut self, driver: Arc<dyn Driver>, id: ObjectId) {
         self.stop();
         let bytes = self.bytes.clone();
         self.task = Some(tokio::spawn(async move {
-            let Ok(mut console) = driver.console(&id).await else {
-                return;
-            };
-            while let Ok(Some(chunk)) = console.read().await {
+            if let Err(error) = read(driver.as_ref(), &id, &bytes).await {
                 let mut kept = bytes.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend(chunk);
-                let over = kept.len().saturating_sub(KEPT);
-                kept.drain(..over);
+                if kept.is_empty() {
+                    kept.extend(format!("(not readable: {error})").bytes());
+                }
             }
         }));
     }
@@ -58,6 +55,17 @@ impl Tail {
             task.abort();
         }
     }
+}
+
+async fn read(driver: &dyn Driver, id: &ObjectId, bytes: &Mutex<VecDeque<u8>>) -> Result<(), DriverError> {
+    let mut console = driver.console(id).await?;
+    while let Some(chunk) = console.read().await? {
+        let mut kept = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(chunk);
+        let over = kept.len().saturating_sub(KEPT);
+        kept.drain(..over);
+    }
+    Ok(())
 }
 
 impl Drop for Tail {
