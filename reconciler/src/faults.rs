@@ -1,8 +1,8 @@
 //! Points at which a run can be held, so that tests can end it there.
 //!
 //! `LABYARD_FAULT=hold@disks:/path` makes every operation that has come through the stage `disks` write `/path` and
-//! wait until that file is gone or the user ends the run. With `freeze` in place of `hold` it does not even notice
-//! that. Nothing else reads the variable; unset, a point costs one look at a value read once.
+//! wait until that file is gone or the user ends the run. With `freeze` in place of `hold` it tells of that end by a
+//! file `/path.stopped` and stays. Nothing else reads the variable; unset, a point costs one look at a value read once.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(50);
 enum Grip {
     /// Ends when the run is stopped.
     Hold,
-    /// Hears of nothing.
+    /// Stays even then.
     Freeze,
 }
 
@@ -65,8 +65,15 @@ pub async fn reached(stage: Stage, object: &str, cancel: &CancellationToken) {
         return std::future::pending().await;
     }
     tokio::select! {
-        () = gone(point) => {}
-        () = cancel.cancelled(), if point.grip == Grip::Hold => {}
+        () = gone(point) => return,
+        () = cancel.cancelled() => {}
+    }
+    if point.grip == Grip::Freeze {
+        let mut stopped = point.path.clone().into_os_string();
+        stopped.push(".stopped");
+        // Whoever waits for the file finds that it is missing.
+        let _ = std::fs::write(stopped, object);
+        gone(point).await;
     }
 }
 
