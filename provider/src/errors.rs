@@ -7,10 +7,7 @@ use crate::shape::parse_path;
 
 /// Adds an error with all that is known of it.
 pub fn report(error: &EngineError, doing: &str, diags: &mut Diagnostics) {
-    let mut detail = chain(error);
-    if let Some(first) = detail.get(..1).map(str::to_uppercase) {
-        detail.replace_range(..1, &first);
-    }
+    let mut detail = capitalised(chain(error));
     if !detail.ends_with(['.', '!', '?']) {
         detail.push('.');
     }
@@ -18,6 +15,18 @@ pub fn report(error: &EngineError, doing: &str, diags: &mut Diagnostics) {
         detail += &format!("\n\nThe end of its console:\n{console}");
     }
     diags.error(error.attribute().map(parse_path), doing, detail);
+}
+
+/// A sentence begins with a capital, but names of HCL are spelt as they are.
+fn capitalised(mut text: String) -> String {
+    let is_word = text
+        .split(' ')
+        .next()
+        .is_some_and(|word| word.chars().all(char::is_alphabetic));
+    if let Some(first) = text.get(..1).map(str::to_uppercase).filter(|_| is_word) {
+        text.replace_range(..1, &first);
+    }
+    text
 }
 
 /// An error with its causes, each said once.
@@ -32,4 +41,24 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_begin_with_a_capital_and_names_stay_as_they_are() {
+        for (said, shown) in [
+            ("host lab1, web: busy", "Host lab1, web: busy"),
+            ("labyard_vm \"web\" exists", "labyard_vm \"web\" exists"),
+            (
+                "disks[\"root\"].size_gib: too small",
+                "disks[\"root\"].size_gib: too small",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(capitalised(said.to_owned()), shown);
+        }
+    }
 }
