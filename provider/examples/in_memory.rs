@@ -9,8 +9,8 @@ use labyard_schema::Described;
 use labyard_schema::network::Network;
 use labyard_schema::provider::ProviderConfig;
 use labyard_schema::vm::Vm;
-use tfplugin::schema::Schema;
-use tfplugin::value::{Path, Value};
+use tfplugin::schema::{Kind, Schema};
+use tfplugin::value::{Path, Type, Value};
 use tfplugin::{
     ApplyRequest, ConfigureRequest, Context, Diagnostics, Plan, Provider, Resource, Saver, State, serve,
 };
@@ -66,16 +66,11 @@ impl Kept {
         }
     }
 
-    fn keep(request: &ApplyRequest, saver: &Saver) {
+    fn keep(&self, request: &ApplyRequest, saver: &Saver) {
         let mut value = request.planned.clone();
-        let known = [
-            ("id", Value::from("7d1c6f0e-9f3b-4a0e-8a55-0d5c1f3f6a21")),
-            ("ip", Value::from("10.77.0.100")),
-            ("bridge_name", Value::from("virbr0")),
-        ];
-        for (name, known) in known {
-            if value.field(name).is_unknown() {
-                value.set(&Path::attribute(name), known);
+        for attribute in &self.schema.attributes {
+            if value.field(&attribute.name).is_unknown() {
+                value.set(&Path::attribute(&attribute.name), sample(&attribute.kind));
             }
         }
         // As many bytes as labyard keeps beside a state.
@@ -84,6 +79,15 @@ impl Kept {
             value,
             private: private.to_vec(),
         });
+    }
+}
+
+/// A value as a host might tell it.
+fn sample(kind: &Kind) -> Value {
+    match kind {
+        Kind::Plain(Type::Bool) => Value::from(true),
+        Kind::Plain(Type::String) => Value::from("7d1c6f0e-9f3b-4a0e-8a55-0d5c1f3f6a21"),
+        _ => Value::Null,
     }
 }
 
@@ -116,7 +120,6 @@ impl Resource for Kept {
         let known = [
             ("host", Value::from("default")),
             ("owned", Value::from(true)),
-            ("gateway", Value::from("10.77.0.1")),
             ("macs", by_key(planned.field("nics"), "52:54:00:12:34:56")),
             ("image_digests", by_key(planned.field("disks"), digest)),
         ];
@@ -128,11 +131,11 @@ impl Resource for Kept {
     }
 
     async fn create(&self, _ctx: &Context, request: ApplyRequest, saver: &Saver, _diags: &mut Diagnostics) {
-        Self::keep(&request, saver);
+        self.keep(&request, saver);
     }
 
     async fn update(&self, _ctx: &Context, request: ApplyRequest, saver: &Saver, _diags: &mut Diagnostics) {
-        Self::keep(&request, saver);
+        self.keep(&request, saver);
     }
 
     async fn delete(&self, _ctx: &Context, _request: ApplyRequest, _saver: &Saver, _diags: &mut Diagnostics) {

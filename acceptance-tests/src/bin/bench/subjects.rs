@@ -1,0 +1,124 @@
+//! What is compared: as many objects of Terraform itself, of the smallest provider, of labyard's schema without a
+//! host, and of labyard.
+
+use labyard_acceptance_tests::Terraform;
+use labyard_acceptance_tests::assets::GuestFiles;
+use labyard_acceptance_tests::error::Result;
+use labyard_acceptance_tests::terraform::Install;
+use std::path::{Path, PathBuf};
+
+/// Who makes the objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// `terraform_data`: Terraform alone, without a provider's process.
+    TerraformData,
+    /// The smallest provider on the same protocol crate.
+    Hello,
+    /// Labyard's schema on the same protocol crate, answering from memory.
+    InMemory,
+    /// Labyard on libvirt.
+    Labyard,
+}
+
+impl Subject {
+    /// All, in the order of the page.
+    pub const ALL: [Self; 4] = [Self::TerraformData, Self::Hello, Self::InMemory, Self::Labyard];
+
+    /// As the page calls it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::TerraformData => "`terraform_data`",
+            Self::Hello => "hello world",
+            Self::InMemory => "same schema, in memory",
+            Self::Labyard => "labyard",
+        }
+    }
+}
+
+/// The executables.
+pub struct Programs {
+    directory: PathBuf,
+}
+
+impl Programs {
+    /// As cargo puts them.
+    pub fn in_directory(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// The provider's program of a subject; of Terraform's own objects it is never started.
+    pub fn of(&self, subject: Subject) -> PathBuf {
+        let name = match subject {
+            Subject::Hello => "examples/hello",
+            Subject::InMemory => "examples/in_memory",
+            Subject::TerraformData | Subject::Labyard => "terraform-provider-labyard",
+        };
+        self.directory.join(name)
+    }
+
+    /// A working directory in which this subject's program is the provider.
+    pub fn terraform(&self, subject: Subject) -> Result<Terraform<'static>> {
+        Terraform::installed(&Install::OverrideBy(self.of(subject)))
+    }
+}
+
+const REQUIRED: &str = r#"
+terraform {
+  required_providers { NAME = { source = "labyard/labyard" } }
+}
+"#;
+
+/// The configuration of a subject: a network and so many machines, or as many other objects.
+pub fn configuration(subject: Subject, machines: usize, uri: &str) -> String {
+    let objects = machines + 1;
+    match subject {
+        Subject::TerraformData => format!("resource \"terraform_data\" \"o\" {{\n  count = {objects}\n}}\n"),
+        Subject::Hello => format!(
+            "{}resource \"hello_greeting\" \"o\" {{\n  count = {objects}\n  name  = \"o-${{count.index}}\"\n}}\n",
+            REQUIRED.replace("NAME", "hello")
+        ),
+        Subject::InMemory | Subject::Labyard => format!(
+            "{}{}{}",
+            provider(uri),
+            network(),
+            stopped_machines(machines, &GuestFiles::get().disk())
+        ),
+    }
+}
+
+/// The provider block for a host; guests run by emulation, which every machine can.
+pub fn provider(uri: &str) -> String {
+    format!(
+        "{}provider \"labyard\" {{\n  hosts = {{ lab = {{ libvirt = {{ uri = {uri:?}, accelerator = \"qemu\" }} }} }}\n}}\n",
+        REQUIRED.replace("NAME", "labyard")
+    )
+}
+
+/// A network of ours with room for all.
+pub fn network() -> &'static str {
+    r#"
+resource "labyard_network" "lab" {
+  name = "lab"
+  mode = "nat"
+  ipv4 = { cidr = "10.77.0.0/16", dhcp = { start = "10.77.1.1", end = "10.77.9.250" } }
+}
+"#
+}
+
+fn stopped_machines(count: usize, image: &Path) -> String {
+    format!(
+        r#"
+resource "labyard_vm" "m" {{
+  count      = {count}
+  name       = "m-${{count.index}}"
+  memory_mib = 128
+  power      = "stopped"
+  disks      = {{ root = {{ image = {{ source = "file:{}" }} }} }}
+  nics       = {{ lan = {{ network = labyard_network.lab.name }} }}
+}}
+"#,
+        image.display()
+    )
+}
