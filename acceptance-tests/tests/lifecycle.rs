@@ -460,7 +460,7 @@ fn a_guest_that_ends_before_it_is_ready_fails_early_and_shows_its_console() {
         begun.elapsed()
     );
     for (name, why, last_words) in [
-        ("crashes", "it crashed", "sysrq_handle_crash"),
+        ("crashes", "it crashed", "Kernel panic"),
         (
             "leaves",
             "it was shut off before it became ready",

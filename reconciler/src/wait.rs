@@ -21,8 +21,8 @@ const LEASES: Duration = Duration::from_millis(250);
 const SLOW: Duration = Duration::from_secs(2);
 /// How long one attempt to connect may take.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Lines of the console that are shown.
-const LINES: usize = 20;
+/// Lines of the console that are shown: a kernel's last words with what led to them.
+const LINES: usize = 50;
 
 /// Waits for what the machine's `ready` asks for.
 pub async fn until_ready(work: &mut Work<'_>) -> Outcome {

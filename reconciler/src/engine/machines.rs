@@ -32,6 +32,15 @@ impl Embedded {
                 .is_some_and(|i| volumes_of(&snapshot, i).next().is_some());
             return Ok(if disks { Reading::DisksOnly } else { Reading::Gone });
         };
+        let whole;
+        let machine = if matches!(machine.mark, MarkState::None) {
+            // Of a foreign machine the bulk read shows no more than its name.
+            let what = describe(Kind::Machine, object.name.as_str());
+            whole = host.driver.machine(&machine.id).await.map_err(host.failed(what))?;
+            &whole
+        } else {
+            machine
+        };
         let view = view_of(host, machine, &snapshot, &object.name)?;
         if let Some(identity) = &object.identity {
             self.check_owner(host, object, machine)?;

@@ -1,0 +1,222 @@
+//! Import: what carries our mark comes back as it was written, what others made is taken over only in two steps.
+
+use labyard_acceptance_tests::assets::GuestFiles;
+use labyard_acceptance_tests::command::output_of;
+use labyard_acceptance_tests::host::Host;
+use labyard_acceptance_tests::observer::{Description, Observer};
+use labyard_acceptance_tests::{Terraform, hcl};
+use serde_json::json;
+use std::process::Command;
+
+/// All that a state can hold of a machine that is off, in two machines.
+fn everything(host: &Host) -> String {
+    let image = hcl::image();
+    let files = GuestFiles::get();
+    let plain = format!(
+        "memory_mib = 80\n  cpus = 2\n  power = \"stopped\"\n  allow_restart = false
+  disks = {{
+    root = {{ size_gib = 1, image = {image}, clone = \"linked\" }}
+    data = {{ size_gib = 2, on_remove = \"detach\" }}
+    more = {{ size_gib = 1 }}
+  }}
+  nics = {{
+    lan = {{ network = labyard_network.lab.name, mac = \"52:54:00:77:00:01\" }}
+    wan = {{ network = labyard_network.lab.name }}
+  }}
+  firmware = {{ type = \"bios\" }}
+  boot = {{ kernel = \"{}\", cmdline = \"console=ttyS0 \" }}
+  cloud_init = {{ user_data = \"#cloud-config\\nx: [1, 2]\\n\", network_config = \"version: 2\\n\", meta_data = \"instance-id: own\\n\" }}
+  ready = {{ wait = \"agent\", timeout = \"7m\" }}
+  shutdown = {{ timeout = \"90s\" }}
+  timeouts = {{ create = \"11m\", delete = \"3m\" }}",
+        files.kernel().display()
+    );
+    let sealed = format!(
+        "memory_mib = 64\n  power = \"stopped\"\n  disks = {{ root = {{ image = {image} }} }}
+  cloud_init = {{ user_data_wo = \"#cloud-config\", user_data_wo_version = 4 }}"
+    );
+    let lab = "mode = \"nat\"\n  autostart = false\n  dns = { domain = \"lab.test\" }\n  timeouts = { create = \"1m\" }
+  ipv4 = { cidr = \"10.77.0.0/24\", dhcp = { start = \"10.77.0.100\", end = \"10.77.0.200\" } }";
+    let bare = "mode = \"isolated\"\n  dns = {}";
+    [
+        hcl::on(host),
+        hcl::resource("labyard_network", "lab", lab),
+        hcl::resource("labyard_network", "bare", bare),
+        hcl::machine("plain", plain),
+        hcl::machine("sealed", sealed),
+        hcl::machine("least", "memory_mib = 64\n  power = \"stopped\""),
+    ]
+    .concat()
+}
+
+#[test]
+fn what_carries_our_mark_is_imported_as_it_was_written() {
+    let host = &Host::start().unwrap();
+    let terraform = Terraform::new().unwrap();
+    let empty = host.inventory().unwrap();
+    terraform.write("main.tf", &everything(host)).unwrap();
+    terraform.apply(&[]).unwrap().expect_success();
+    terraform.plan(&[]).unwrap().expect_empty();
+    let whole = host.inventory().unwrap();
+    let all = [
+        "labyard_network.lab",
+        "labyard_network.bare",
+        "labyard_vm.plain",
+        "labyard_vm.sealed",
+        "labyard_vm.least",
+    ];
+    let before = all.map(|address| terraform.attributes(address).unwrap().unwrap());
+    for by in ["name", "id"] {
+        for (address, state) in all.iter().zip(&before) {
+            let id = format!("lab1/{}", state[by].as_str().unwrap());
+            terraform.run(&["state", "rm", address]).unwrap().expect_success();
+            terraform.import(address, &id).unwrap().expect_success();
+            let imported = terraform.attributes(address).unwrap().unwrap();
+            assert_eq!(&imported, state, "{address} by {by}");
+        }
+        terraform.plan(&[]).unwrap().expect_empty();
+        terraform.plan(&["-refresh-only"]).unwrap().expect_empty();
+    }
+    let changes = whole.changes_to(&host.inventory().unwrap());
+    assert!(changes.is_empty(), "an import changes nothing:\n{changes}");
+    terraform.destroy(&[]).unwrap().expect_success();
+    let left = empty.changes_to(&host.inventory().unwrap());
+    assert!(left.is_empty(), "left over or lost:\n{left}");
+}
+
+const FOREIGN_NETWORK: &str = "<network><name>theirs</name><forward mode='nat'/><bridge name='br-theirs'/>
+    <ip address='10.90.0.1' netmask='255.255.255.0'><dhcp><range start='10.90.0.10' end='10.90.0.20'/></dhcp></ip></network>";
+
+fn foreign_machine(host: &Host, observer: &Observer) {
+    let disk = host.pool_directory().join("theirs.qcow2");
+    output_of(
+        Command::new("qemu-img")
+            .args(["create", "-q", "-f", "qcow2"])
+            .arg(&disk)
+            .arg("1G"),
+    )
+    .unwrap();
+    let xml = format!(
+        "<domain type='qemu'><name>theirs</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+         <os><type machine='q35'>hvm</type></os><devices>
+         <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>
+         <interface type='network'><mac address='52:54:00:99:00:01'/><source network='theirs'/><model type='virtio'/></interface>
+         <watchdog model='i6300esb' action='reset'/></devices></domain>",
+        disk.display()
+    );
+    let network = observer.connection().define_network_xml(FOREIGN_NETWORK).unwrap();
+    network.create().unwrap();
+    observer.connection().define_domain_xml(&xml).unwrap();
+}
+
+#[test]
+fn what_others_made_is_ours_only_after_an_apply_has_marked_it() {
+    let host = &Host::start().unwrap();
+    let observer = &host.observer().unwrap();
+    foreign_machine(host, observer);
+    let before = host.inventory().unwrap();
+    let definition = observer.domain_xml("theirs", Description::Persistent).unwrap();
+    let terraform = Terraform::new().unwrap();
+    let network = "mode = \"nat\"\n  autostart = false
+  ipv4 = { cidr = \"10.90.0.0/24\", dhcp = { start = \"10.90.0.10\", end = \"10.90.0.20\" } }";
+    let machine = "memory_mib = 64\n  power = \"stopped\"\n  disks = { vda = { size_gib = 1 } }
+  nics = { lan = { network = labyard_network.theirs.name, mac = \"52:54:00:99:00:01\" } }";
+    let config = hcl::on(host)
+        + &hcl::resource("labyard_network", "theirs", network)
+        + &hcl::machine("theirs", machine);
+    terraform.write("main.tf", &config).unwrap();
+
+    let clash = terraform.apply(&[]).unwrap().expect_failure();
+    for error in clash.errors() {
+        assert!(
+            error.detail.contains("terraform import ADDRESS lab1/theirs"),
+            "{}",
+            error.detail
+        );
+    }
+    let all = ["labyard_network.theirs", "labyard_vm.theirs"];
+    for address in all {
+        terraform.import(address, "lab1/theirs").unwrap().expect_success();
+        assert_eq!(
+            terraform.attributes(address).unwrap().unwrap()["owned"],
+            json!(false)
+        );
+    }
+    let refused = terraform.destroy(&[]).unwrap().expect_failure();
+    assert!(
+        refused.errors()[0].detail.contains("carries no mark of labyard"),
+        "{}",
+        refused.text()
+    );
+    let changes = before.changes_to(&host.inventory().unwrap());
+    assert!(changes.is_empty(), "touched before it was ours:\n{changes}");
+    assert_eq!(
+        observer.domain_xml("theirs", Description::Persistent).unwrap(),
+        definition
+    );
+
+    let plan = terraform.plan(&[]).unwrap().expect_success();
+    for address in all {
+        assert_eq!(plan.actions(address), ["update"], "{:#}", plan.change(address));
+        assert_eq!(plan.known(address, "/owned"), Some(&json!(true)));
+    }
+    terraform.apply(&[]).unwrap().expect_success();
+    terraform.plan(&[]).unwrap().expect_empty();
+    let marked = observer.domain_xml("theirs", Description::Persistent).unwrap();
+    assert!(
+        marked.contains("labyard") && marked.contains("<watchdog model='i6300esb'"),
+        "{marked}"
+    );
+    assert!(
+        marked.contains("theirs.qcow2"),
+        "its disk is left where it was: {marked}"
+    );
+    terraform.destroy(&[]).unwrap().expect_success();
+    assert!(observer.domains().unwrap().is_empty() && observer.networks().unwrap().is_empty());
+    assert!(
+        observer.volumes("default").unwrap().is_empty(),
+        "destroying a machine destroys its disks"
+    );
+}
+
+#[test]
+fn an_import_of_what_is_not_there_names_what_is() {
+    let host = &Host::start().unwrap();
+    let terraform = Terraform::new().unwrap();
+    let machine = hcl::machine("here", "memory_mib = 64\n  power = \"stopped\"");
+    terraform.write("main.tf", &(hcl::on(host) + &machine)).unwrap();
+    terraform.apply(&[]).unwrap().expect_success();
+    terraform
+        .run(&["state", "rm", "labyard_vm.here"])
+        .unwrap()
+        .expect_success();
+    for (id, told) in [
+        ("lab1/elsewhere", "there are here"),
+        ("lab2/here", "lab1"),
+        ("/here", "HOST/NAME or HOST/UUID"),
+    ] {
+        let run = terraform.import("labyard_vm.here", id).unwrap().expect_failure();
+        // A person's terminal wraps lines.
+        let text = run
+            .text()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace("│ ", "");
+        assert!(text.contains(told), "{id}: no {told:?} in {text}");
+    }
+    terraform
+        .import("labyard_vm.here", "here")
+        .unwrap()
+        .expect_success();
+    let other = Terraform::new().unwrap();
+    other
+        .write("main.tf", &(hcl::in_namespace("other", host) + &machine))
+        .unwrap();
+    let run = other
+        .import("labyard_vm.here", "lab1/here")
+        .unwrap()
+        .expect_failure();
+    assert!(run.text().contains("namespace"), "{}", run.text());
+    terraform.destroy(&[]).unwrap().expect_success();
+}
