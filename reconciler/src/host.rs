@@ -64,12 +64,12 @@ impl Host {
 
     /// The storage pool for disks and images.
     pub fn pool(&self, snapshot: &Snapshot) -> Result<PoolName, EngineError> {
-        snapshot.host.pool.clone().ok_or_else(|| EngineError::HostUnreadable {
-            host: self.name.clone(),
-            message: "the configured storage pool does not exist or is not active. Make a directory pool on the \
-                      host: virsh pool-define-as default dir --target /var/lib/libvirt/images && \
-                      virsh pool-start default && virsh pool-autostart default; or name another with storage_pool"
-                .to_owned(),
+        snapshot.host.pool.clone().ok_or_else(|| {
+            let fault = snapshot.host.pool_fault.clone();
+            EngineError::HostUnreadable {
+                host: self.name.clone(),
+                message: fault.unwrap_or_else(|| "the storage pool cannot be used".to_owned()),
+            }
         })
     }
 

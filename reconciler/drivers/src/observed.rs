@@ -33,6 +33,9 @@ pub struct HostFacts {
     pub firmwares: Vec<Firmware>,
     /// The configured storage pool, if it exists and is active.
     pub pool: Option<PoolName>,
+    /// Why there is no pool, and the way out.
+    #[serde(default)]
+    pub pool_fault: Option<String>,
     /// Logical processors.
     pub cpus: u32,
     /// Memory.
@@ -260,6 +263,10 @@ pub struct DhcpLease {
     pub address: IpAddr,
     /// The host name that the guest sent.
     pub hostname: Option<String>,
+    /// When it ends, in seconds since 1970; `None` where it does not, or the host does not tell. A guest that boots
+    /// again gets another end.
+    #[serde(default)]
+    pub ends: Option<u64>,
 }
 
 /// A volume in the listing of the pool.

@@ -26,6 +26,10 @@ impl Embedded {
         let host = self.host(&object.host)?;
         let snapshot = host.fresh().await?;
         let Some(machine) = find_in(&snapshot, object) else {
+            if object.identity.is_some() {
+                // Whether its disks are still there only the pool can tell.
+                host.pool(&snapshot)?;
+            }
             let disks = object
                 .identity
                 .as_ref()
@@ -36,7 +40,11 @@ impl Embedded {
         let machine = if matches!(machine.mark, MarkState::None) {
             // Of a foreign machine the bulk read shows no more than its name.
             let what = describe(Kind::Machine, object.name.as_str());
-            whole = host.driver.machine(&machine.id).await.map_err(host.failed(what))?;
+            whole = host
+                .driver
+                .machine(&machine.id)
+                .await
+                .map_err(host.failed(what))?;
             &whole
         } else {
             machine

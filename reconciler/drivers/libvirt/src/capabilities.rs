@@ -21,6 +21,7 @@ pub(crate) fn facts(capabilities: &Element, domain_capabilities: Option<&Element
         accelerators: accelerators(capabilities),
         firmwares: firmwares(domain_capabilities),
         pool: None,
+        pool_fault: None,
         cpus: cells(capabilities)
             .map(|cell| number(cell.attribute_at(&["cpus"], "num")))
             .sum::<u64>() as u32,

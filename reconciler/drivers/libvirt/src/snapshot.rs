@@ -107,7 +107,8 @@ pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
         .collect();
     Ok(Snapshot {
         host: HostFacts {
-            pool: pool.there.then(|| host.pool.clone()),
+            pool: pool.fault.is_none().then(|| host.pool.clone()),
+            pool_fault: pool.fault,
             ..facts
         },
         machines,
@@ -322,7 +323,8 @@ async fn read_network(
 
 /// The configured pool.
 struct PoolReading {
-    there: bool,
+    /// Why it cannot be used.
+    fault: Option<String>,
     volumes: Vec<ObservedVolume>,
 }
 
@@ -336,13 +338,13 @@ async fn read_places(host: &Host, session: &Session, act: &Act) -> Result<Places
 
 /// A pool that is not there, or not started, is told by the host's facts; verbs that need it say how to mend it.
 async fn read_pool(host: &Host, session: &Session, act: &Act) -> Result<PoolReading, DriverError> {
-    let absent = || PoolReading {
-        there: false,
+    let absent = |why| PoolReading {
+        fault: Some(why),
         volumes: Vec::new(),
     };
     let pool = match host.pool(session, &host.pool, act).await {
         Ok(pool) => pool,
-        Err(DriverError::Refused { .. }) => return Ok(absent()),
+        Err(DriverError::Refused { message, .. }) => return Ok(absent(message)),
         Err(error) => return Err(error),
     };
     let listed = match session
@@ -353,7 +355,7 @@ async fn read_pool(host: &Host, session: &Session, act: &Act) -> Result<PoolRead
         Ok(listed) => listed,
         Err(error) => {
             return match host.pool_failed(session, &host.pool, act, &error).await {
-                DriverError::Refused { .. } => Ok(absent()),
+                DriverError::Refused { message, .. } => Ok(absent(message)),
                 error => Err(error),
             };
         }
@@ -368,7 +370,7 @@ async fn read_pool(host: &Host, session: &Session, act: &Act) -> Result<PoolRead
             path: volume.key,
         })
         .collect();
-    Ok(PoolReading { there: true, volumes })
+    Ok(PoolReading { fault: None, volumes })
 }
 
 pub(crate) async fn marks(host: &Host) -> Result<Vec<(ObjectId, Mark)>, DriverError> {

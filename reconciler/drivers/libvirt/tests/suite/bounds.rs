@@ -208,7 +208,10 @@ async fn a_pool_that_is_missing_or_stopped_is_told_with_the_command_that_mends_i
         accelerator: Default::default(),
     })
     .unwrap();
-    assert_eq!(driver.snapshot().await.unwrap().host.pool, None);
+    let facts = driver.snapshot().await.unwrap().host;
+    assert_eq!(facts.pool, None);
+    let fault = facts.pool_fault.unwrap_or_default();
+    assert!(fault.contains("pool-define-as nowhere dir"), "{fault}");
     let missing = driver.pool_room(&"nowhere".into()).await.unwrap_err();
     assert!(matches!(missing, DriverError::Missing { .. }));
     assert!(

@@ -44,6 +44,7 @@ impl State {
             accelerators,
             firmwares: vec![Firmware::Bios, Firmware::Uefi],
             pool: self.settings.pool.clone(),
+            pool_fault: None,
             cpus: self.settings.cpus,
             memory: self.settings.memory,
         }
