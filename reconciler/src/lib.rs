@@ -18,6 +18,7 @@ pub mod diff;
 pub mod engine;
 pub mod error;
 pub mod faults;
+pub mod foreign;
 pub mod guest_probe;
 pub mod host;
 pub mod identity;

@@ -63,7 +63,7 @@ impl Engine for Embedded {
     }
 
     async fn snapshot(&self, host: &HostName) -> Result<Arc<Snapshot>, EngineError> {
-        self.host(host)?.fresh().await
+        crate::foreign::with_foreign(self.host(host)?).await
     }
 
     async fn read_machine(&self, object: &ObjectRef) -> Result<Reading<MachineView>, EngineError> {

@@ -115,7 +115,7 @@ pub trait Engine: Send + Sync + 'static {
     /// What a host can do and has.
     async fn facts(&self, host: &HostName) -> Result<HostFacts, EngineError>;
 
-    /// A host as it is after every change of this process; shared by all who ask at the same time.
+    /// A host as it is after every change of this process, foreign machines too.
     async fn snapshot(&self, host: &HostName) -> Result<Arc<Snapshot>, EngineError>;
 
     /// A machine of a state.

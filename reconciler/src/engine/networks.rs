@@ -15,6 +15,7 @@ use super::{Bounds, Embedded, ObjectRef, Reading};
 use crate::desired::DesiredNetwork;
 use crate::diff::{Disturbance, gravest, network::diff};
 use crate::error::EngineError;
+use crate::foreign::with_foreign;
 use crate::host::Host;
 use crate::identity;
 use crate::lease;
@@ -112,7 +113,7 @@ impl Embedded {
     ) -> Result<NetworkView, EngineError> {
         let host = self.host(&object.host)?.clone();
         let what = describe(Kind::Network, object.name.as_str());
-        let snapshot = host.fresh().await?;
+        let snapshot = with_foreign(&host).await?;
         let Some(network) = find_in(&snapshot, object) else {
             let host = host.name.clone();
             return Err(EngineError::NotFound {
@@ -152,7 +153,7 @@ impl Embedded {
         let host = self.host(&object.host)?.clone();
         let what = describe(Kind::Network, object.name.as_str());
         host.observer.invalidate_networks();
-        let snapshot = host.fresh().await?;
+        let snapshot = with_foreign(&host).await?;
         let Some(network) = find_in(&snapshot, object) else {
             return Ok(());
         };
