@@ -2,11 +2,12 @@
 //! machines are starting.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use labyard_driver::Driver;
-use labyard_driver::ids::ObjectId;
+use labyard_driver::ids::{MacAddr, ObjectId};
 use labyard_driver::observed::DhcpLease;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -20,12 +21,31 @@ type Slot = Arc<Mutex<Option<(Instant, Arc<[DhcpLease]>)>>>;
 #[derive(Default)]
 pub struct LeaseBoard {
     networks: Mutex<HashMap<ObjectId, Slot>>,
+    /// Leases from before a machine's start, by its MAC.
+    earlier: Mutex<HashMap<MacAddr, Vec<DhcpLease>>>,
 }
 
 impl LeaseBoard {
+    /// A machine is about to start: the leases that its NIC has now tell nothing of the guest that boots then. One
+    /// without an end looks the same before and after, so that it counts.
+    pub async fn before_start(&self, driver: &dyn Driver, network: &ObjectId, mac: MacAddr) {
+        let leases = self.leases(driver, network).await;
+        let of_nic = leases.iter().filter(|l| l.mac == mac && l.ends.is_some());
+        self.earlier.lock().await.insert(mac, of_nic.cloned().collect());
+    }
+
+    /// The addresses that a NIC was given since its machine's last start.
+    pub async fn addresses(&self, driver: &dyn Driver, network: &ObjectId, mac: MacAddr) -> Vec<IpAddr> {
+        let leases = self.leases(driver, network).await;
+        let earlier = self.earlier.lock().await;
+        let earlier = earlier.get(&mac).map_or(&[][..], Vec::as_slice);
+        let of_nic = leases.iter().filter(|l| l.mac == mac && !earlier.contains(l));
+        of_nic.map(|l| l.address).collect()
+    }
+
     /// The leases of a network, at most a fifth of a second old; a network that cannot be read at this moment has
     /// none to show, and the waiter's own deadline bounds that.
-    pub async fn leases(&self, driver: &dyn Driver, network: &ObjectId) -> Arc<[DhcpLease]> {
+    async fn leases(&self, driver: &dyn Driver, network: &ObjectId) -> Arc<[DhcpLease]> {
         let slot = self
             .networks
             .lock()

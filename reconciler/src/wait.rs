@@ -65,31 +65,9 @@ struct Watch {
 
 impl Watch {
     async fn new(work: &Work<'_>) -> Self {
-        let snapshot = work.host.recent().await.ok();
-        let network_of = |attachment: &Attachment| {
-            let Attachment::Network(name) = attachment else {
-                return None;
-            };
-            let networks = &snapshot.as_ref()?.networks;
-            let network = networks
-                .iter()
-                .find(|n| &n.host_name == name)
-                .filter(|n| n.dhcp.is_some());
-            network.map(|n| n.id.clone())
-        };
-        let macs: Vec<_> = work.mark().await.nics.into_values().map(|nic| nic.mac).collect();
-        let detail = work.detail();
-        let attachment_of = |mac| {
-            detail
-                .and_then(|d| d.nics.iter().find(|n| n.mac == mac))
-                .map(|n| n.attachment.clone())
-        };
         Self {
             id: work.id.clone(),
-            networks: macs
-                .into_iter()
-                .map(|mac| (mac, attachment_of(mac).as_ref().and_then(network_of)))
-                .collect(),
+            networks: leasing_networks(work).await,
             events: work.host.driver.events().await.ok(),
             last_look: Instant::now(),
             woken: false,
@@ -138,6 +116,32 @@ impl Watch {
     }
 }
 
+/// The MACs of a machine's NICs in their order, each with its network if that hands out addresses.
+pub(crate) async fn leasing_networks(work: &Work<'_>) -> Vec<(MacAddr, Option<ObjectId>)> {
+    let snapshot = work.host.recent().await.ok();
+    let network_of = |attachment: &Attachment| {
+        let Attachment::Network(name) = attachment else {
+            return None;
+        };
+        let networks = &snapshot.as_ref()?.networks;
+        let network = networks
+            .iter()
+            .find(|n| &n.host_name == name)
+            .filter(|n| n.dhcp.is_some());
+        network.map(|n| n.id.clone())
+    };
+    let macs: Vec<_> = work.mark().await.nics.into_values().map(|nic| nic.mac).collect();
+    let detail = work.detail();
+    let attachment_of = |mac| {
+        detail
+            .and_then(|d| d.nics.iter().find(|n| n.mac == mac))
+            .map(|n| n.attachment.clone())
+    };
+    macs.into_iter()
+        .map(|mac| (mac, attachment_of(mac).as_ref().and_then(network_of)))
+        .collect()
+}
+
 async fn met(work: &mut Work<'_>, watch: &mut Watch) -> Result<bool, EngineError> {
     match work.desired.ready.wait {
         Wait::None => Ok(true),
@@ -168,16 +172,8 @@ async fn met(work: &mut Work<'_>, watch: &mut Watch) -> Result<bool, EngineError
 async fn addresses(work: &Work<'_>, watch: &mut Watch) -> Vec<IpAddr> {
     for (mac, network) in &watch.networks {
         let Some(network) = network else { continue };
-        let leases = work
-            .host
-            .lease_board
-            .leases(work.host.driver.as_ref(), network)
-            .await;
-        let of_nic: Vec<_> = leases
-            .iter()
-            .filter(|l| l.mac == *mac)
-            .map(|l| l.address)
-            .collect();
+        let board = &work.host.lease_board;
+        let of_nic = board.addresses(work.host.driver.as_ref(), network, *mac).await;
         let shown = presentable(&of_nic);
         if !shown.is_empty() {
             return shown;

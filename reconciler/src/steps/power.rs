@@ -38,6 +38,12 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
 
 async fn start(work: &mut Work<'_>) -> Outcome {
     work.may_mutate().await?;
+    let board = &work.host.lease_board;
+    for (mac, network) in wait::leasing_networks(work).await {
+        if let Some(network) = network {
+            board.before_start(work.host.driver.as_ref(), &network, mac).await;
+        }
+    }
     match work.host.driver.start_machine(&work.id).await {
         // It may have happened: the look below tells.
         Ok(()) | Err(DriverError::ReplyLost { .. }) => {}

@@ -9,4 +9,5 @@
 mod converge;
 mod kills;
 mod races;
+mod ready;
 mod rig;

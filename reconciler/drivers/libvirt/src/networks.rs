@@ -354,6 +354,7 @@ pub(crate) async fn leases_of(
             mac: lease.mac?.parse().ok()?,
             address: lease.address.parse().ok()?,
             hostname: lease.hostname,
+            ends: u64::try_from(lease.expiry).ok().filter(|ends| *ends > 0),
         })
     };
     Ok(leases.into_iter().filter_map(lease).collect())

@@ -196,6 +196,7 @@ impl Network {
                 mac: *mac,
                 address: lease.address,
                 hostname: lease.hostname.clone(),
+                ends: lease.expires.map(|at| at / 1000),
             })
             .collect()
     }

@@ -1,0 +1,30 @@
+//! Readiness is what the guest of now shows, not what is left of the one before.
+
+use std::time::Duration;
+
+use labyard_driver_sim::{Settings, SimHost};
+use tokio::time::Instant;
+
+use crate::rig::{Rig, Table, config, wish};
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_machine_is_not_ready_by_the_lease_of_its_run_before() {
+    let boot = Duration::from_secs(120);
+    let sim = SimHost::new(Settings {
+        boot,
+        ..Settings::default()
+    });
+    let rig = Rig::start(&sim, &Table::default());
+    rig.network().await.unwrap();
+    let before = wish(&config("web"));
+    let (made, identity) = rig.create(&before).await;
+    made.unwrap();
+
+    let mut larger = config("web");
+    larger.memory_mib *= 2;
+    let begun = Instant::now();
+    rig.update(&identity.unwrap(), &before, &wish(&larger))
+        .await
+        .unwrap();
+    assert!(begun.elapsed() >= boot, "ready after {:?}", begun.elapsed());
+}
