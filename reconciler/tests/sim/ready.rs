@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use labyard_driver_sim::{Settings, SimHost};
+use labyard_driver_sim::{GuestSettings, Settings, SimHost};
 use tokio::time::Instant;
 
 use crate::rig::{Rig, Table, config, wish};
@@ -10,8 +10,12 @@ use crate::rig::{Rig, Table, config, wish};
 #[tokio::test(start_paused = true)]
 async fn a_restarted_machine_is_not_ready_by_the_lease_of_its_run_before() {
     let boot = Duration::from_secs(120);
-    let sim = SimHost::new(Settings {
+    let guest = GuestSettings {
         boot,
+        ..GuestSettings::default()
+    };
+    let sim = SimHost::new(Settings {
+        guest,
         ..Settings::default()
     });
     let rig = Rig::start(&sim, &Table::default());
