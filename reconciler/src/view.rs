@@ -108,7 +108,7 @@ pub enum SeedView {
     None,
     /// Inserted, as made.
     Inserted(SeedMark),
-    /// Made, but no longer as it was: ejected, another in its place.
+    /// Made, but no longer as it was: ejected, another in its place, its file gone or of another size.
     Broken,
 }
 
@@ -287,7 +287,14 @@ fn seed(detail: &MachineDetail, mark: Option<&Mark>) -> SeedView {
         .cdroms
         .values()
         .flatten()
-        .any(|medium| medium.volume.as_ref() == Some(&seed.volume));
+        .any(|medium| {
+            let whole = match medium.capacity {
+                Capacity::Known(size) => size == Bytes(seed.length),
+                Capacity::Unknown => true,
+                Capacity::Missing => false,
+            };
+            whole && medium.volume.as_ref() == Some(&seed.volume)
+        });
     if inserted {
         SeedView::Inserted(seed.clone())
     } else {

@@ -170,6 +170,8 @@ pub struct ObservedMedium {
     pub path: String,
     /// The volume's name, where it lies in the configured pool.
     pub volume: Option<VolumeName>,
+    /// Its size, or that its file is gone.
+    pub capacity: Capacity,
 }
 
 /// A NIC.

@@ -64,6 +64,7 @@ pub(crate) fn detail(
         let medium = ObservedMedium {
             volume: places.volume_in(pool, &path),
             path,
+            capacity: sizes.of(&target(d)),
         };
         (target(d), Some(medium).filter(|medium| !medium.path.is_empty()))
     });

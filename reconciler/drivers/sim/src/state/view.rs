@@ -105,6 +105,7 @@ impl State {
             let medium = path.as_ref().map(|path| ObservedMedium {
                 path: path.clone(),
                 volume: self.volume_at(path),
+                capacity: self.capacity_at(path),
             });
             (target.clone(), medium)
         });
