@@ -43,7 +43,7 @@ pub fn network(name: &str, subnet: u8) -> String {
     resource(
         "labyard_network",
         name,
-        &format!(
+        format!(
             "mode = \"nat\"\n  ipv4 = {{ cidr = \"10.{subnet}.0.0/24\", dhcp = {{ start = \"10.{subnet}.0.100\", end = \"10.{subnet}.0.200\" }} }}"
         ),
     )

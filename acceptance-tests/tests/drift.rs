@@ -98,7 +98,7 @@ impl Lab {
 
 /// A plan that found an attribute other than it was left, and puts it back in place.
 #[track_caller]
-fn assert_seen(plan: &Plan, address: &str, attribute: &str, found: Value) {
+fn assert_seen(plan: &Plan, address: &str, attribute: &str, found: &Value) {
     let change = plan.change(address);
     assert_eq!(plan.actions(address), ["update"], "{address}: {change:#}");
     let before = change["before"]
@@ -106,13 +106,13 @@ fn assert_seen(plan: &Plan, address: &str, attribute: &str, found: Value) {
         .cloned()
         .unwrap_or(Value::Null);
     assert_eq!(
-        before, found,
+        &before, found,
         "{attribute} of {address} in {:#}",
         change["before"]
     );
     assert_ne!(
         change["after"].pointer(attribute),
-        Some(&found),
+        Some(found),
         "{attribute} of {address}"
     );
 }
@@ -131,6 +131,7 @@ fn machines_that_change() -> String {
         hcl::resource("labyard_network", "side", "mode = \"isolated\""),
         hcl::machine("unplugged", RUNNING),
         hcl::machine("paused", RUNNING),
+        hcl::machine("saved", RUNNING),
         machine("started", "shutdown = { mode = \"force\" }"),
         machine("cpus", ""),
         machine("memory", ""),
@@ -140,6 +141,7 @@ fn machines_that_change() -> String {
         machine("moved", lan),
         machine("unwired", lan),
         machine("ejected", seed),
+        machine("seedless", seed),
         machine("everything", &format!("{lan}\n  {disks}\n  {seed}")),
     ]
     .concat()
@@ -148,6 +150,7 @@ fn machines_that_change() -> String {
 fn change_by_hand(lab: &Lab) {
     lab.observer.pull_plug("unplugged").unwrap();
     lab.observer.handle("paused").unwrap().suspend().unwrap();
+    lab.virsh(&["managedsave", "saved"]);
     lab.observer.handle("started").unwrap().create().unwrap();
     lab.virsh(&["setvcpus", "cpus", "3", "--config", "--maximum"]);
     lab.virsh(&["setvcpus", "cpus", "3", "--config"]);
@@ -179,6 +182,12 @@ fn change_by_hand(lab: &Lab) {
         "--config",
     ]);
     lab.virsh(&["change-media", "ejected", "sda", "--eject", "--config"]);
+    let volumes = lab.observer.volumes("default").unwrap();
+    let seed = volumes
+        .iter()
+        .find(|volume| volume.name.starts_with("seedless."))
+        .unwrap();
+    lab.virsh(&["vol-delete", &seed.path]);
 }
 
 #[test]
@@ -192,6 +201,7 @@ fn what_a_hand_changed_of_machines_is_seen_by_one_plan_and_healed_by_one_apply()
     for (name, attribute, found) in [
         ("unplugged", "/power", json!("stopped")),
         ("paused", "/power", json!("paused")),
+        ("saved", "/power", json!("saved")),
         ("started", "/power", json!("running")),
         ("cpus", "/cpus", json!(3)),
         ("memory", "/memory_mib", json!(80)),
@@ -202,13 +212,14 @@ fn what_a_hand_changed_of_machines_is_seen_by_one_plan_and_healed_by_one_apply()
         ("moved", "/nics/lan/network", json!("side")),
         ("unwired", "/nics/lan", Value::Null),
         ("ejected", "/cloud_init", Value::Null),
+        ("seedless", "/cloud_init", Value::Null),
     ] {
-        assert_seen(&plan, &format!("labyard_vm.{name}"), attribute, found);
+        assert_seen(&plan, &format!("labyard_vm.{name}"), attribute, &found);
     }
     assert_eq!(plan.actions("labyard_vm.everything"), ["no-op"]);
     lab.heal();
 
-    for name in ["unplugged", "paused"] {
+    for name in ["unplugged", "paused", "saved"] {
         assert_eq!(lab.domain(name).state, DomainState::Running, "{name}");
     }
     assert_eq!(lab.domain("started").state, DomainState::Shutoff);
@@ -232,7 +243,14 @@ fn what_a_hand_changed_of_machines_is_seen_by_one_plan_and_healed_by_one_apply()
             "{xml}"
         );
     }
-    assert!(lab.definition("ejected").contains("seed"));
+    for name in ["ejected", "seedless"] {
+        let xml = lab.definition(name);
+        let path = xml
+            .split("<source file='")
+            .nth(1)
+            .and_then(|rest| rest.split('\'').next());
+        assert!(path.is_some_and(|path| std::fs::exists(path).unwrap()), "{xml}");
+    }
     assert_eq!(lab.definition("everything"), untouched);
     lab.destroy();
 }
@@ -265,8 +283,8 @@ fn a_machine_whose_definition_is_gone_is_put_back_with_its_disks() {
     }
 
     let plan = lab.plan();
-    assert_seen(&plan, "labyard_vm.kept", "/power", json!("absent"));
-    assert_seen(&plan, "labyard_vm.ran", "/power", json!("absent"));
+    assert_seen(&plan, "labyard_vm.kept", "/power", &json!("absent"));
+    assert_seen(&plan, "labyard_vm.ran", "/power", &json!("absent"));
     assert_eq!(plan.actions("labyard_vm.gone"), ["create"]);
     let warnings = plan.run().warnings();
     assert!(
@@ -287,7 +305,7 @@ fn a_machine_whose_definition_is_gone_is_put_back_with_its_disks() {
 
 #[test]
 fn what_a_hand_changed_of_networks_is_seen_by_one_plan_and_healed_by_one_apply() {
-    let names = ["ranged", "down", "undefined", "gone", "manual"];
+    let names = ["ranged", "shut", "down", "undefined", "gone", "manual"];
     let networks: String = names
         .iter()
         .zip(80..)
@@ -306,6 +324,12 @@ fn what_a_hand_changed_of_networks_is_seen_by_one_plan_and_healed_by_one_apply()
         .xml
         .replace("end='10.80.0.200'", "end='10.80.0.150'");
     lab.observer.connection().define_network_xml(&ranged).unwrap();
+    let shut = definition("shut").xml;
+    let forward = shut.find("<forward").unwrap()..shut.find("<bridge").unwrap();
+    lab.observer
+        .connection()
+        .define_network_xml(&shut.replace(&shut[forward], ""))
+        .unwrap();
     lab.virsh(&["net-destroy", "down"]);
     lab.virsh(&["net-undefine", "undefined"]);
     lab.virsh(&["net-destroy", "gone"]);
@@ -317,18 +341,20 @@ fn what_a_hand_changed_of_networks_is_seen_by_one_plan_and_healed_by_one_apply()
         &plan,
         "labyard_network.ranged",
         "/ipv4/dhcp/end",
-        json!("10.80.0.150"),
+        &json!("10.80.0.150"),
     );
-    assert_eq!(plan.actions("labyard_network.down"), ["update"]);
+    assert_seen(&plan, "labyard_network.shut", "/mode", &json!("isolated"));
+    assert_seen(&plan, "labyard_network.down", "/active", &json!(false));
     assert_ne!(plan.actions("labyard_network.undefined"), ["no-op"]);
     assert_eq!(plan.actions("labyard_network.gone"), ["create"]);
-    assert_seen(&plan, "labyard_network.manual", "/autostart", json!(false));
+    assert_seen(&plan, "labyard_network.manual", "/autostart", &json!(false));
     lab.heal();
     for name in names {
         let seen = definition(name);
         assert!(seen.active && seen.autostart, "{name}: {seen:?}");
     }
     assert!(definition("ranged").xml.contains("end='10.80.0.200'"));
+    assert!(definition("shut").xml.contains("<forward mode='nat'"));
     lab.destroy();
 }
 

@@ -11,12 +11,17 @@ use libvirt_rpc::flags::{Affect, ListNetworks, NetworkXml};
 use libvirt_rpc::{
     Connection, Error, ErrorCode, Metadata, NetworkRef, NetworkSection, NetworkUpdate, NetworkUpdateCommand,
 };
+use tokio::sync::RwLock;
 
 use crate::errors::{Act, During, is_wrong_state};
 use crate::host::{Host, parse};
 use crate::mark_xml;
 use crate::network_xml::{self, Transition};
 use crate::xml::Element;
+
+/// Whoever reads a definition and writes it back holds this alone, whoever changes a part of one holds it with
+/// others: a part changed in between would be lost. Other processes do not see it; they write marks by themselves.
+pub(crate) static REWRITING: RwLock<()> = RwLock::const_new(());
 
 pub(crate) fn act(verb: &str, id: &ObjectId) -> Act {
     Act::on(verb, format!("network {id}"))
@@ -257,14 +262,16 @@ async fn edit(
     network: &NetworkRef,
     spec: &NetworkSpec,
 ) -> Result<(), DriverError> {
-    let text = connection
-        .network_get_xml_desc(network, NetworkXml::INACTIVE)
-        .await
-        .during(act)?;
-    let mut definition = parse(act, &text)?;
+    let _alone = REWRITING.write().await;
+    let (text, persistent) = futures::join!(
+        connection.network_get_xml_desc(network, NetworkXml::INACTIVE),
+        connection.network_is_persistent(network),
+    );
+    let mut definition = parse(act, &text.during(act)?)?;
     let before = definition.to_string();
     network_xml::edit(&mut definition, spec);
-    if definition.to_string() != before {
+    // One that somebody undefined while it runs shows the same text and has no definition.
+    if definition.to_string() != before || !persistent.during(act)? {
         define(connection, act, &definition, spec).await?;
     }
     Ok(())
@@ -299,6 +306,7 @@ async fn rewrite_mark(
     network: &NetworkRef,
     mark: &Mark,
 ) -> Result<(), DriverError> {
+    let _alone = REWRITING.write().await;
     let text = connection
         .network_get_xml_desc(network, NetworkXml::INACTIVE)
         .await
