@@ -20,7 +20,7 @@ use crate::network_xml::{self, Transition};
 use crate::xml::Element;
 
 /// Whoever reads a definition and writes it back holds this alone, whoever changes a part of one holds it with
-/// others: a part changed in between would be lost. Other processes do not see it; they write marks by themselves.
+/// others: a part changed in between would be lost. Other processes are not held by it.
 pub(crate) static REWRITING: RwLock<()> = RwLock::const_new(());
 
 pub(crate) fn act(verb: &str, id: &ObjectId) -> Act {

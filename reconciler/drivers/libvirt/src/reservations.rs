@@ -9,7 +9,7 @@ use libvirt_rpc::{Connection, NetworkRef, NetworkSection, NetworkUpdate, Network
 use crate::errors::{Act, During, is_wrong_state};
 use crate::host::{Host, parse};
 use crate::network_xml;
-use crate::networks::{act, reference};
+use crate::networks::{REWRITING, act, reference};
 
 /// The two places where reservations stand, so far as they exist.
 struct Standing {
@@ -144,5 +144,6 @@ async fn update(
         parent: None,
         xml,
     };
+    let _with_others = REWRITING.read().await;
     connection.network_update(network, update, affect).await
 }

@@ -125,6 +125,8 @@ cases! {
         a_mark_written_alone_is_seen,
         a_reservation_repeated_is_success_and_is_seen,
         an_address_or_mac_that_is_taken_exists_already,
+        an_address_set_aside_is_kept_for_its_mac_and_can_be_reserved,
+        no_address_is_lost_while_the_mark_is_written,
         a_release_repeated_is_success,
         a_snapshot_shows_what_was_made_and_nothing_after_removal,
     }

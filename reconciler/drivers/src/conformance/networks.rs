@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use super::lab::{Failure, Lab, ensure, ensure_eq, ensure_error};
 use super::sample;
+use crate::DriverError;
 use crate::ids::MacAddr;
-use crate::mark::{Kind, Stage};
+use crate::mark::{Kind, Mark, Stage};
 use crate::observed::{Activity, Autostart, ObservedNetwork, Reservation};
 use crate::spec::{Dhcp, NetworkSpec};
 
@@ -198,6 +199,63 @@ pub(super) async fn an_address_or_mac_that_is_taken_exists_already(lab: &Lab<'_>
         [first],
         "the reservations"
     );
+    Ok(())
+}
+
+pub(super) async fn an_address_set_aside_is_kept_for_its_mac_and_can_be_reserved(lab: &Lab<'_>) -> Result {
+    let spec = lab.network("net")?;
+    lab.driver.create_network(&spec).await?;
+    let wanted = reservation(&spec, sample::mac("one"), 20)?;
+    let other = reservation(&spec, sample::mac("two"), 20)?;
+    for _ in 0..2 {
+        lab.driver.set_address_aside(&spec.id, &wanted).await?;
+    }
+    ensure_error!(lab.driver.set_address_aside(&spec.id, &other).await, Exists);
+    ensure_error!(lab.driver.reserve_address(&spec.id, &other).await, Exists);
+    lab.driver.reserve_address(&spec.id, &wanted).await?;
+    lab.driver.set_address_aside(&spec.id, &wanted).await?;
+    let seen = lab.driver.network(&spec.id).await?.reservations;
+    ensure_eq!(seen, vec![wanted.clone()], "the reservations");
+    lab.driver.release_address(&spec.id, wanted.mac).await?;
+    ensure_eq!(
+        lab.driver.network(&spec.id).await?.reservations,
+        [],
+        "what is left"
+    );
+    Ok(())
+}
+
+pub(super) async fn no_address_is_lost_while_the_mark_is_written(lab: &Lab<'_>) -> Result {
+    let spec = lab.network("net")?;
+    lab.driver.create_network(&spec).await?;
+    let wanted = (20..30).map(|last| reservation(&spec, sample::mac(&last.to_string()), last));
+    let wanted = wanted.collect::<std::result::Result<Vec<_>, _>>()?;
+    let reserve = async {
+        for one in &wanted {
+            lab.driver.set_address_aside(&spec.id, one).await?;
+        }
+        Ok::<_, DriverError>(())
+    };
+    let mark = async {
+        for stage in [
+            Stage::Define,
+            Stage::Image,
+            Stage::Disks,
+            Stage::Start,
+            Stage::Finished,
+        ] {
+            let mark = Mark {
+                stage,
+                ..spec.mark.clone()
+            };
+            lab.driver.write_network_mark(&spec.id, &mark).await?;
+        }
+        Ok::<_, DriverError>(())
+    };
+    futures::try_join!(reserve, mark)?;
+    let mut seen = lab.driver.network(&spec.id).await?.reservations;
+    seen.sort_by_key(|one| one.address);
+    ensure_eq!(seen, wanted, "the reservations");
     Ok(())
 }
 
