@@ -74,6 +74,20 @@ pub enum EngineError {
         /// By whom.
         by: String,
     },
+    /// Another host answers than the one where the object was made.
+    #[error(
+        "{what} is not found on host {host}, but another host answers there (UUID {found}) than the one where it was made (UUID {made_on}): mend the host's uri; or, if that host is gone for good, let go of the object with terraform state rm"
+    )]
+    OtherHost {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// The UUID of the host where it was made.
+        made_on: String,
+        /// The UUID of the host that answers.
+        found: String,
+    },
     /// The object is not ours to change or remove.
     #[error("{what} on host {host} carries no mark of labyard: apply once to take it into ownership first")]
     NotOurs {

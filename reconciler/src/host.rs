@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use labyard_driver::ids::{HostName, Namespace, ObjectId, PoolName};
+use labyard_driver::ids::{HostName, HostUuid, Namespace, ObjectId, PoolName};
 use labyard_driver::observed::Snapshot;
 use labyard_driver::spec::{Accelerator, ProbePayload};
 use labyard_driver::{Driver, DriverError};
@@ -33,6 +33,7 @@ pub struct Host {
     /// Addresses that runs of this process have chosen, by network; the host may not show them yet.
     chosen: Mutex<BTreeMap<ObjectId, BTreeSet<Ipv4Addr>>>,
     accelerator: OnceCell<Accelerator>,
+    uuid: OnceLock<HostUuid>,
 }
 
 impl Host {
@@ -47,6 +48,7 @@ impl Host {
             lease_board: LeaseBoard::default(),
             chosen: Mutex::new(BTreeMap::new()),
             accelerator: OnceCell::new(),
+            uuid: OnceLock::new(),
         }
     }
 
@@ -97,18 +99,23 @@ impl Host {
 
     /// The host as it is after every mutation of this process.
     pub async fn fresh(&self) -> Result<Arc<Snapshot>, EngineError> {
-        self.observer
-            .fresh()
-            .await
-            .map_err(|error| self.unreadable(&error))
+        self.read(self.observer.fresh().await)
     }
 
     /// The host as it was at some time of this run.
     pub async fn recent(&self) -> Result<Arc<Snapshot>, EngineError> {
-        self.observer
-            .recent()
-            .await
-            .map_err(|error| self.unreadable(&error))
+        self.read(self.observer.recent().await)
+    }
+
+    /// The host's own id, once it was read.
+    pub fn uuid(&self) -> Option<&HostUuid> {
+        self.uuid.get()
+    }
+
+    fn read(&self, result: Result<Arc<Snapshot>, SharedError>) -> Result<Arc<Snapshot>, EngineError> {
+        let snapshot = result.map_err(|error| self.unreadable(&error))?;
+        self.uuid.get_or_init(|| snapshot.host.uuid.clone());
+        Ok(snapshot)
     }
 
     /// The host with these networks in it, as far as there are such: read anew where the last reading lacks one.

@@ -34,6 +34,9 @@ pub struct Identity {
     pub origin: Token,
     /// The host's id of it, a hint.
     pub id: ObjectId,
+    /// The host it was made on: that it is not on another proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostUuid>,
 }
 
 /// A new token.

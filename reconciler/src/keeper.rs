@@ -70,7 +70,7 @@ impl Keeper {
 
     /// Tells the hosts of every answered object that a state has it. In one go, side by side; what cannot be told
     /// is told by the next run that reads the state.
-    pub async fn confirm_answered(&self) {
+    pub async fn confirm_answered(&self, deps: &Deps) {
         let answered: Vec<_> = {
             let mut held = self.held();
             let ids: Vec<_> = held
@@ -80,7 +80,14 @@ impl Keeper {
                 .collect();
             ids.into_iter().filter_map(|id| held.remove(&id)).collect()
         };
-        join_all(answered.iter().map(|held| confirm(&held.record, &held.renewals))).await;
+        join_all(answered.iter().map(|held| async {
+            if lapsed(&held.record, deps).await {
+                tracing::warn!(object = %held.record.id, "not confirmed, another may have it; the next run looks");
+            } else {
+                confirm(&held.record, &held.renewals).await;
+            }
+        }))
+        .await;
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectId, Held>> {
@@ -115,9 +122,20 @@ impl Keeper {
     }
 }
 
+/// Whether others may have taken the object: a computer that slept wakes up long after its leases ran out, and what
+/// it remembers of a mark must not be written over another's.
+async fn lapsed(record: &Record, deps: &Deps) -> bool {
+    let until = record.lease_until().await;
+    until.is_some_and(|until| until <= deps.clock.now())
+}
+
 /// One renewal, repeated while the host is busy, in the time before the next.
 async fn renew(record: &Record, renewals: &Arc<dyn Driver>, deps: &Deps) {
     for _ in 0..3 {
+        if lapsed(record, deps).await {
+            tracing::warn!(object = %record.id, "the builder's lease ran out");
+            return;
+        }
         let renewed = lease::grant(&deps.engine, deps.processes.as_ref(), deps.clock.now());
         match record
             .update_through(renewals, |mark| mark.lease = Some(renewed))

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use labyard_driver::ids::{
-    Bytes, DiskKey, MacAddr, Mib, Namespace, NicKey, ObjectId, ObjectName, VolumeName,
+    Bytes, DiskKey, HostUuid, MacAddr, Mib, Namespace, NicKey, ObjectId, ObjectName, VolumeName,
 };
 use labyard_driver::mark::{CloneMode, ImageMark, Mark, OnRemove, Ownership, SeedMark, Stage};
 use labyard_driver::observed::{
@@ -121,7 +121,7 @@ impl MachineView {
         Some(Self {
             name: mark.map_or_else(|| ObjectName(machine.host_name.clone()), |m| m.name.clone()),
             id: machine.id.clone(),
-            owner: owner(mark, &machine.id),
+            owner: owner(mark, &machine.id, Some(&snapshot.host.uuid)),
             power: machine.power,
             cpus: detail.cpus,
             memory: detail.memory,
@@ -173,12 +173,13 @@ pub fn presentable(addresses: &[IpAddr]) -> Vec<IpAddr> {
     shown
 }
 
-fn owner(mark: Option<&Mark>, id: &ObjectId) -> Owner {
+fn owner(mark: Option<&Mark>, id: &ObjectId, host: Option<&HostUuid>) -> Owner {
     mark.map_or(Owner::Foreign, |mark| Owner::Ours {
         identity: Identity {
             token: mark.token.clone(),
             origin: mark.origin.clone(),
             id: id.clone(),
+            host: host.cloned(),
         },
         ownership: mark.ownership,
         stage: mark.stage,
@@ -360,13 +361,13 @@ pub struct NetworkView {
 }
 
 impl NetworkView {
-    /// A network in the user's terms.
-    pub fn new(network: &ObservedNetwork) -> Self {
+    /// A network of a host in the user's terms.
+    pub fn new(network: &ObservedNetwork, host: Option<&HostUuid>) -> Self {
         let mark = network.mark.ours();
         Self {
             name: mark.map_or_else(|| ObjectName(network.host_name.clone()), |m| m.name.clone()),
             id: network.id.clone(),
-            owner: owner(mark, &network.id),
+            owner: owner(mark, &network.id, host),
             active: network.active,
             autostart: network.autostart,
             mode: network.mode,

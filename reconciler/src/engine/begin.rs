@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use labyard_driver::DriverError;
 use labyard_driver::mark::{DiskMark, Kind, Made, Mark, NicMark, Ownership, SeedMark, Stage, VERSION};
-use labyard_driver::observed::{Attachment, Detail, MarkState, ObservedMachine};
+use labyard_driver::observed::{Attachment, MarkState, ObservedMachine};
 use tokio::time::Instant;
 
+use super::claim::same_host;
 use super::embedded::describe;
 use super::machines::find_in;
 use super::{Bounds, Embedded, ObjectRef};
@@ -131,7 +132,11 @@ impl Embedded {
         }
         host.observer.invalidate();
         let snapshot = host.fresh().await?;
-        Ok(find_in(&snapshot, object).cloned())
+        let found = find_in(&snapshot, object).cloned();
+        if found.is_none() {
+            same_host(host, Kind::Machine, object, &snapshot)?;
+        }
+        Ok(found)
     }
 
     /// Works on a machine that stands: with its own mark, or, foreign until now, with one made of what it shows.
@@ -143,10 +148,6 @@ impl Embedded {
     ) -> Result<(), EngineError> {
         self.check_owner(work.host, object, &machine)?;
         let what = describe(Kind::Machine, object.name.as_str());
-        if let Detail::Unknown(why) = &machine.detail {
-            let (host, why) = (work.host.name.clone(), why.clone());
-            return Err(EngineError::Unknown { host, what, why });
-        }
         work.id = machine.id.clone();
         work.host_name = machine.host_name.clone();
         let mark = match &machine.mark {
@@ -169,6 +170,16 @@ impl Embedded {
         work.first_mark = mark.clone();
         let record = Arc::new(Record::new(work.host.driver.clone(), machine.id.clone(), mark));
         if building {
+            // The lease in it is of the run that did not come to its end.
+            let lease = lease::grant(
+                &self.deps.engine,
+                self.deps.processes.as_ref(),
+                self.deps.clock.now(),
+            );
+            record
+                .update(|mark| mark.lease = Some(lease))
+                .await
+                .map_err(work.failed())?;
             self.keeper
                 .hold(record.clone(), work.host.renewals.clone(), &self.deps);
         }

@@ -11,7 +11,7 @@ use labyard_driver::observed::{MarkState, Snapshot};
 use tokio::time::{Instant, sleep};
 
 use super::embedded::describe;
-use super::{Bounds, Deps};
+use super::{Bounds, Deps, ObjectRef};
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity::{self, Identity};
@@ -238,6 +238,28 @@ pub(super) async fn confirm_known(host: &Arc<Host>, kind: Kind, identity: &Ident
     };
     // The run may be over before: the next one does it.
     let _ = tokio::time::timeout(Duration::from_secs(2), confirmed).await;
+}
+
+/// That an object is not found tells that it is gone only on the host where it was made.
+pub(super) fn same_host(
+    host: &Host,
+    kind: Kind,
+    object: &ObjectRef,
+    snapshot: &Snapshot,
+) -> Result<(), EngineError> {
+    let made_on = object
+        .identity
+        .as_ref()
+        .and_then(|identity| identity.host.as_ref());
+    match made_on {
+        Some(made_on) if *made_on != snapshot.host.uuid => Err(EngineError::OtherHost {
+            host: host.name.clone(),
+            what: describe(kind, object.name.as_str()),
+            made_on: made_on.to_string(),
+            found: snapshot.host.uuid.to_string(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether what a state holds is what the mark says; the error names who has it now.

@@ -154,7 +154,7 @@ impl Engine for Embedded {
 
     async fn finish(&self, run: Run) {
         if run == Run::Through {
-            self.keeper.confirm_answered().await;
+            self.keeper.confirm_answered(&self.deps).await;
         }
         let mut background = std::mem::take(
             &mut *self

@@ -7,7 +7,7 @@ use labyard_driver::ids::{Bytes, HostName, Namespace, ObjectName};
 use labyard_driver::mark::{Kind, Mark, Ownership};
 use labyard_driver::observed::{Detail, MarkState, ObservedMachine, Power, Snapshot};
 
-use super::claim::{Claim, Name, claim, same_owner};
+use super::claim::{Claim, Name, claim, same_host, same_owner};
 use super::embedded::describe;
 use super::{Bounds, Embedded, ObjectRef, Reading};
 use crate::desired::DesiredMachine;
@@ -26,6 +26,7 @@ impl Embedded {
         let host = self.host(&object.host)?;
         let snapshot = host.fresh().await?;
         let Some(machine) = find_in(&snapshot, object) else {
+            same_host(host, Kind::Machine, object, &snapshot)?;
             if object.identity.is_some() {
                 // Whether its disks are still there only the pool can tell.
                 host.pool(&snapshot)?;
@@ -193,7 +194,10 @@ impl Embedded {
         let host = self.host(&object.host)?.clone();
         let mut work = self.work(&host, desired, &bounds).await?;
         match self.locate(&host, object).await? {
-            Some(machine) => self.take_up(&mut work, object, machine).await?,
+            Some(machine) => {
+                refuse_unknown(&work, &machine)?;
+                self.take_up(&mut work, object, machine).await?;
+            }
             None => self.put_back(&mut work, object, known).await?,
         }
         let result = forward(&mut work, report).await;
@@ -320,6 +324,18 @@ pub(super) fn refuse_other_namespace(
             ),
         }),
         _ => Ok(()),
+    }
+}
+
+/// Nothing is changed on a machine whose definition cannot be told; to remove it, its mark is enough.
+fn refuse_unknown(work: &Work<'_>, machine: &ObservedMachine) -> Result<(), EngineError> {
+    match &machine.detail {
+        Detail::Known(_) => Ok(()),
+        Detail::Unknown(why) => Err(EngineError::Unknown {
+            host: work.host.name.clone(),
+            what: work.what(),
+            why: why.clone(),
+        }),
     }
 }
 

@@ -8,7 +8,7 @@ use labyard_driver::mark::{Kind, Mark, Ownership, Stage, VERSION};
 use labyard_driver::observed::{MarkState, ObservedNetwork, Snapshot};
 use labyard_driver::spec::NetworkSpec;
 
-use super::claim::{Claim, Name, claim, same_owner};
+use super::claim::{Claim, Name, claim, same_host, same_owner};
 use super::embedded::describe;
 use super::machines::{keeps_busy, listing, refuse_other_namespace};
 use super::{Bounds, Embedded, ObjectRef, Reading};
@@ -27,6 +27,7 @@ impl Embedded {
         let host = self.host(&object.host)?;
         let snapshot = host.fresh().await?;
         let Some(network) = find_in(&snapshot, object) else {
+            same_host(host, Kind::Network, object, &snapshot)?;
             return Ok(Reading::Gone);
         };
         if let Some(identity) = &object.identity {
@@ -39,7 +40,7 @@ impl Embedded {
                 self.confirm_later(host, Kind::Network, identity);
             }
         }
-        Ok(Reading::Present(Box::new(NetworkView::new(network))))
+        Ok(Reading::Present(Box::new(NetworkView::new(network, host.uuid()))))
     }
 
     pub(super) async fn network_find(
@@ -68,7 +69,7 @@ impl Embedded {
             });
         };
         refuse_other_namespace(host, Kind::Network, namespace, id, &network.mark)?;
-        Ok(NetworkView::new(network))
+        Ok(NetworkView::new(network, host.uuid()))
     }
 
     pub(super) async fn network_create(
@@ -102,7 +103,7 @@ impl Embedded {
         ));
         self.keeper.hold(record, host.renewals.clone(), &self.deps);
         self.keeper.answered(&made.id);
-        Ok(NetworkView::new(&made))
+        Ok(NetworkView::new(&made, host.uuid()))
     }
 
     pub(super) async fn network_update(
@@ -142,7 +143,7 @@ impl Embedded {
             self.keeper.hold(record, host.renewals.clone(), &self.deps);
             self.keeper.answered(&changed.id);
         }
-        Ok(NetworkView::new(&changed))
+        Ok(NetworkView::new(&changed, host.uuid()))
     }
 
     pub(super) async fn network_destroy(
@@ -155,7 +156,7 @@ impl Embedded {
         host.observer.invalidate_networks();
         let snapshot = with_foreign(&host).await?;
         let Some(network) = find_in(&snapshot, object) else {
-            return Ok(());
+            return same_host(&host, Kind::Network, object, &snapshot);
         };
         check_owner(&host, object, network)?;
         if network.mark.ours().is_none() {
@@ -253,7 +254,7 @@ fn refuse_cutting_off(
     desired: &DesiredNetwork,
     what: &str,
 ) -> Result<(), EngineError> {
-    if gravest(&diff(desired, &NetworkView::new(network))) < Some(Disturbance::Restart) {
+    if gravest(&diff(desired, &NetworkView::new(network, host.uuid()))) < Some(Disturbance::Restart) {
         return Ok(());
     }
     let on_it = attached(snapshot, &network.host_name);

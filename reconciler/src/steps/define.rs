@@ -115,11 +115,6 @@ fn verify(work: &Work<'_>, spec: &MachineSpec, detail: Option<&MachineDetail>) -
     })
 }
 
-/// The machine goes back to its bare record when that is removed; nothing to do before.
-pub(super) fn undo<'a>(_work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
-    Box::pin(async { Ok(()) })
-}
-
 pub(super) fn finish<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         let mark = work.mark().await;
@@ -147,7 +142,8 @@ pub(super) fn finish<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     })
 }
 
-/// The first thing of a removal: the mark says that the machine is on its way out.
+/// The first thing of a removal that cannot be taken back, once the machine is off (a guest that hangs may hold its
+/// mark locked until then): the mark says that it is on its way out.
 pub(super) fn retire<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move { work.write(|mark| mark.stage = Stage::Retire).await.map(drop) })
 }

@@ -81,7 +81,7 @@ pub const STEPS: &[Step] = &[
         stage: Stage::Define,
         deadline: minutes(30),
         ensure: define::ensure,
-        undo: define::undo,
+        undo: define::retire,
     },
     Step {
         stage: Stage::Start,
@@ -99,6 +99,6 @@ pub const STEPS: &[Step] = &[
         stage: Stage::Finished,
         deadline: minutes(3),
         ensure: define::finish,
-        undo: define::retire,
+        undo: power::nothing,
     },
 ];

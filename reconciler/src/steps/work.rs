@@ -186,6 +186,7 @@ impl Work<'_> {
             token: mark.token.clone(),
             origin: mark.origin.clone(),
             id: self.id.clone(),
+            host: self.host.uuid().cloned(),
         };
         Progress {
             identity,

@@ -8,6 +8,7 @@
 
 mod converge;
 mod kills;
+mod leases;
 mod races;
 mod ready;
 mod rig;

@@ -62,12 +62,13 @@ impl Processes for TestProcesses {
     }
 }
 
-/// Time as tokio has it, so that paused time is the engine's time.
-struct TestClock(tokio::time::Instant);
+/// Time as tokio has it, so that paused time is the engine's time; and what the computer slept.
+struct TestClock(tokio::time::Instant, Arc<AtomicU64>);
 
 impl Clock for TestClock {
     fn now(&self) -> UnixMillis {
-        UnixMillis(1_700_000_000_000 + self.0.elapsed().as_millis() as u64)
+        let slept = self.1.load(Ordering::SeqCst);
+        UnixMillis(1_700_000_000_000 + slept + self.0.elapsed().as_millis() as u64)
     }
 }
 
@@ -93,15 +94,17 @@ pub struct Rig {
     pub pid: u32,
     table: Table,
     pub host: HostName,
+    slept: Arc<AtomicU64>,
 }
 
 impl Rig {
     /// A new process with its engine.
     pub fn start(sim: &SimHost, table: &Table) -> Self {
         let pid = table.start();
+        let slept = Arc::new(AtomicU64::new(0));
         let deps = Deps {
             engine: format!("engine-{pid}"),
-            clock: Box::new(TestClock(tokio::time::Instant::now())),
+            clock: Box::new(TestClock(tokio::time::Instant::now(), slept.clone())),
             random: Box::new(TestRandom {
                 engine: pid,
                 count: AtomicU64::new(0),
@@ -120,7 +123,13 @@ impl Rig {
             pid,
             table: table.clone(),
             host,
+            slept,
         }
+    }
+
+    /// The computer slept: nothing ran, and its clock is ahead.
+    pub fn sleeps(&self, time: Duration) {
+        self.slept.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
     }
 
     /// The process is gone: others see it, and nothing of it goes on.

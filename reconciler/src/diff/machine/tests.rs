@@ -57,6 +57,7 @@ fn current() -> MachineView {
         id: "id".into(),
         owner: Owner::Ours {
             identity: crate::identity::Identity {
+                host: None,
                 token: "t".into(),
                 origin: "t".into(),
                 id: "id".into(),
