@@ -311,9 +311,10 @@ fn what_a_hand_changed_of_networks_is_seen_by_one_plan_and_healed_by_one_apply()
         .zip(80..)
         .map(|(name, subnet)| hcl::network(name, subnet))
         .collect();
+    let nics = ["down", "ranged"].map(|name| format!("{name} = {{ network = labyard_network.{name}.name }}"));
     let attached = hcl::machine(
         "attached",
-        format!("{STOPPED}\n  nics = {{ lan = {{ network = labyard_network.down.name }} }}"),
+        format!("{STOPPED}\n  nics = {{ {} }}", nics.join(", ")),
     );
     let lab = Lab::applied(&(networks + &attached));
     let definition = |name: &str| {
@@ -345,6 +346,11 @@ fn what_a_hand_changed_of_networks_is_seen_by_one_plan_and_healed_by_one_apply()
     );
     assert_seen(&plan, "labyard_network.shut", "/mode", &json!("isolated"));
     assert_seen(&plan, "labyard_network.down", "/active", &json!(false));
+    let warnings = plan.run().warnings();
+    assert!(
+        warnings.iter().all(|one| !one.summary.starts_with("ranged")),
+        "another range cuts nobody off: {warnings:?}"
+    );
     assert_ne!(plan.actions("labyard_network.undefined"), ["no-op"]);
     assert_eq!(plan.actions("labyard_network.gone"), ["create"]);
     assert_seen(&plan, "labyard_network.manual", "/autostart", &json!(false));

@@ -41,7 +41,19 @@ pub fn diff(desired: &DesiredNetwork, current: &NetworkView) -> Vec<Change> {
     let range = |dhcp: Option<labyard_driver::spec::Dhcp>| {
         dhcp.map_or("none".to_owned(), |d| format!("{} to {}", d.start, d.end))
     };
-    compare("ipv4", range(current.dhcp), range(desired.dhcp), restart, CUTS);
+    // Another range is taken up while the network is up; the first one and none at all are not.
+    let other_range = current.dhcp.is_some() && desired.dhcp.is_some() && current.address == desired.address;
+    compare(
+        "ipv4",
+        range(current.dhcp),
+        range(desired.dhcp),
+        if other_range { Disturbance::Live } else { restart },
+        if other_range {
+            "leases stay as they are"
+        } else {
+            CUTS
+        },
+    );
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
     compare("dns", text(&current.domain), text(&desired.domain), restart, CUTS);
     if desired.mode == NetworkMode::Bridge {
@@ -81,4 +93,63 @@ pub fn diff(desired: &DesiredNetwork, current: &NetworkView) -> Vec<Change> {
         );
     }
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use labyard_driver::observed::Autostart;
+    use labyard_schema::network::{DhcpRange, Ipv4, Network};
+
+    use super::*;
+    use crate::desired::Wishes;
+
+    fn desired(end: Option<&str>) -> DesiredNetwork {
+        let dhcp = end.map(|end| DhcpRange {
+            start: "10.77.0.100".into(),
+            end: end.into(),
+        });
+        let cidr = "10.77.0.0/24".to_owned();
+        let network = Network {
+            name: "lab".into(),
+            mode: "nat".into(),
+            ipv4: Some(Ipv4 { cidr, dhcp }),
+            autostart: true,
+            ..Network::default()
+        };
+        DesiredNetwork::from_config(&"default".into(), &network).unwrap()
+    }
+
+    fn standing(desired: &DesiredNetwork) -> NetworkView {
+        NetworkView {
+            name: desired.name.clone(),
+            id: "id".into(),
+            owner: Owner::Foreign,
+            active: Activity::Active,
+            autostart: Autostart::On,
+            mode: Some(desired.mode),
+            bridge: None,
+            address: desired.address,
+            dhcp: desired.dhcp,
+            domain: None,
+            wishes: Wishes::default(),
+        }
+    }
+
+    #[test]
+    fn another_dhcp_range_cuts_nobody_off_and_a_first_one_does() {
+        let (short, long, none) = (
+            desired(Some("10.77.0.150")),
+            desired(Some("10.77.0.200")),
+            desired(None),
+        );
+        let of_range = |from: &DesiredNetwork, to: &DesiredNetwork| {
+            let changes = diff(to, &standing(from));
+            let range = changes.iter().find(|c| c.what == What::Attribute("ipv4"));
+            range.map(|c| c.disturbance)
+        };
+        assert_eq!(of_range(&short, &long), Some(Disturbance::Live));
+        assert_eq!(of_range(&none, &long), Some(Disturbance::Restart));
+        assert_eq!(of_range(&long, &none), Some(Disturbance::Restart));
+        assert_eq!(of_range(&long, &long), None);
+    }
 }
