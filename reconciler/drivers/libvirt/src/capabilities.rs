@@ -11,15 +11,16 @@ pub(crate) const ARCH: &str = "x86_64";
 /// Their machine type.
 pub(crate) const MACHINE: &str = "q35";
 
-/// The facts of a host, without its pool; `None` where the text lacks the host's id.
-pub(crate) fn facts(capabilities: &Element, domain_capabilities: Option<&Element>) -> Option<HostFacts> {
+/// The facts of a host, without its pool; `None` where the text lacks the host's id. `boot` is the part of the
+/// domain capabilities about booting.
+pub(crate) fn facts(capabilities: &Element, boot: Option<&Element>) -> Option<HostFacts> {
     let uuid = capabilities
         .text_at(&["host", "uuid"])
         .filter(|uuid| !uuid.is_empty())?;
     Some(HostFacts {
         uuid: HostUuid(uuid),
         accelerators: accelerators(capabilities),
-        firmwares: firmwares(domain_capabilities),
+        firmwares: firmwares(boot),
         pool: None,
         pool_fault: None,
         cpus: cells(capabilities)
@@ -60,15 +61,24 @@ fn accelerators(capabilities: &Element) -> Vec<Accelerator> {
         .collect()
 }
 
+/// The part of domain capabilities about booting. All of it is a hundred times as long, for the names of processors,
+/// and would be the dearest text of a refresh.
+pub(crate) fn boot_part(domain_capabilities: &str) -> &str {
+    let part = || {
+        let from = domain_capabilities.find("<os ")?;
+        let length = domain_capabilities[from..].find("</os>")? + "</os>".len();
+        Some(&domain_capabilities[from..from + length])
+    };
+    part().unwrap_or("<os/>")
+}
+
 /// Where nobody may ask (a connection that only reads), UEFI is assumed: making the machine would tell.
-fn firmwares(domain_capabilities: Option<&Element>) -> Vec<Firmware> {
-    let Some(capabilities) = domain_capabilities else {
+fn firmwares(boot: Option<&Element>) -> Vec<Firmware> {
+    let Some(os) = boot else {
         return vec![Firmware::Bios, Firmware::Uefi];
     };
-    let uefi = capabilities
-        .child("os")
-        .into_iter()
-        .flat_map(|os| os.named("enum"))
+    let uefi = os
+        .named("enum")
         .filter(|list| list.attribute("name") == Some("firmware"))
         .flat_map(|list| list.named("value"))
         .any(|value| value.text() == "efi");
@@ -105,11 +115,15 @@ mod tests {
     #[test]
     fn uefi_is_offered_where_libvirt_lists_it_and_assumed_where_nobody_may_ask() {
         let list = |values: &str| {
-            let text = format!("<c><os><enum name='firmware'>{values}</enum></os></c>");
-            firmwares(Some(&Element::parse(&text).unwrap()))
+            let text = format!(
+                "<domainCapabilities><vcpu max='8'/><os supported='yes'><enum name='firmware'>{values}</enum></os>\
+                 <cpu/></domainCapabilities>"
+            );
+            firmwares(Some(&Element::parse(boot_part(&text)).unwrap()))
         };
         assert_eq!(list("<value>bios</value><value>efi</value>").len(), 2);
         assert_eq!(list("<value>bios</value>"), [Firmware::Bios]);
+        assert_eq!(boot_part("<domainCapabilities/>"), "<os/>");
         assert_eq!(firmwares(None).len(), 2);
     }
 }

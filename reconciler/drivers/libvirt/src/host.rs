@@ -193,24 +193,22 @@ impl Host {
         let act = Act::on("reading", "the host's capabilities");
         let read = || async {
             let connection = &session.connection;
-            let text = connection.connect_get_capabilities().await.during(&act)?;
-            let capabilities = parse(&act, &text)?;
-            // Nobody who may only read is told this.
-            let domain_capabilities = if self.reads_only() {
-                None
-            } else {
+            let boot = async {
+                // Nobody who may only read is told this.
+                if self.reads_only() {
+                    return Ok(None);
+                }
                 let of = CapabilitiesOf {
                     arch: Some(ARCH),
                     machine: Some(MACHINE),
                     ..CapabilitiesOf::default()
                 };
-                let text = connection
-                    .connect_get_domain_capabilities(of)
-                    .await
-                    .during(&act)?;
-                Some(parse(&act, &text)?)
+                connection.connect_get_domain_capabilities(of).await.map(Some)
             };
-            capabilities::facts(&capabilities, domain_capabilities.as_ref())
+            let (text, boot) =
+                futures::try_join!(connection.connect_get_capabilities(), boot).during(&act)?;
+            let boot = boot.map(|text| parse(&act, capabilities::boot_part(&text)));
+            capabilities::facts(&parse(&act, &text)?, boot.transpose()?.as_ref())
                 .ok_or_else(|| act.refused("the host tells no id of its own"))
         };
         session.facts.get_or_try_init(read).await.cloned()

@@ -69,25 +69,12 @@ impl Reading {
 pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
     let act = reading_all();
     let session = host.session().await?;
-    let (facts, states, networks, pool) = futures::try_join!(
+    let (facts, readings, networks, pool) = futures::try_join!(
         host.facts(&session),
-        read_states(&session, &act),
+        read_machines(&session, &act),
         read_networks(&session, &act),
         read_pool(host, &session, &act),
     )?;
-    let patience = Patience::with(states.len());
-    let read = join_all(
-        states
-            .into_iter()
-            .map(|(domain, state)| read_machine(&session, &act, domain, state, patience)),
-    );
-    let readings: Vec<Reading> = read
-        .await
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter()
-        .flatten()
-        .collect();
     let ours: Vec<&Reading> = readings.iter().filter(|reading| reading.is_ours()).collect();
     let (saved, sizes) = futures::try_join!(
         read_saved(&session, &act, &ours),
@@ -115,6 +102,17 @@ pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
         networks,
         volumes: pool.volumes,
     })
+}
+
+/// All machines, as far as they are read without asking guests.
+async fn read_machines(session: &Session, act: &Act) -> Result<Vec<Reading>, DriverError> {
+    let states = read_states(session, act).await?;
+    let patience = Patience::with(states.len());
+    let read = states
+        .into_iter()
+        .map(|(domain, state)| read_machine(session, act, domain, state, patience));
+    let read: Result<Vec<_>, _> = join_all(read).await.into_iter().collect();
+    Ok(read?.into_iter().flatten().collect())
 }
 
 /// All domains with their states; never waits for a guest.
