@@ -165,7 +165,8 @@ fn calls(results: &Results) -> String {
         | command |"
         .to_owned();
     for counted in &results.calls {
-        let _ = write!(text, " {} machines |", counted.machines);
+        let plural = if counted.machines == 1 { "" } else { "s" };
+        let _ = write!(text, " {} machine{plural} |", counted.machines);
     }
     text.push_str(" for each machine more |\n|---|");
     text.push_str(&"---:|".repeat(results.calls.len() + 1));
@@ -186,8 +187,8 @@ fn calls(results: &Results) -> String {
 
 fn schema(results: &Results) -> String {
     let mut text = "## Schema\n\n\
-        `terraform providers schema -json | wc -c`; what a schema costs shows between hello world and the same \
-        schema in memory.\n\n\
+        `terraform providers schema -json | wc -c`; what a schema costs, in Terraform and in the provider, shows \
+        between hello world and the same schema in memory.\n\n\
         | | bytes | attributes |\n|---|---:|---:|\n"
         .to_owned();
     for (subject, size) in &results.schemas {
