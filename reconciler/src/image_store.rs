@@ -17,13 +17,15 @@ use labyard_driver::mark::Mark;
 use labyard_driver::spec::{DiskFormat, VolumeContent, VolumeSpec};
 use labyard_driver::{Driver, DriverError};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::image::{Fetcher, ImageError, ImageFormat, SingleFlight, StreamedSource};
 
 const PREFIX: &str = "labyard-image.";
 /// Room that an upload leaves in the pool: libvirt does not survive a pool that runs full during an upload.
 const RESERVE: Bytes = Bytes::from_mib(1);
+/// Far longer than from another's marker to its look for others.
+const SETTLE: Duration = Duration::from_millis(400);
 /// How long a source without a digest is taken to be what it was: machines made one after another in one run get
 /// the same image, and it is fetched once.
 const SAME: Duration = Duration::from_secs(10 * 60);
@@ -253,8 +255,8 @@ impl ImageStore {
         Ok(found)
     }
 
-    /// Whoever removes an image removes its marker first.
-    async fn stands(&self, pool: &PoolName, image: &StoredImage) -> Result<bool, DriverError> {
+    /// Whether that very image is there. Whoever removes an image removes its marker first.
+    pub async fn stands(&self, pool: &PoolName, image: &StoredImage) -> Result<bool, DriverError> {
         match self.driver.volume(pool, &image.marker()).await {
             Ok(_) => Ok(true),
             Err(DriverError::Missing { .. }) => Ok(false),
@@ -262,8 +264,16 @@ impl ImageStore {
         }
     }
 
+    /// The one that stays, where several runs have just marked theirs.
     async fn look_for(&self, pool: &PoolName, digest: &Digest) -> Result<Option<StoredImage>, DriverError> {
-        self.find_where(pool, |image| &image.digest == digest).await
+        let until = Instant::now() + 2 * SETTLE;
+        loop {
+            let found = self.all_where(pool, |image| &image.digest == digest).await?;
+            if found.len() < 2 || Instant::now() >= until {
+                return Ok(found.into_iter().next());
+            }
+            sleep(SETTLE / 8).await;
+        }
     }
 
     async fn find_where(
@@ -271,13 +281,22 @@ impl ImageStore {
         pool: &PoolName,
         wanted: impl Fn(&StoredImage) -> bool + Send,
     ) -> Result<Option<StoredImage>, DriverError> {
+        Ok(self.all_where(pool, wanted).await?.into_iter().next())
+    }
+
+    async fn all_where(
+        &self,
+        pool: &PoolName,
+        wanted: impl Fn(&StoredImage) -> bool + Send,
+    ) -> Result<Vec<StoredImage>, DriverError> {
         let volumes = self.driver.volumes(pool).await?;
         let there: BTreeSet<_> = volumes.iter().collect();
-        let whole = volumes
-            .iter()
-            .filter_map(StoredImage::from_marker)
-            .filter(|i| there.contains(&i.volume));
-        Ok(whole.filter(wanted).min_by(|a, b| a.upload.cmp(&b.upload)))
+        let marked = volumes.iter().filter_map(StoredImage::from_marker);
+        let mut found: Vec<_> = marked
+            .filter(|i| there.contains(&i.volume) && wanted(i))
+            .collect();
+        found.sort_by(|a, b| a.upload.cmp(&b.upload));
+        Ok(found)
     }
 
     async fn upload(
@@ -344,16 +363,38 @@ impl ImageStore {
             self.driver.delete_volume(pool, &image.volume).await?;
             return Ok(other);
         }
-        let content = VolumeContent::Upload { length: Bytes(0) };
-        let marker = VolumeSpec {
-            pool: pool.clone(),
-            name: image.marker(),
-            content,
-        };
-        match self.driver.create_volume(&marker).await {
-            Ok(_) | Err(DriverError::Exists { .. }) => Ok(image),
+        match self.driver.create_volume(&marker_of(pool, &image)).await {
+            Ok(_) | Err(DriverError::Exists { .. }) => self.settle(pool, image).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// Of runs that mark uploads of one image at the same time one keeps its own, and the others use that.
+    async fn settle(&self, pool: &PoolName, image: StoredImage) -> Result<StoredImage, DriverError> {
+        let another = |i: &StoredImage| i.digest == image.digest && i.upload != image.upload;
+        let Some(first) = self.find_where(pool, another).await? else {
+            return Ok(image);
+        };
+        let other = if first.upload < image.upload {
+            first
+        } else {
+            // Whoever made that saw this one as well and gives way at once, or looked too early and never will.
+            sleep(SETTLE).await;
+            match self.find_where(pool, another).await? {
+                Some(other) => other,
+                None => return Ok(image),
+            }
+        };
+        self.driver.delete_volume(pool, &image.marker()).await?;
+        let marks = self.driver.marks().await?;
+        let needs = |mark: &Mark| mark.image_volumes().any(|volume| *volume == image.volume);
+        if marks.iter().filter(|(_, mark)| needs(mark)).count() > 1 {
+            // Somebody took it meanwhile.
+            self.driver.create_volume(&marker_of(pool, &image)).await?;
+            return Ok(image);
+        }
+        self.driver.delete_volume(pool, &image.volume).await?;
+        Ok(other)
     }
 
     /// Removes the images that nobody needs and the uploads whose builders are dead. `needed` tells from the
@@ -454,6 +495,14 @@ impl ImageStore {
             }
         }
         Ok(paths)
+    }
+}
+
+fn marker_of(pool: &PoolName, image: &StoredImage) -> VolumeSpec {
+    VolumeSpec {
+        pool: pool.clone(),
+        name: image.marker(),
+        content: VolumeContent::Upload { length: Bytes(0) },
     }
 }
 

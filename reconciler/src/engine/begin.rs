@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use labyard_driver::DriverError;
+use labyard_driver::ids::DiskKey;
 use labyard_driver::mark::{DiskMark, Kind, Made, Mark, NicMark, Ownership, SeedMark, Stage, VERSION};
 use labyard_driver::observed::{Attachment, MarkState, ObservedMachine};
 use tokio::time::Instant;
@@ -102,12 +103,17 @@ impl Embedded {
             .found
             .as_ref()
             .and_then(|machine| MachineView::new(machine, &snapshot));
-        let changes = view.map(|view| diff(work.desired, &view)).unwrap_or_default();
-        if gravest(&changes) < Some(Disturbance::Replace) {
-            return Ok(());
+        let changes = view
+            .as_ref()
+            .map(|view| diff(work.desired, view))
+            .unwrap_or_default();
+        let same_disks = begun_alike(&work.first_mark, work.desired);
+        if same_disks && gravest(&changes) < Some(Disturbance::Replace) {
+            return make_anew_what_is_not_defined(work, view.as_ref()).await;
         }
         backward(work).await?;
         self.keeper.drop_hold(&work.id);
+        self.collect(work.host).await;
         work.found = None;
         work.first_mark = self.first_mark(work.desired);
         work.id = identity::new_object_id(self.deps.random.as_ref());
@@ -308,4 +314,30 @@ impl Embedded {
         work.host.observer.invalidate();
         Ok(())
     }
+}
+
+/// Whether the disks that a dead builder began are those that are wanted, of the same images.
+fn begun_alike(mark: &Mark, desired: &DesiredMachine) -> bool {
+    mark.disks.iter().all(|(key, begun)| {
+        let Some(wanted) = desired.disks.get(key) else {
+            return false;
+        };
+        let begun = begun.image.as_ref().map(|image| (&image.source, &image.sha256));
+        let wanted = wanted.image.as_ref().map(|image| (&image.source, &image.sha256));
+        begun == wanted
+    })
+}
+
+/// Disks that no definition shows yet may have been made for another configuration, and nobody has written to them.
+async fn make_anew_what_is_not_defined(
+    work: &mut Work<'_>,
+    view: Option<&MachineView>,
+) -> Result<(), EngineError> {
+    let defined = |key: &DiskKey| view.is_some_and(|view| view.disks.contains_key(key));
+    work.write(|mark| {
+        let undefined = mark.disks.iter_mut().filter(|(key, _)| !defined(key));
+        undefined.for_each(|(_, disk)| disk.made = Made::Begun);
+    })
+    .await
+    .map(drop)
 }

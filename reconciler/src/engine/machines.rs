@@ -19,7 +19,7 @@ use crate::steps::Work;
 use crate::view::{MachineView, volumes_of};
 
 /// How often a create begins anew because another took the name between look and record.
-const RACES: usize = 3;
+pub(super) const RACES: usize = 3;
 
 impl Embedded {
     pub(super) async fn machine_read(&self, object: &ObjectRef) -> Result<Reading<MachineView>, EngineError> {

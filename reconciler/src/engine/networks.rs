@@ -10,7 +10,7 @@ use labyard_driver::spec::NetworkSpec;
 
 use super::claim::{Claim, Name, claim, same_host, same_owner};
 use super::embedded::describe;
-use super::machines::{keeps_busy, listing, refuse_other_namespace};
+use super::machines::{RACES, keeps_busy, listing, refuse_other_namespace};
 use super::{Bounds, Embedded, ObjectRef, Reading};
 use crate::desired::DesiredNetwork;
 use crate::diff::{Disturbance, gravest, network::diff};
@@ -84,16 +84,7 @@ impl Embedded {
             namespace: &desired.namespace,
             name: &desired.name,
         };
-        let (id, mark) = match claim(&host, &self.deps, &name, &bounds).await? {
-            Claim::Free => (None, self.network_mark(desired)),
-            Claim::Adopted(id, mark) => (Some(id), *mark),
-        };
-        let fresh_id = identity::new_object_id(self.deps.random.as_ref());
-        let spec = network_spec(desired, id.clone().unwrap_or(fresh_id), mark);
-        let made = match id {
-            Some(_) => host.driver.change_network(&spec).await,
-            None => created(&host, &spec).await,
-        };
+        let (spec, made) = self.network_begin(&host, &name, desired, &bounds).await?;
         host.observer.invalidate_networks();
         let made = made.map_err(host.failed(describe(Kind::Network, desired.name.as_str())))?;
         let record = Arc::new(Record::new(
@@ -104,6 +95,36 @@ impl Embedded {
         self.keeper.hold(record, host.renewals.clone(), &self.deps);
         self.keeper.answered(&made.id);
         Ok(NetworkView::new(&made, host.uuid()))
+    }
+
+    /// Makes the network, or takes up the one that a dead builder left; looks again where another was faster.
+    async fn network_begin(
+        &self,
+        host: &Host,
+        name: &Name<'_>,
+        desired: &DesiredNetwork,
+        bounds: &Bounds,
+    ) -> Result<(NetworkSpec, Result<ObservedNetwork, DriverError>), EngineError> {
+        let mut races = 1;
+        loop {
+            match claim(host, &self.deps, name, bounds).await? {
+                Claim::Adopted(id, mark) => {
+                    let spec = network_spec(desired, id, *mark);
+                    let made = host.driver.change_network(&spec).await;
+                    return Ok((spec, made));
+                }
+                Claim::Free => {
+                    let id = identity::new_object_id(self.deps.random.as_ref());
+                    let spec = network_spec(desired, id, self.network_mark(desired));
+                    let made = created(host, &spec).await;
+                    if races == RACES || !matches!(made, Err(DriverError::Exists { .. })) {
+                        return Ok((spec, made));
+                    }
+                    races += 1;
+                    host.observer.invalidate_networks();
+                }
+            }
+        }
     }
 
     pub(super) async fn network_update(
@@ -130,6 +151,10 @@ impl Embedded {
             _ => self.network_mark(desired),
         };
         mark.wishes = desired.wishes.to_json();
+        if mark.ownership == Ownership::Building {
+            // The lease in it is of the run that did not come to its end.
+            mark.lease = self.network_mark(desired).lease;
+        }
         let spec = network_spec(desired, network.id.clone(), mark);
         let spec = NetworkSpec {
             host_name: network.host_name.clone(),

@@ -105,19 +105,19 @@ async fn note(work: &mut Work<'_>, key: &DiskKey, stored: &StoredImage) -> Outco
         })
         .await?;
     let pool = mark.disks.get(key).map_or(&work.pool, |disk| &disk.pool);
-    match work
+    if work
         .host
         .images
-        .find(pool, &stored.digest)
+        .stands(pool, stored)
         .await
         .map_err(work.failed())?
     {
-        Some(_) => Ok(()),
-        None => Err(work.at(
-            format!("disks[{:?}].image", key.as_str()),
-            "the image was removed from the host at the same time by another run: apply again",
-        )),
+        return Ok(());
     }
+    Err(work.at(
+        format!("disks[{:?}].image", key.as_str()),
+        "the image was removed from the host at the same time by another run: apply again",
+    ))
 }
 
 /// Images are shared: what nobody needs any more is collected after the record is gone.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use labyard_driver::Driver;
 use labyard_driver::mark::{Mark, Ownership};
-use labyard_driver_sim::{Settings, SimDriver, SimHost};
+use labyard_driver_sim::{Edge, Fault, FaultKind, Settings, SimDriver, SimHost};
 
 use labyard_reconciler::engine::Engine;
 
-use crate::rig::{Rig, Table, assert_whole, config, wish};
+use crate::rig::{Rig, Table, assert_whole, config, inventory, wish};
 
 const NIGHT: Duration = Duration::from_secs(8 * 3600);
 
@@ -113,4 +113,46 @@ async fn an_object_that_is_not_found_on_another_host_is_not_gone() {
         .unwrap_err()
         .to_string();
     assert!(refused.contains("another host answers"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_builder_began_for_another_configuration_becomes_the_wanted_one_without_rest() {
+    let mut smaller = config("web");
+    smaller.disks.as_mut().unwrap().get_mut("data").unwrap().size_gib = Some(1);
+    let mut without = config("web");
+    without.disks.as_mut().unwrap().remove("data");
+    for changed in [smaller, without] {
+        for nth in 1..=12 {
+            let (sim, table) = (SimHost::new(Settings::default()), Table::default());
+            let first = Rig::start(&sim, &table);
+            first.network().await.unwrap();
+            let mut begun = config("web");
+            begun.disks.as_mut().unwrap().get_mut("data").unwrap().on_remove = None;
+            sim.order(Fault::mutation(nth, FaultKind::CrashCaller(Edge::After)));
+            let killed = tokio::time::timeout(NIGHT, first.create(&wish(&begun))).await;
+            assert!(killed.is_err(), "not killed at {nth}");
+            sim.clear_faults();
+            first.kill();
+            let second = Rig::start(&sim, &table);
+            let wanted = wish(&changed);
+            second
+                .create(&wanted)
+                .await
+                .0
+                .unwrap_or_else(|e| panic!("killed at {nth}: {e}"));
+            let disks = wanted.disks.len();
+            let volumes: Vec<_> = inventory(&sim)
+                .into_iter()
+                .filter(|l| l.starts_with("volume"))
+                .collect();
+            assert_eq!(volumes.len(), disks + 3, "killed at {nth}: {volumes:?}");
+            let snapshot = sim.look();
+            let detail = snapshot.machines[0].detail.known().unwrap();
+            assert_eq!(detail.disks.len(), disks, "killed at {nth}");
+            for disk in &detail.disks {
+                let size = labyard_driver::observed::Capacity::Known(labyard_driver::ids::Bytes::from_gib(1));
+                assert_eq!(disk.capacity, size, "killed at {nth}");
+            }
+        }
+    }
 }

@@ -120,3 +120,35 @@ async fn a_confirmed_machine_is_never_taken_and_a_foreign_one_never_touched() {
     );
     assert_eq!(inventory(&sim), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_one_image_that_several_runs_upload_at_once_exactly_one_stays() {
+    for seed in 0..30 {
+        let (sim, table) = (slow_host(seed), Table::default());
+        let rigs: Vec<_> = (0..3).map(|_| Rig::start(&sim, &table)).collect();
+        rigs[0].network().await.unwrap();
+        let wishes = ["one", "two", "three"].map(|name| wish(&config(name)));
+        let made = join_all(rigs.iter().zip(&wishes).map(|(rig, wish)| rig.create(wish))).await;
+        for (made, _) in made {
+            made.unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        }
+        assert_whole(&sim, &["one", "three", "two"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_runs_that_make_one_network_the_second_learns_whose_it_is() {
+    for seed in 0..20 {
+        let (sim, table) = (slow_host(seed), Table::default());
+        let (a, b) = (Rig::start(&sim, &table), Rig::start(&sim, &table));
+        let (first, second) = futures::join!(a.network(), b.network());
+        let errors: Vec<_> = [first, second].into_iter().filter_map(Result::err).collect();
+        assert_eq!(errors.len(), 1, "seed {seed}");
+        let named = matches!(
+            errors[0],
+            EngineError::BeingBuilt { .. } | EngineError::AlreadyExists { .. }
+        );
+        assert!(named, "seed {seed}: {}", errors[0]);
+        assert_eq!(inventory(&sim), ["network lab"]);
+    }
+}
