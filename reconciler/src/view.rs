@@ -284,18 +284,14 @@ fn seed(detail: &MachineDetail, mark: Option<&Mark>) -> SeedView {
     let Some(seed) = mark.and_then(|m| m.seed.as_ref()) else {
         return SeedView::None;
     };
-    let inserted = detail
-        .cdroms
-        .values()
-        .flatten()
-        .any(|medium| {
-            let whole = match medium.capacity {
-                Capacity::Known(size) => size == Bytes(seed.length),
-                Capacity::Unknown => true,
-                Capacity::Missing => false,
-            };
-            whole && medium.volume.as_ref() == Some(&seed.volume)
-        });
+    let inserted = detail.cdroms.values().flatten().any(|medium| {
+        let whole = match medium.capacity {
+            Capacity::Known(size) => size == Bytes(seed.length),
+            Capacity::Unknown => true,
+            Capacity::Missing => false,
+        };
+        whole && medium.volume.as_ref() == Some(&seed.volume)
+    });
     if inserted {
         SeedView::Inserted(seed.clone())
     } else {
