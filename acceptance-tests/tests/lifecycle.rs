@@ -188,21 +188,25 @@ fn grown(terraform: &Terraform<'_>, host: &Host, web: &mut Web, guest: &Guest<'_
 
 fn restarted_for_cpus(terraform: &Terraform<'_>, host: &Host, web: &mut Web, guest: &Guest<'_>) {
     let boot = guest.boot_id().unwrap();
-    (web.memory, web.cpus, web.more) = (192, 2, "allow_restart = false");
+    (web.memory, web.cpus, web.more) = (
+        192,
+        2,
+        "allow_restart = false\n  shutdown = { timeout = \"20m\" }",
+    );
     let refused = plan(terraform, &web.config(host));
     let error = &refused.run().errors()[0];
     assert_eq!(error.summary, "Restart needed");
     for change in ["memory_mib: 256 -> 192", "cpus: 1 -> 2", "allow_restart = true"] {
         assert!(error.detail.contains(change), "{}", error.detail);
     }
-    web.more = "allow_restart = true";
+    web.more = "allow_restart = true\n  shutdown = { timeout = \"20m\" }";
     let planned = plan(terraform, &web.config(host)).expect_success();
     assert_restart_announced(&planned, "web", &["memory_mib: 256 -> 192", "cpus: 1 -> 2"]);
     assert_identity_known(&planned, "labyard_vm.web");
     let run = apply(terraform, &web.config(host));
     assert!(
-        run.took() < Duration::from_secs(55),
-        "the guest shuts down when asked: {:?}",
+        run.took() < Duration::from_secs(300),
+        "the guest shuts down when asked, long before it is forced: {:?}",
         run.took()
     );
     guest.wait_for_ssh(SOON).unwrap();
@@ -290,7 +294,7 @@ fn stopped_by_force(terraform: &Terraform<'_>, host: &Host, web: &mut Web, obser
     apply(terraform, &web.config(host));
     let took = begun.elapsed();
     assert!(
-        (3..40).contains(&took.as_secs()),
+        (3..120).contains(&took.as_secs()),
         "asked for 3 s, then forced: {took:?}"
     );
     assert_eq!(observer.state("web").unwrap(), Some(DomainState::Shutoff));
@@ -445,7 +449,7 @@ fn a_guest_that_ends_before_it_is_ready_fails_early_and_shows_its_console() {
         let nics = "nics = { lan = { network = labyard_network.lab.name } }";
         hcl::machine(
             name,
-            format!("memory_mib = 128\n  {boot}\n  {nics}\n  ready = {{ timeout = \"5m\" }}"),
+            format!("memory_mib = 128\n  {boot}\n  {nics}\n  ready = {{ timeout = \"20m\" }}"),
         )
     };
     let machines = machine("crashes", "guest.boot=panic") + &machine("leaves", "guest.boot=poweroff");
@@ -455,7 +459,7 @@ fn a_guest_that_ends_before_it_is_ready_fails_early_and_shows_its_console() {
     let begun = Instant::now();
     let run = terraform.apply(&[]).unwrap().expect_failure();
     assert!(
-        begun.elapsed() < Duration::from_secs(120),
+        begun.elapsed() < Duration::from_secs(300),
         "long before the wait would end: {:?}",
         begun.elapsed()
     );
