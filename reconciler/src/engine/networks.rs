@@ -87,11 +87,7 @@ impl Embedded {
         let (spec, made) = self.network_begin(&host, &name, desired, &bounds).await?;
         host.observer.invalidate_networks();
         let made = made.map_err(host.failed(describe(Kind::Network, desired.name.as_str())))?;
-        let record = Arc::new(Record::new(
-            host.driver.clone(),
-            made.id.clone(),
-            spec.mark.clone(),
-        ));
+        let record = Arc::new(Record::new(host.driver.clone(), made.id.clone(), spec.mark));
         self.keeper.hold(record, host.renewals.clone(), &self.deps);
         self.keeper.answered(&made.id);
         Ok(NetworkView::new(&made, host.uuid()))
