@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use labyard_driver::ids::{HostName, HostUuid, Namespace, ObjectId, PoolName};
@@ -30,6 +31,8 @@ pub struct Host {
     pub images: ImageStore,
     /// Leases, read once for all who wait for an address.
     pub lease_board: LeaseBoard,
+    /// Whether this process has looked for images that nobody needs.
+    pub looked_after: AtomicBool,
     /// Addresses that runs of this process have chosen, by network; the host may not show them yet.
     chosen: Mutex<BTreeMap<ObjectId, BTreeSet<Ipv4Addr>>>,
     accelerator: OnceCell<Accelerator>,
@@ -47,6 +50,7 @@ impl Host {
             renewals,
             lease_board: LeaseBoard::default(),
             chosen: Mutex::new(BTreeMap::new()),
+            looked_after: AtomicBool::new(false),
             accelerator: OnceCell::new(),
             uuid: OnceLock::new(),
         }

@@ -1,6 +1,7 @@
 //! Images that no machine needs any more go; so do uploads whose builders are dead.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use labyard_driver::ids::{ObjectId, VolumeName};
 use labyard_driver::mark::{Kind, Mark, Ownership, Stage};
@@ -12,9 +13,11 @@ use crate::lease::{self, Holder};
 use crate::steps::Work;
 
 impl Embedded {
-    /// A failed build may leave an upload that nobody needs; a good one never does.
+    /// A failed build may leave an upload that nobody needs; a good one never does, but a run that was killed may
+    /// have: once a run is looked after that too.
     pub(super) async fn collect_after(&self, host: &Host, work: &Work<'_>, result: &Result<(), EngineError>) {
-        if result.is_err() && !work.desired.disks.is_empty() {
+        let first = !host.looked_after.swap(true, Ordering::Relaxed);
+        if (first || result.is_err()) && !work.desired.disks.is_empty() {
             self.collect(host).await;
         }
     }
