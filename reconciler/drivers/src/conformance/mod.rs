@@ -2,7 +2,7 @@
 //!
 //! A driver's tests implement [`Fixture`] for a host that may be played with, and run the table:
 //!
-//! ```ignore
+//! ```text
 //! #[tokio::test(flavor = "multi_thread")]
 //! async fn the_driver_does_what_every_driver_must() {
 //!     let report = conformance::run(&MyFixture::new().await, "").await;
