@@ -4,7 +4,7 @@
 //! - [`terraform::Terraform`]: a working directory, the provider under test, plans and diagnostics as data.
 //! - [`observer::Observer`]: the same host seen through libvirt's C library, which others wrote.
 //! - [`guest::Guest`]: a running guest, reached over SSH from inside the host's namespace or through its agent.
-//! - [`hcl`], for configurations.
+//! - [`hcl`], for configurations; [`proof`], for what a test has shown of an attribute.
 //! - [`whole`]: a stopped machine with everything, and what of it must stand; [`web`]: a server that stalls.
 //! - [`assets`]: the tiny guest's files, built once; [`seed`]: seeds and keys made by tools that are not ours.
 
@@ -18,6 +18,7 @@ pub mod host;
 pub mod inventory;
 pub mod observer;
 pub mod processes;
+pub mod proof;
 pub mod seed;
 pub mod terraform;
 pub mod wait;
