@@ -150,6 +150,74 @@ pub fn domain(text: &str) -> Result<(), String> {
     Err(format!("{text:?} is no DNS domain: write one like lab.test"))
 }
 
+/// A host name: one label of a DNS name.
+pub fn host_label(text: &str) -> Result<(), String> {
+    if !text.contains('.') && domain(text).is_ok() {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be a host name: use 1 to 63 letters, digits and '-', no '-' at either end and no dots"
+    ))
+}
+
+/// An IP address of either family.
+pub fn ip(text: &str) -> Result<(), String> {
+    text.parse::<std::net::IpAddr>()
+        .map(|_| ())
+        .map_err(|_| format!("{text:?} is no IP address: write one like 10.77.0.1 or fd00:77::1"))
+}
+
+/// A public SSH key: kind, base64, and perhaps a comment, as they stand in `*.pub` files.
+pub fn ssh_key(text: &str) -> Result<(), String> {
+    const KINDS: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
+    let mut words = text.split(' ');
+    let kind = words
+        .next()
+        .is_some_and(|kind| KINDS.iter().any(|k| kind.starts_with(k)));
+    let body = words.next().is_some_and(|body| {
+        body.starts_with("AAAA")
+            && body
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c))
+    });
+    if kind && body && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    let hint = if text.contains("PRIVATE KEY") {
+        "this is a private key: give the public one (*.pub), and change this one"
+    } else {
+        "write the one line of a *.pub file, like ssh-ed25519 AAAA… you@home (trimspace(file(…)) drops its line break)"
+    };
+    // A private key given by mistake is not repeated, nor a long text.
+    let begin: String = text.chars().take(12).collect();
+    Err(format!("{begin:?}… is no public SSH key: {hint}"))
+}
+
+/// A user of a domain.
+pub fn domain_user(text: &str) -> Result<(), String> {
+    if !text.trim().is_empty() && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is no user of a domain: write name, DOMAIN\\name or name@domain"
+    ))
+}
+
+/// A distinguished name of a directory.
+pub fn distinguished_name(text: &str) -> Result<(), String> {
+    let part = |part: &str| {
+        let (kind, value) = part.split_once('=').unwrap_or_default();
+        !kind.trim().is_empty() && !value.trim().is_empty()
+    };
+    // A comma inside a value is written with a backslash before it.
+    if text.replace("\\,", "").split(',').all(part) && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is no distinguished name: write one like OU=Lab,DC=corp,DC=test"
+    ))
+}
+
 /// A bridge's name as Linux allows it.
 pub fn bridge(text: &str) -> Result<(), String> {
     let well_formed = text
@@ -241,6 +309,19 @@ mod tests {
             ),
             (ipv4, &["10.77.0.1"], &["10.77.0", "::1"]),
             (domain, &["lab.test", "x"], &["", "a..b", "-a", "a_b"]),
+            (host_label, &["web-01", "x"], &["", "a.b", "-a", "a_b"]),
+            (ip, &["10.77.0.1", "fd00::1"], &["10.77.0", "x"]),
+            (
+                ssh_key,
+                &["ssh-ed25519 AAAAC3Nz ann@home", "ecdsa-sha2-nistp256 AAAAE2Vj"],
+                &["", "ssh-rsa", "AAAAB3Nz", "ssh-rsa x"],
+            ),
+            (domain_user, &["CORP\\ann", "ann@corp.test"], &[""]),
+            (
+                distinguished_name,
+                &["OU=Lab,DC=corp,DC=test", "OU=a\\,b,DC=c"],
+                &["", "Lab", "OU="],
+            ),
             (bridge, &["br0"], &["", "abcdefghijklmnop", "a/b"]),
             (host_path, &["/boot/vmlinuz"], &["", "vmlinuz"]),
             (cmdline, &["console=ttyS0 quiet ", "ro"], &[""]),

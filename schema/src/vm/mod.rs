@@ -1,5 +1,6 @@
 //! `labyard_vm`: a machine.
 
+mod guest;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -7,6 +8,8 @@ use std::collections::BTreeMap;
 use crate::attribute::attributes;
 use crate::check;
 use crate::text::{Secret, Span};
+
+pub use guest::{DomainJoin, Guest, GuestUser, OS_FAMILIES, OsFamily};
 
 /// What `power` may be set to; a read also yields `paused`, `saved`, `crashed` and `absent`.
 pub const POWERS: &[&str] = &["running", "stopped"];
@@ -40,6 +43,8 @@ attributes! {
         boot: Option<Boot> = optional().restart();
         /// Configuration of the guest by cloud-init (NoCloud, on a CD drive). A change renews the seed of a running machine too; the guest reads it at its next first boot.
         cloud_init: Option<CloudInit> = optional();
+        /// Configuration of the guest in words that mean the same on every hypervisor.
+        guest: Option<Guest> = optional();
         /// Whether the machine runs; enforced. `running` or `stopped`; a read also shows `paused`, `saved`, `crashed`, `absent`.
         power: String = default("running").choice(POWERS);
         /// Whether a change may restart the machine. If not, a change that needs it is an error of the plan.

@@ -20,6 +20,7 @@ impl Vm {
         let mut problems: Vec<_> = disks.chain(nics).collect();
         problems.extend(self.duplicate_mac());
         problems.extend(self.cloud_init.as_ref().and_then(CloudInit::problem));
+        problems.extend(self.guest.iter().flat_map(|guest| guest.problems(self)));
         problems.extend(self.ready_without_nic());
         problems
     }
