@@ -49,6 +49,24 @@ pub fn duration(text: &str) -> Result<(), String> {
     crate::text::parse_duration(text).map(|_| ())
 }
 
+/// Where a hook is asked. User names and passwords would stand in errors and logs.
+pub fn hook_url(text: &str) -> Result<(), String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let server = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+    match server {
+        Some(server) if server.contains('@') => Err(
+            "A hook's URL cannot hold a user name or password: sign requests with secret_file instead."
+                .to_owned(),
+        ),
+        Some(server) if !server.is_empty() && !text.contains(char::is_whitespace) => Ok(()),
+        _ => Err(format!(
+            "{text:?} is no URL of a hook: write https://… or http://…"
+        )),
+    }
+}
+
 /// A SHA-256 digest.
 pub fn sha256(text: &str) -> Result<(), String> {
     if text.len() == 64

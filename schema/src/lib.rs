@@ -16,6 +16,7 @@
 
 pub mod attribute;
 pub mod check;
+pub mod hooks;
 pub mod network;
 pub mod problem;
 pub mod provider;

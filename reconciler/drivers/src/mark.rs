@@ -183,6 +183,43 @@ pub struct SeedMark {
     pub revision: u32,
 }
 
+/// Whether a hook was heard to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Heard {
+    /// It was going to be called; whether it was, and what it did, is not known.
+    Begun,
+    /// Its answer was taken.
+    Answered,
+}
+
+/// What the operator's hooks have done for a machine: written before each call, and with each answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HooksMark {
+    /// The change under way in which hooks are called, by its id; none between changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// The hooks of the operation named last, by `before:define`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub called: BTreeMap<String, Heard>,
+    /// Host name of the guest that a hook supplied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Addresses that hooks supplied.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: BTreeMap<NicKey, IpAddr>,
+    /// MACs that hooks supplied.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub macs: BTreeMap<NicKey, MacAddr>,
+}
+
+impl HooksMark {
+    /// Whether no hook was ever called.
+    pub fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
+}
+
 /// What a machine's or network's object carries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
@@ -223,6 +260,9 @@ pub struct Mark {
     /// Addresses of NICs that it no longer has, to be given back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub give_back: Vec<NicMark>,
+    /// The operator's hooks that were called for it, and what they supplied.
+    #[serde(default, skip_serializing_if = "HooksMark::is_empty")]
+    pub hooks: HooksMark,
     /// What the user wrote and the host cannot show; its shape is the reconciler's.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub wishes: serde_json::Value,

@@ -30,7 +30,7 @@ impl Embedded {
     pub(super) async fn work<'a>(
         &'a self,
         host: &'a Host,
-        desired: &'a DesiredMachine,
+        desired: &DesiredMachine,
         bounds: &Bounds,
     ) -> Result<Work<'a>, EngineError> {
         let snapshot = host.recent().await?;
@@ -38,7 +38,7 @@ impl Embedded {
             host,
             keeper: &self.keeper,
             deps: &self.deps,
-            desired,
+            desired: Arc::new(desired.clone()),
             host_name: identity::host_name(&desired.namespace, &desired.name),
             pool: host.pool(&snapshot)?,
             found: None,
@@ -78,6 +78,7 @@ impl Embedded {
             discard: Default::default(),
             released: Default::default(),
             give_back: Vec::new(),
+            hooks: Default::default(),
             wishes: serde_json::Value::Null,
         }
     }
@@ -105,9 +106,9 @@ impl Embedded {
             .and_then(|machine| MachineView::new(machine, &snapshot));
         let changes = view
             .as_ref()
-            .map(|view| diff(work.desired, view))
+            .map(|view| diff(&work.desired, view))
             .unwrap_or_default();
-        let same_disks = begun_alike(&work.first_mark, work.desired);
+        let same_disks = begun_alike(&work.first_mark, &work.desired);
         if same_disks && gravest(&changes) < Some(Disturbance::Replace) {
             return make_anew_what_is_not_defined(work, view.as_ref()).await;
         }
@@ -115,7 +116,7 @@ impl Embedded {
         self.keeper.drop_hold(&work.id);
         self.collect(work.host).await;
         work.found = None;
-        work.first_mark = self.first_mark(work.desired);
+        work.first_mark = self.first_mark(&work.desired);
         work.id = identity::new_object_id(self.deps.random.as_ref());
         work.started = Started::Not;
         Ok(())
@@ -198,7 +199,7 @@ impl Embedded {
         let mut mark = Mark {
             ownership: Ownership::Building,
             stage: Stage::Finished,
-            ..self.first_mark(work.desired)
+            ..self.first_mark(&work.desired)
         };
         let Some(detail) = machine.detail.known() else {
             return mark;
@@ -257,7 +258,7 @@ impl Embedded {
             });
         };
         let snapshot = work.host.fresh().await?;
-        let mut mark = self.first_mark(work.desired);
+        let mut mark = self.first_mark(&work.desired);
         mark.token = identity.token.clone();
         mark.origin = identity.origin.clone();
         mark = crate::intent::intend(known, &mark, &work.host_name, &work.pool);
@@ -300,8 +301,8 @@ impl Embedded {
         let Some(identity) = &object.identity else {
             return Ok(());
         };
-        let known = work.desired;
-        self.put_back(work, object, known).await?;
+        let known = work.desired.clone();
+        self.put_back(work, object, &known).await?;
         crate::steps::release_addresses(work).await?;
         let snapshot = work.host.fresh().await?;
         for volume in volumes_of(&snapshot, identity) {

@@ -228,6 +228,7 @@ impl Embedded {
             discard: Default::default(),
             released: Default::default(),
             give_back: Vec::new(),
+            hooks: Default::default(),
             wishes: desired.wishes.to_json(),
         }
     }

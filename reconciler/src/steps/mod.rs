@@ -39,6 +39,26 @@ pub struct Step {
     pub ensure: Act,
     /// Takes it back; nothing there is success.
     pub undo: Act,
+    /// What the way back is called by hooks and journal; none where nothing is done.
+    pub retirement: Option<&'static str>,
+}
+
+impl Step {
+    /// Its name for hooks and journal on the way forward.
+    pub fn name(&self) -> &'static str {
+        match self.stage {
+            Stage::Record => "record",
+            Stage::Addresses => "addresses",
+            Stage::Image => "image",
+            Stage::Disks => "disks",
+            Stage::Seed => "seed",
+            Stage::Define => "define",
+            Stage::Start => "start",
+            Stage::Ready => "ready",
+            Stage::Finished => "finished",
+            Stage::Retire => "retire",
+        }
+    }
 }
 
 const fn minutes(minutes: u64) -> Duration {
@@ -52,53 +72,75 @@ pub const STEPS: &[Step] = &[
         deadline: minutes(3),
         ensure: record::ensure,
         undo: record::undo,
+        retirement: Some("undefine"),
     },
     Step {
         stage: Stage::Addresses,
         deadline: minutes(3),
         ensure: addresses::ensure,
         undo: addresses::undo,
+        retirement: Some("release_addresses"),
     },
     Step {
         stage: Stage::Image,
         deadline: minutes(24 * 60),
         ensure: image::ensure,
         undo: image::undo,
+        retirement: None,
     },
     Step {
         stage: Stage::Disks,
         deadline: minutes(60),
         ensure: disks::ensure,
         undo: disks::undo,
+        retirement: Some("remove_disks"),
     },
     Step {
         stage: Stage::Seed,
         deadline: minutes(3),
         ensure: seed::ensure,
         undo: seed::undo,
+        retirement: None,
     },
     Step {
         stage: Stage::Define,
         deadline: minutes(30),
         ensure: define::ensure,
         undo: define::retire,
+        retirement: Some("retire"),
     },
     Step {
         stage: Stage::Start,
         deadline: minutes(3),
         ensure: power::ensure,
         undo: power::undo,
+        retirement: Some("stop"),
     },
     Step {
         stage: Stage::Ready,
         deadline: minutes(24 * 60),
         ensure: power::ready,
         undo: power::nothing,
+        retirement: Some("drain"),
     },
     Step {
         stage: Stage::Finished,
         deadline: minutes(3),
         ensure: define::finish,
         undo: power::nothing,
+        retirement: None,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stages_are_those_that_hooks_can_name() {
+        let provision: Vec<_> = STEPS.iter().map(Step::name).collect();
+        assert_eq!(provision, labyard_schema::hooks::PROVISION);
+        let retirement: Vec<_> = STEPS.iter().rev().filter_map(|step| step.retirement).collect();
+        assert_eq!(retirement, labyard_schema::hooks::RETIREMENT);
+    }
+}

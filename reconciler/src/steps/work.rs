@@ -41,8 +41,8 @@ pub struct Work<'a> {
     pub keeper: &'a Arc<Keeper>,
     /// Clock, chance, processes.
     pub deps: &'a Arc<Deps>,
-    /// What it shall be; of a machine being destroyed what is known of its shutdown.
-    pub desired: &'a DesiredMachine,
+    /// What it shall be, with what hooks supplied; of a machine being destroyed what is known of its shutdown.
+    pub desired: Arc<DesiredMachine>,
     /// Its name on the host.
     pub host_name: String,
     /// The pool of its volumes.

@@ -22,6 +22,7 @@ pub(crate) fn mark(name: &str) -> Mark {
         discard: Default::default(),
         released: Default::default(),
         give_back: Default::default(),
+        hooks: Default::default(),
         wishes: serde_json::Value::Null,
     }
 }

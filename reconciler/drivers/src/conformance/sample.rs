@@ -31,6 +31,7 @@ pub fn mark(kind: Kind, name: &str) -> Mark {
         discard: BTreeSet::new(),
         released: BTreeSet::new(),
         give_back: Vec::new(),
+        hooks: Default::default(),
         wishes: serde_json::Value::Null,
     }
 }
