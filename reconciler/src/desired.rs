@@ -14,6 +14,10 @@ use labyard_schema::text::Span;
 use labyard_schema::{network, vm};
 use serde::{Deserialize, Serialize};
 
+use crate::desired_seed::desired_seed;
+
+pub use crate::desired_seed::{DesiredSeed, SeedVersion, seed_version};
+
 /// A machine as it shall be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DesiredMachine {
@@ -95,38 +99,6 @@ pub struct DesiredNic {
     pub mac: MacAddr,
 }
 
-/// A seed as it shall be. Its Debug form shows no content.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DesiredSeed {
-    /// User data, plain or secret.
-    pub user_data: Option<String>,
-    /// Network configuration.
-    pub network_config: Option<String>,
-    /// Meta data.
-    pub meta_data: Option<String>,
-    /// What tells whether the seed has changed: [`SeedVersion`].
-    pub version: SeedVersion,
-}
-
-impl std::fmt::Debug for DesiredSeed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DesiredSeed")
-            .field("version", &self.version)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What tells whether a seed has changed: a digest of what is stored plainly anyway, and the version of the
-/// secret (never a digest of it).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SeedVersion {
-    /// Digest over plain user data, network configuration and meta data.
-    pub plain: String,
-    /// Version of the secret user data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<u64>,
-}
-
 /// Power as it shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DesiredPower {
@@ -197,6 +169,12 @@ pub struct Wishes {
     /// Whether plain user data were written.
     #[serde(default)]
     pub user_data_written: bool,
+    /// As written, without its secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<vm::Guest>,
+    /// Whether a seed that `guest` asks for was asked for by `cloud_init` too.
+    #[serde(default)]
+    pub cloud_init_written: bool,
     /// Timeouts of a network, as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_timeouts: Option<network::NetworkTimeouts>,
@@ -266,7 +244,7 @@ impl DesiredMachine {
             direct_boot: vm.boot.as_ref().map(desired_boot),
             ready: desired_ready(vm.ready.as_ref(), bootable && !nics.is_empty()),
             shutdown: desired_shutdown(vm.shutdown.as_ref()),
-            seed: vm.cloud_init.as_ref().map(desired_seed),
+            seed: desired_seed(vm),
             power: if vm.power == "stopped" {
                 DesiredPower::Stopped
             } else {
@@ -378,43 +356,6 @@ fn desired_shutdown(shutdown: Option<&vm::Shutdown>) -> DesiredShutdown {
     }
 }
 
-fn desired_seed(cloud_init: &vm::CloudInit) -> DesiredSeed {
-    let secret = cloud_init.user_data_wo.as_ref().map(|s| s.reveal().to_owned());
-    DesiredSeed {
-        user_data: cloud_init.user_data.clone().or(secret),
-        network_config: cloud_init.network_config.clone(),
-        meta_data: cloud_init.meta_data.clone(),
-        version: seed_version(cloud_init),
-    }
-}
-
-/// The version of a seed as it is written.
-pub fn seed_version(cloud_init: &vm::CloudInit) -> SeedVersion {
-    use sha2::Digest as _;
-    let mut hash = sha2::Sha256::new();
-    for part in [
-        &cloud_init.user_data,
-        &cloud_init.network_config,
-        &cloud_init.meta_data,
-    ] {
-        // Length and presence first, so that text cannot move from one part to the next unseen.
-        let text = part.as_deref().unwrap_or_default();
-        hash.update([u8::from(part.is_some())]);
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-    }
-    let plain = hash
-        .finalize()
-        .iter()
-        .take(16)
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    SeedVersion {
-        plain,
-        secret: cloud_init.user_data_wo_version,
-    }
-}
-
 fn machine_wishes(vm: &vm::Vm) -> Wishes {
     let disks = vm.disks.iter().flatten();
     let nics = vm.nics.iter().flatten();
@@ -430,7 +371,9 @@ fn machine_wishes(vm: &vm::Vm) -> Wishes {
         macs: nics
             .filter_map(|(key, nic)| Some((key.clone(), nic.mac.clone()?)))
             .collect(),
-        seed: vm.cloud_init.as_ref().map(seed_version),
+        seed: seed_version(vm),
+        guest: vm.guest.clone(),
+        cloud_init_written: vm.cloud_init.is_some(),
         user_data_written: vm.cloud_init.as_ref().is_some_and(|c| c.user_data.is_some()),
         power: Some(vm.power.clone()),
         ..Wishes::default()
@@ -510,36 +453,6 @@ impl DesiredNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_seed_without_secret_changes_its_version_with_every_part() {
-        let base = vm::CloudInit {
-            user_data: Some("a".into()),
-            ..vm::CloudInit::default()
-        };
-        let moved = vm::CloudInit {
-            network_config: Some("a".into()),
-            ..vm::CloudInit::default()
-        };
-        let empty = vm::CloudInit {
-            meta_data: Some(String::new()),
-            ..base.clone()
-        };
-        assert_ne!(seed_version(&base), seed_version(&moved));
-        assert_ne!(seed_version(&base), seed_version(&empty));
-        assert_eq!(seed_version(&base), seed_version(&base.clone()));
-    }
-
-    #[test]
-    fn a_secret_is_no_part_of_the_version_nor_of_the_debug_form() {
-        let with = |secret: &str| vm::CloudInit {
-            user_data_wo: Some(labyard_schema::text::Secret::new(secret)),
-            user_data_wo_version: Some(3),
-            ..vm::CloudInit::default()
-        };
-        assert_eq!(seed_version(&with("one")), seed_version(&with("two")));
-        assert!(!format!("{:?}", desired_seed(&with("hunter2"))).contains("hunter2"));
-    }
 
     #[test]
     fn a_machine_that_can_boot_and_has_a_card_is_waited_for_by_default() {

@@ -9,16 +9,18 @@
 //! - [`steps`]: the stages, each with what it does and how it is undone; [`run`] goes through them.
 //! - [`engine`]: what the provider calls; [`keeper`] keeps leases and confirms what a state has taken.
 //!
-//! Beside them: [`identity`], [`lease`], [`record`], [`addresses`], [`image_store`], [`wait`], [`console`].
+//! Beside them: [`guest_config`] (what a guest is told, as NoCloud's documents), [`identity`], [`lease`], [`record`], [`addresses`], [`image_store`], [`wait`], [`console`].
 
 pub mod addresses;
 pub mod console;
 pub mod desired;
+mod desired_seed;
 pub mod diff;
 pub mod engine;
 pub mod error;
 pub mod faults;
 pub mod foreign;
+pub mod guest_config;
 pub mod guest_probe;
 pub mod host;
 pub mod identity;

@@ -8,7 +8,7 @@ use labyard_reconciler::view::{MachineView, presentable};
 use labyard_schema::vm::{CloudInit, Vm};
 use tfplugin::Diagnostics;
 
-use super::state::{first_ip, refreshed};
+use super::state::{asked_by_cloud_init, first_ip, refreshed};
 use crate::provider::Context;
 
 /// An import id: `host/name` or `host/UUID`; where one host is configured its name may be left out.
@@ -43,10 +43,8 @@ pub fn imported(host: &HostName, view: &MachineView, seed: Option<Contents>) -> 
         ready: wishes.ready.clone(),
         shutdown: wishes.shutdown.clone(),
         timeouts: wishes.timeouts.clone(),
-        cloud_init: wishes
-            .seed
-            .as_ref()
-            .map(|version| cloud_init(wishes, seed, version.secret)),
+        cloud_init: asked_by_cloud_init(wishes).then(|| cloud_init(wishes, seed)),
+        guest: wishes.guest.clone(),
         ..Vm::default()
     };
     let mut state = refreshed(&blank, view);
@@ -57,14 +55,14 @@ pub fn imported(host: &HostName, view: &MachineView, seed: Option<Contents>) -> 
 }
 
 /// What was written of the seed; a secret stays out of the state.
-fn cloud_init(wishes: &Wishes, seed: Option<Contents>, secret: Option<u64>) -> CloudInit {
+fn cloud_init(wishes: &Wishes, seed: Option<Contents>) -> CloudInit {
     let seed = seed.unwrap_or_default();
     CloudInit {
         user_data: seed.user_data.filter(|_| wishes.user_data_written),
         network_config: seed.network_config,
         meta_data: seed.meta_data,
         user_data_wo: None,
-        user_data_wo_version: secret,
+        user_data_wo_version: wishes.seed.as_ref().and_then(|version| version.secret),
     }
 }
 

@@ -154,9 +154,13 @@ fn in_place(
                     sentence(change),
                 );
             }
-            What::Attribute("cloud_init") if planned.cloud_init.is_some() => {
-                let detail = "cloud-init reads the new seed only at its next first boot; to provision the machine anew, \
-                              replace it: terraform apply -replace=…";
+            What::Attribute("cloud_init" | "guest")
+                if planned.cloud_init.is_some() || planned.guest.is_some() =>
+            {
+                let detail = "The machine keeps its instance-id, so its guest takes the new seed for one that it has \
+                              followed already. To provision it anew, replace the machine (terraform apply -replace=…), \
+                              or say \"instance-id: …\" with a new value in cloud_init.meta_data: then its next boot \
+                              is a first boot.";
                 diags.warning(Some(path(&change.what)), "Seed will be renewed", detail);
             }
             _ => {}

@@ -122,9 +122,7 @@ impl Machines {
     ) -> Option<(HostName, DesiredMachine)> {
         let mut vm: Vm = values::known(&request.planned, diags)?;
         let written: Vm = values::known(&request.config, diags)?;
-        if let (Some(cloud_init), Some(written)) = (&mut vm.cloud_init, written.cloud_init) {
-            cloud_init.user_data_wo = written.user_data_wo;
-        }
+        with_secrets(&mut vm, written);
         shape::report(vm.problems(), diags);
         if diags.has_errors() {
             return None;
@@ -367,6 +365,19 @@ impl Resource for Machines {
     }
 }
 
+/// Gives a planned machine the secrets of its configuration, which no plan holds.
+fn with_secrets(planned: &mut Vm, written: Vm) {
+    if let (Some(cloud_init), Some(written)) = (&mut planned.cloud_init, written.cloud_init) {
+        cloud_init.user_data_wo = written.user_data_wo;
+    }
+    if let (Some(guest), Some(written)) = (&mut planned.guest, written.guest) {
+        guest.admin_password_wo = written.admin_password_wo;
+        if let (Some(join), Some(written)) = (&mut guest.domain_join, written.domain_join) {
+            join.password_wo = written.password_wo;
+        }
+    }
+}
+
 /// A configuration as the plan will have it, for rules that look at what is left out.
 fn with_defaults(config: &Value) -> Value {
     let mut value = config.clone();
@@ -384,6 +395,17 @@ fn with_defaults(config: &Value) -> Value {
         if !value.field(object).is_null() && value.field(object).field(leaf).is_null() {
             value.set(&path, default);
         }
+    }
+    let users: Vec<_> = value
+        .field("guest")
+        .field("users")
+        .entries()
+        .filter(|(_, user)| !user.is_null() && user.field("admin").is_null())
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    for name in users {
+        let user = Path::attribute("guest").then_attribute("users").then_key(name);
+        value.set(&user.then_attribute("admin"), false);
     }
     value
 }

@@ -26,6 +26,7 @@ pub fn refreshed(prior: &Vm, view: &MachineView) -> Vm {
         firmware: firmware(prior, view),
         boot: view.direct_boot.as_ref().map(boot),
         cloud_init: cloud_init(prior, view),
+        guest: guest(prior, view),
         power: power_text(view.power).to_owned(),
         id: Some(view.id.to_string()),
         ip: ip(prior, view),
@@ -161,15 +162,46 @@ fn boot(boot: &DirectBoot) -> vm::Boot {
 
 /// A seed that is not as it was made reads as none, so that the next plan renews it.
 fn cloud_init(prior: &Vm, view: &MachineView) -> Option<vm::CloudInit> {
-    match (&prior.cloud_init, &view.seed) {
-        (Some(written), SeedView::Inserted(_))
-            if view.wishes.seed.as_ref() == Some(&seed_version(written)) =>
-        {
-            Some(written.clone())
-        }
-        (None, SeedView::Inserted(_)) if view.wishes.seed.is_some() => Some(vm::CloudInit::default()),
-        _ => None,
+    match seed(prior, view) {
+        SeedState::AsWritten => prior.cloud_init.clone(),
+        SeedState::Unasked if asked_by_cloud_init(&view.wishes) => Some(vm::CloudInit::default()),
+        SeedState::Unasked | SeedState::Lost => None,
     }
+}
+
+fn guest(prior: &Vm, view: &MachineView) -> Option<vm::Guest> {
+    match seed(prior, view) {
+        SeedState::AsWritten => prior.guest.clone(),
+        SeedState::Unasked => view.wishes.guest.clone(),
+        SeedState::Lost => None,
+    }
+}
+
+/// The seed on the host, measured by the state.
+enum SeedState {
+    /// The one that the state knows, or none where it knows of none.
+    AsWritten,
+    /// The state knows of none, and there is one.
+    Unasked,
+    /// Not the one that the state knows.
+    Lost,
+}
+
+fn seed(prior: &Vm, view: &MachineView) -> SeedState {
+    let there = match &view.seed {
+        SeedView::Inserted(_) => view.wishes.seed.as_ref(),
+        SeedView::None | SeedView::Broken => None,
+    };
+    match (seed_version(prior), there) {
+        (known, there) if known.as_ref() == there => SeedState::AsWritten,
+        (None, _) => SeedState::Unasked,
+        (Some(_), _) => SeedState::Lost,
+    }
+}
+
+/// Marks of before there was `guest` have seeds of `cloud_init` alone.
+pub(super) fn asked_by_cloud_init(wishes: &Wishes) -> bool {
+    wishes.seed.is_some() && (wishes.guest.is_none() || wishes.cloud_init_written)
 }
 
 /// The address stays as long as the machine has it or shows none at all.
@@ -238,7 +270,7 @@ pub fn as_view(state: &Vm, identity: Option<&Identity>) -> MachineView {
         }),
         disks: disks.collect(),
         nics: nic_views(state),
-        seed: match &state.cloud_init {
+        seed: match seed_version(state) {
             Some(_) => SeedView::Inserted(SeedMark {
                 pool: "".into(),
                 volume: "".into(),
@@ -248,7 +280,7 @@ pub fn as_view(state: &Vm, identity: Option<&Identity>) -> MachineView {
             None => SeedView::None,
         },
         wishes: Wishes {
-            seed: state.cloud_init.as_ref().map(seed_version),
+            seed: seed_version(state),
             allow_restart: state.allow_restart,
             ..Wishes::default()
         },

@@ -7,7 +7,7 @@ use labyard_driver::mark::OnRemove;
 use labyard_driver::observed::Power;
 
 use super::{Change, DiskChange, Disturbance, NicChange, What};
-use crate::desired::{DesiredDisk, DesiredMachine, DesiredNic, DesiredPower, default_on_remove};
+use crate::desired::{DesiredDisk, DesiredMachine, DesiredNic, DesiredPower, SeedVersion, default_on_remove};
 use crate::view::{DiskView, MachineView, NicView, Owner, Pending, SeedView};
 
 /// The changes, in the order of the attributes; none where the machine is as it shall be.
@@ -275,7 +275,28 @@ fn seed(desired: &DesiredMachine, current: &MachineView, changes: &mut Vec<Chang
         let show = |present: bool| if present { "a seed" } else { "none" };
         let why = "the guest reads it at its next first boot";
         let (from, to) = (show(there.is_some()), show(wanted.is_some()));
-        changes.push(attribute("cloud_init", from, to, Disturbance::Live, why));
+        changes.push(attribute(
+            seed_attribute(wanted, there),
+            from,
+            to,
+            Disturbance::Live,
+            why,
+        ));
+    }
+}
+
+/// The attribute that a difference of seeds comes from.
+fn seed_attribute(wanted: Option<&SeedVersion>, there: Option<&SeedVersion>) -> &'static str {
+    let guest = |version: Option<&SeedVersion>| version.and_then(|version| version.guest.clone());
+    let written = |version: Option<&SeedVersion>| version.map(|v| (v.plain.clone(), v.secret));
+    let alone = match (wanted, there) {
+        (Some(_), Some(_)) => written(wanted) == written(there),
+        _ => true,
+    };
+    if alone && guest(wanted) != guest(there) {
+        "guest"
+    } else {
+        "cloud_init"
     }
 }
 

@@ -25,8 +25,19 @@ pub struct MetaDataError(String);
 const ADDED: &str = "# Added by labyard:\n";
 
 /// The file's text: what was written, then what NoCloud needs and was not written.
-pub(super) fn complete(written: Option<&str>, id: &str, hostname: &str) -> Result<String, MetaDataError> {
-    let needed = [("instance-id", id), ("local-hostname", hostname)];
+pub(super) fn complete(
+    written: Option<&str>,
+    id: &str,
+    hostname: &str,
+    keys: &[String],
+) -> Result<String, MetaDataError> {
+    let mut needed = vec![
+        ("instance-id", Value::from(id)),
+        ("local-hostname", Value::from(hostname)),
+    ];
+    if !keys.is_empty() {
+        needed.push(("public-keys", Value::from(keys.to_vec())));
+    }
     match written {
         None => Ok(format!("{ADDED}{}", lines(&needed))),
         Some(json) if json.trim_start().starts_with('{') => complete_json(json, &needed),
@@ -49,18 +60,18 @@ pub(super) fn as_written(text: String) -> Option<String> {
     }
 }
 
-fn complete_json(written: &str, needed: &[(&str, &str)]) -> Result<String, MetaDataError> {
+fn complete_json(written: &str, needed: &[(&str, Value)]) -> Result<String, MetaDataError> {
     let mut object: Map<String, Value> = serde_json::from_str(written).map_err(|_| refuse(written))?;
     if needed.iter().all(|(key, _)| object.contains_key(*key)) {
         return Ok(written.to_owned());
     }
     for (key, value) in needed {
-        object.entry(*key).or_insert_with(|| Value::from(*value));
+        object.entry(*key).or_insert_with(|| value.clone());
     }
     Ok(format!("{}\n", Value::Object(object)))
 }
 
-fn complete_yaml(written: &str, needed: &[(&str, &str)]) -> Result<String, MetaDataError> {
+fn complete_yaml(written: &str, needed: &[(&str, Value)]) -> Result<String, MetaDataError> {
     let mut content = written.lines().skip_while(|line| is_preamble(line)).peekable();
     let appendable = content.peek().is_none_or(|first| key_of(first).is_some());
     // Behind the end of a document another one would begin.
@@ -68,18 +79,18 @@ fn complete_yaml(written: &str, needed: &[(&str, &str)]) -> Result<String, MetaD
         return Err(refuse(written.trim_start()));
     }
     let has = |wanted: &str| written.lines().any(|line| key_of(line) == Some(wanted));
-    let missing: Vec<_> = needed.iter().copied().filter(|(key, _)| !has(key)).collect();
+    let missing: Vec<_> = needed.iter().filter(|(key, _)| !has(key)).cloned().collect();
     match missing.is_empty() {
         true => Ok(written.to_owned()),
         false => Ok(format!("{written}\n{ADDED}{}", lines(&missing))),
     }
 }
 
-/// A quoted JSON string is a quoted YAML string.
-fn lines(entries: &[(&str, &str)]) -> String {
+/// A JSON value is a YAML value.
+fn lines(entries: &[(&str, Value)]) -> String {
     entries
         .iter()
-        .map(|(key, value)| format!("{key}: {}\n", Value::from(*value)))
+        .map(|(key, value)| format!("{key}: {value}\n"))
         .collect()
 }
 
@@ -107,7 +118,7 @@ mod tests {
     const HOST: &str = "# Added by labyard:\nlocal-hostname: \"web-01\"\n";
 
     fn completed(written: &str) -> Result<String, MetaDataError> {
-        complete(Some(written), "i-3", "web-01")
+        complete(Some(written), "i-3", "web-01", &[])
     }
 
     #[test]
@@ -150,7 +161,7 @@ mod tests {
 
     #[test]
     fn where_nothing_was_written_nothing_is_had_back() {
-        let text = complete(None, "i-3", "web-01").unwrap();
+        let text = complete(None, "i-3", "web-01", &[]).unwrap();
         assert_eq!(text, BOTH);
         assert_eq!(as_written(text), None);
     }
@@ -181,8 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_there_where_there_are_any() {
+        let text = complete(Some("a: 1\n"), "i-3", "web-01", &["ssh-rsa A".to_owned()]).unwrap();
+        assert!(text.ends_with("public-keys: [\"ssh-rsa A\"]\n"), "{text}");
+        assert_eq!(as_written(text).as_deref(), Some("a: 1\n"));
+    }
+
+    #[test]
     fn a_host_name_cannot_smuggle_in_another_key() {
-        let text = complete(None, "i-3", "a\nroot: x").unwrap();
+        let text = complete(None, "i-3", "a\nroot: x", &[]).unwrap();
         assert_eq!(text.lines().count(), 3);
     }
 }

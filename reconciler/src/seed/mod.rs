@@ -1,4 +1,4 @@
-//! The NoCloud seed: user-data, meta-data and network-config for cloud-init, as the bytes of a small CD.
+//! The NoCloud seed: user-data, vendor-data, meta-data and network-config for cloud-init, as the bytes of a small CD.
 //!
 //! cloud-init looks for a file system with the volume id `cidata` (its data source NoCloud). The image is made in
 //! process and handed on as bytes: secrets in user-data touch neither a disk of the engine nor an argument list.
@@ -7,6 +7,8 @@
 mod iso9660;
 mod kind;
 mod meta_data;
+
+use crate::guest_config::{is_generated_network, users_part};
 
 pub use kind::{Kind, looks_like};
 pub use meta_data::{MetaDataError, instance_id};
@@ -27,6 +29,10 @@ pub struct NoCloud<'a> {
     pub local_hostname: &'a str,
     /// Passed on as it is. The file is there even where nothing was written, because NoCloud requires it.
     pub user_data: Option<&'a str>,
+    /// What user-data overrule key by key. Left out where there is none.
+    pub vendor_data: Option<&'a str>,
+    /// Public SSH keys, in the meta-data where there are any.
+    pub public_keys: &'a [String],
     /// Passed on as it is. Left out where nothing was written: cloud-init then asks by DHCP.
     pub network_config: Option<&'a str>,
     /// Completed by instance id and host name where it does not name them itself.
@@ -80,15 +86,22 @@ pub enum ReadError {
 const USER_DATA: &str = "user-data";
 const NETWORK_CONFIG: &str = "network-config";
 const META_DATA: &str = "meta-data";
+const VENDOR_DATA: &str = "vendor-data";
 
 /// The seed as an ISO 9660 image.
 pub fn build(seed: &NoCloud<'_>) -> Result<Vec<u8>, SeedError> {
-    let meta_data = meta_data::complete(seed.meta_data, seed.instance_id, seed.local_hostname)?;
+    let meta_data = meta_data::complete(
+        seed.meta_data,
+        seed.instance_id,
+        seed.local_hostname,
+        seed.public_keys,
+    )?;
     // In the order of their names, which both directories of the image demand.
     let candidates = [
         (META_DATA, "METADATA.;1", Some(meta_data.as_str())),
         (NETWORK_CONFIG, "NETCONF.;1", seed.network_config),
         (USER_DATA, "USERDATA.;1", Some(seed.user_data.unwrap_or_default())),
+        (VENDOR_DATA, "VENDDATA.;1", seed.vendor_data),
     ];
     let present = candidates.into_iter().filter_map(|(name, short_name, content)| {
         content.map(|content| iso9660::File {
@@ -117,9 +130,10 @@ pub fn read(image: &[u8]) -> Result<Contents, ReadError> {
             Err(_) => Err(ReadError::NotText(name)),
         },
     };
+    let user_data = text(USER_DATA)?.filter(|text| !text.is_empty());
     Ok(Contents {
-        user_data: text(USER_DATA)?.filter(|text| !text.is_empty()),
-        network_config: text(NETWORK_CONFIG)?,
+        user_data: user_data.and_then(|text| users_part(&text).unwrap_or(Some(text))),
+        network_config: text(NETWORK_CONFIG)?.filter(|text| !is_generated_network(text)),
         meta_data: text(META_DATA)?.and_then(meta_data::as_written),
     })
 }

@@ -22,6 +22,8 @@ fn seed(user_data: Option<&str>) -> NoCloud<'_> {
         instance_id: "i-1",
         local_hostname: "web-01",
         user_data,
+        vendor_data: None,
+        public_keys: &[],
         network_config: Some(NETWORK),
         meta_data: Some("region: eu\n"),
     }

@@ -3,14 +3,15 @@
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
-use labyard_driver::ids::Bytes;
-use labyard_driver::mark::SeedMark;
+use labyard_driver::ids::{Bytes, NicKey};
+use labyard_driver::mark::{Mark, NicMark, SeedMark};
 use labyard_driver::spec::{VolumeContent, VolumeSpec};
 use std::time::Duration;
 
 use super::{Outcome, Work};
 use crate::desired::{DesiredSeed, SeedVersion, Wishes};
 use crate::error::EngineError;
+use crate::guest_config::{self, Addressing, Card, Request, Salt};
 use crate::identity::seed_volume;
 
 pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
@@ -22,7 +23,7 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         if is_current(work, &mark, &desired).await? {
             return Ok(());
         }
-        let bytes = build(work, &mark, &desired)?;
+        let bytes = build(work, &mark, &desired).await?;
         let revision = mark.seed.as_ref().map_or(1, |seed| seed.revision + 1);
         let seed = SeedMark {
             pool: work.pool.clone(),
@@ -46,18 +47,14 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     })
 }
 
-fn set_version(mark: &mut labyard_driver::mark::Mark, version: Option<SeedVersion>) {
+fn set_version(mark: &mut Mark, version: Option<SeedVersion>) {
     let mut wishes = Wishes::from_mark(mark);
     wishes.seed = version;
     mark.wishes = wishes.to_json();
 }
 
 /// Whether the seed on the host is the one that is wanted; its content is not read back.
-async fn is_current(
-    work: &Work<'_>,
-    mark: &labyard_driver::mark::Mark,
-    desired: &DesiredSeed,
-) -> Result<bool, EngineError> {
+async fn is_current(work: &Work<'_>, mark: &Mark, desired: &DesiredSeed) -> Result<bool, EngineError> {
     let Some(seed) = &mark.seed else { return Ok(false) };
     if Wishes::from_mark(mark).seed.as_ref() != Some(&desired.version) {
         return Ok(false);
@@ -69,21 +66,47 @@ async fn is_current(
     }
 }
 
-fn build(
-    work: &Work<'_>,
-    mark: &labyard_driver::mark::Mark,
-    desired: &DesiredSeed,
-) -> Result<Vec<u8>, EngineError> {
+async fn build(work: &Work<'_>, mark: &Mark, desired: &DesiredSeed) -> Result<Vec<u8>, EngineError> {
+    let salt = Salt(work.deps.random.bytes());
+    let told = desired.clone();
+    let cards = cards(mark);
+    // The hash of a password takes its time, which other machines shall not wait for.
+    let documents = tokio::task::spawn_blocking(move || {
+        guest_config::documents(&Request {
+            guest: told.guest.as_ref(),
+            cards: &cards,
+            user_data: told.user_data.as_deref(),
+            network_config: told.network_config.as_deref(),
+            salt,
+        })
+    });
+    let documents = match documents.await {
+        Ok(documents) => documents.map_err(|error| work.at("guest", error.to_string()))?,
+        Err(_) => return Err(work.at("guest", "its documents could not be made: this is a bug")),
+    };
     // The same for the life of the machine: a renewed seed is read again, and a first boot stays the first.
     let instance_id = crate::seed::instance_id(mark.origin.as_str(), 0);
+    let guest_name = desired.guest.as_ref().map(|guest| guest.hostname.as_str());
     crate::seed::build(&crate::seed::NoCloud {
         instance_id: &instance_id,
-        local_hostname: work.desired.name.as_str(),
-        user_data: desired.user_data.as_deref(),
-        network_config: desired.network_config.as_deref(),
+        local_hostname: guest_name.unwrap_or(work.desired.name.as_str()),
+        user_data: documents.user_data.as_deref(),
+        vendor_data: documents.vendor_data.as_deref(),
+        public_keys: &documents.public_keys,
+        network_config: documents.network_config.as_deref(),
         meta_data: desired.meta_data.as_deref(),
     })
     .map_err(|error| work.at("cloud_init", error.to_string()))
+}
+
+/// The cards as the guest will see them.
+fn cards(mark: &Mark) -> Vec<Card> {
+    let card = |(key, nic): (&NicKey, &NicMark)| Card {
+        key: key.clone(),
+        mac: nic.mac,
+        addressing: Addressing::Dhcp,
+    };
+    mark.nics.iter().map(card).collect()
 }
 
 async fn write(work: &mut Work<'_>, seed: &SeedMark, bytes: Vec<u8>) -> Outcome {

@@ -205,8 +205,10 @@ fn a_seed_is_renewed_when_it_changed_or_was_ejected() {
     let version = SeedVersion {
         plain: "p".into(),
         secret: None,
+        guest: None,
     };
     let seed = DesiredSeed {
+        guest: None,
         user_data: None,
         network_config: None,
         meta_data: None,
@@ -247,6 +249,49 @@ fn a_seed_is_renewed_when_it_changed_or_was_ejected() {
         one(&diff(&wanted, &changed)),
         ("cloud_init".into(), Disturbance::Live)
     );
+}
+
+#[test]
+fn a_seed_that_differs_in_what_the_guest_is_told_differs_there() {
+    let version = |plain: &str, guest: Option<&str>| SeedVersion {
+        plain: plain.into(),
+        secret: None,
+        guest: guest.map(str::to_owned),
+    };
+    let change = |wanted: Option<SeedVersion>, there: Option<SeedVersion>| {
+        let seed = wanted.map(|version| DesiredSeed {
+            guest: None,
+            user_data: None,
+            network_config: None,
+            meta_data: None,
+            version,
+        });
+        let mark = SeedMark {
+            pool: "default".into(),
+            volume: "v".into(),
+            length: 1,
+            revision: 1,
+        };
+        let wanted = DesiredMachine { seed, ..desired() };
+        let there = MachineView {
+            seed: there
+                .as_ref()
+                .map_or(SeedView::None, |_| SeedView::Inserted(mark)),
+            wishes: Wishes {
+                seed: there,
+                ..Wishes::default()
+            },
+            ..current()
+        };
+        one(&diff(&wanted, &there)).0
+    };
+    let (one, other) = (version("p", Some("a")), version("p", Some("b")));
+    assert_eq!(change(Some(one.clone()), Some(other.clone())), "guest");
+    assert_eq!(change(Some(one.clone()), None), "guest");
+    assert_eq!(change(None, Some(other.clone())), "guest");
+    assert_eq!(change(Some(version("q", Some("b"))), Some(other)), "cloud_init");
+    assert_eq!(change(Some(one), Some(version("p", None))), "guest");
+    assert_eq!(change(None, Some(version("p", None))), "cloud_init");
 }
 
 #[test]
