@@ -9,8 +9,8 @@ use super::GuestConfigError;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Salt(pub [u8; 16]);
 
-/// Twenty times the usual number: a guess costs so much more, a login still a fraction of a second.
-const ROUNDS: u32 = 100_000;
+/// Ten times the usual number: a guess costs so much more, a login still a fraction of a second.
+const ROUNDS: u32 = 50_000;
 
 /// Twelve bytes are the sixteen characters that crypt's salt may have.
 const SALT_BYTES: usize = 12;

@@ -94,13 +94,13 @@ fn network(guest: &GuestConfig, cards: &[Card]) -> Option<Value> {
 #[test]
 fn a_password_is_hashed_so_that_crypt_knows_it_again() {
     let hash = crypt::sha512_crypt(&Secret::new("Hello world!"), Salt([1; 16])).unwrap();
-    assert!(hash.starts_with("$6$rounds=100000$"), "{hash}");
+    assert!(hash.starts_with("$6$rounds=50000$"), "{hash}");
     assert_eq!(hash.split('$').nth(3).unwrap().len(), 16, "{hash}");
     let other = crypt::sha512_crypt(&Secret::new("Hello world!"), Salt([2; 16])).unwrap();
     assert_ne!(hash, other, "another salt, another hash");
     let said = std::process::Command::new("openssl")
         .args(["passwd", "-6", "-salt"])
-        .arg(format!("rounds=100000${}", hash.split('$').nth(3).unwrap()))
+        .arg(format!("rounds=50000${}", hash.split('$').nth(3).unwrap()))
         .arg("Hello world!")
         .output();
     match said {
