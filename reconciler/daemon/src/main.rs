@@ -1,5 +1,6 @@
 //! The `labyard` program: one subcommand a file.
 
+mod drift;
 mod duration;
 mod sim;
 
@@ -17,6 +18,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Report what a Terraform plan found to differ.
+    Drift(drift::Options),
     /// Run a simulated host, for trying labyard without a hypervisor.
     Sim(sim::Options),
 }
@@ -27,10 +30,14 @@ fn main() -> ExitCode {
         Err(error) => return complain_of_usage(&error),
     };
     let result = match cli.command {
-        Command::Sim(options) => sim::run(&options),
+        Command::Drift(options) => drift::run(&options).map(|found| match found {
+            drift::Found::Nothing => ExitCode::SUCCESS,
+            drift::Found::Drift => ExitCode::from(2),
+        }),
+        Command::Sim(options) => sim::run(&options).map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("labyard: {}", with_causes(&*error));
             ExitCode::FAILURE
