@@ -9,11 +9,11 @@ use labyard_driver::ids::{HostName, Namespace};
 use labyard_driver::{Driver, DriverError};
 use labyard_driver_libvirt::{AcceleratorChoice, LibvirtConfig, LibvirtDriver};
 use labyard_driver_sim::SimDriver;
-use labyard_reconciler::engine::{Deps, Embedded, Engine, Run};
+use labyard_reconciler::engine::{Access, Deps, Embedded, Engine, Run};
 use labyard_reconciler::host::Host;
 use labyard_schema::provider::{
     self as config, DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_URI, LibvirtHost, NAMESPACE_VARIABLE,
-    ProviderConfig,
+    ProviderConfig, READ_ONLY_VARIABLE,
 };
 use tfplugin::schema::Schema;
 use tfplugin::value::{Path, Value};
@@ -143,6 +143,7 @@ fn configure(value: &Value, diags: &mut Diagnostics) -> Option<Context> {
     let known: ProviderConfig = values::known(value, diags)?;
     shape::report(known.problems(), diags);
     let namespace = namespace(known.namespace.as_deref(), diags)?;
+    let access = access(known.read_only, diags)?;
     let hosts = known
         .hosts
         .filter(|hosts| !hosts.is_empty())
@@ -153,7 +154,7 @@ fn configure(value: &Value, diags: &mut Diagnostics) -> Option<Context> {
         .collect();
     (!diags.has_errors()).then(|| Context {
         namespace,
-        engine: Arc::new(Embedded::new(hosts, Deps::default())) as Arc<dyn Engine>,
+        engine: Arc::new(Embedded::new(hosts, Deps::default()).with_access(access)) as Arc<dyn Engine>,
     })
 }
 
@@ -172,6 +173,22 @@ fn namespace(written: Option<&str>, diags: &mut Diagnostics) -> Option<Namespace
             None
         }
     }
+}
+
+fn access(written: Option<bool>, diags: &mut Diagnostics) -> Option<Access> {
+    let read_only = match (written, std::env::var(READ_ONLY_VARIABLE).as_deref()) {
+        (Some(written), _) => written,
+        (None, Ok("true" | "1")) => true,
+        (None, Ok("false" | "0" | "") | Err(_)) => false,
+        (None, Ok(other)) => {
+            let detail = format!(
+                "The environment variable {READ_ONLY_VARIABLE} is {other:?}: set it to true or false."
+            );
+            diags.error(Some(Path::attribute("read_only")), "Invalid read_only", detail);
+            return None;
+        }
+    };
+    Some(if read_only { Access::ReadOnly } else { Access::Full })
 }
 
 fn default_hosts() -> BTreeMap<String, config::Host> {

@@ -169,6 +169,16 @@ pub enum EngineError {
         /// The object.
         what: String,
     },
+    /// The engine only reads.
+    #[error(
+        "{what} on host {host} is not changed: the provider is read_only. Take read_only (or LABYARD_READ_ONLY) away to apply"
+    )]
+    ReadOnly {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+    },
     /// Others need what was to be removed.
     #[error("{what} on host {host} is in use by {users}: {way_out}")]
     InUse {

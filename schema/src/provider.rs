@@ -17,6 +17,8 @@ pub const NAMESPACE_VARIABLE: &str = "LABYARD_NAMESPACE";
 pub const DEFAULT_HOST: &str = "default";
 /// Its URI.
 pub const DEFAULT_URI: &str = "qemu:///system";
+/// The environment variable that makes the provider read only.
+pub const READ_ONLY_VARIABLE: &str = "LABYARD_READ_ONLY";
 
 attributes! {
     /// Machines for labs, classes and test rigs, on the hypervisors people already own.
@@ -25,6 +27,8 @@ attributes! {
         namespace: Option<String> = optional().check(check::namespace);
         /// Hosts by a name of your own. None configured: one, `default`, at `qemu:///system`.
         hosts: Option<BTreeMap<String, Host>> = optional();
+        /// Whether hosts are only read: plans tell of drift, and an apply or destroy is refused before it changes anything. For drift detection in CI, with credentials that cannot write either (`?mode=ro`). Also by the environment variable `LABYARD_READ_ONLY=true`; otherwise `false`.
+        read_only: Option<bool> = optional();
     }
 
     /// One host; exactly one kind is set.

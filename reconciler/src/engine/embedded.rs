@@ -23,6 +23,17 @@ pub struct Embedded {
     pub(super) keeper: Arc<Keeper>,
     /// Confirmations under way, waited for at the end.
     pub(super) background: std::sync::Mutex<tokio::task::JoinSet<()>>,
+    pub(super) access: Access,
+}
+
+/// What an engine may do to its hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Everything.
+    #[default]
+    Full,
+    /// Read.
+    ReadOnly,
 }
 
 impl Embedded {
@@ -36,6 +47,24 @@ impl Embedded {
             deps: Arc::new(deps),
             keeper: Arc::new(Keeper::default()),
             background: std::sync::Mutex::default(),
+            access: Access::Full,
+        }
+    }
+
+    /// The same with other access.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Refuses to change an object where hosts are only read.
+    fn may_change(&self, host: &HostName, kind: Kind, name: &str) -> Result<(), EngineError> {
+        match self.access {
+            Access::Full => Ok(()),
+            Access::ReadOnly => Err(EngineError::ReadOnly {
+                host: host.clone(),
+                what: describe(kind, name),
+            }),
         }
     }
 
@@ -94,6 +123,7 @@ impl Engine for Embedded {
         bounds: Bounds,
         report: Report<'_>,
     ) -> Result<MachineView, EngineError> {
+        self.may_change(host, Kind::Machine, desired.name.as_str())?;
         self.machine_create(host, desired, bounds, report).await
     }
 
@@ -105,6 +135,7 @@ impl Engine for Embedded {
         bounds: Bounds,
         report: Report<'_>,
     ) -> Result<MachineView, EngineError> {
+        self.may_change(&object.host, Kind::Machine, object.name.as_str())?;
         self.machine_update(object, known, desired, bounds, report).await
     }
 
@@ -114,6 +145,7 @@ impl Engine for Embedded {
         known: &DesiredMachine,
         bounds: Bounds,
     ) -> Result<(), EngineError> {
+        self.may_change(&object.host, Kind::Machine, object.name.as_str())?;
         self.machine_destroy(object, known, bounds).await
     }
 
@@ -136,6 +168,7 @@ impl Engine for Embedded {
         desired: &DesiredNetwork,
         bounds: Bounds,
     ) -> Result<NetworkView, EngineError> {
+        self.may_change(host, Kind::Network, desired.name.as_str())?;
         self.network_create(host, desired, bounds).await
     }
 
@@ -145,10 +178,12 @@ impl Engine for Embedded {
         desired: &DesiredNetwork,
         bounds: Bounds,
     ) -> Result<NetworkView, EngineError> {
+        self.may_change(&object.host, Kind::Network, object.name.as_str())?;
         self.network_update(object, desired, bounds).await
     }
 
     async fn destroy_network(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
+        self.may_change(&object.host, Kind::Network, object.name.as_str())?;
         self.network_destroy(object, bounds).await
     }
 

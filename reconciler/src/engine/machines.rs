@@ -63,6 +63,9 @@ impl Embedded {
     }
 
     pub(super) fn confirm_later(&self, host: &Arc<Host>, kind: Kind, identity: &Identity) {
+        if self.access == super::Access::ReadOnly {
+            return;
+        }
         let (host, identity) = (host.clone(), identity.clone());
         let mut background = self
             .background

@@ -26,7 +26,7 @@ use crate::lease::{ProcTable, Processes};
 use crate::run::Report;
 use crate::view::{MachineView, NetworkView};
 
-pub use embedded::Embedded;
+pub use embedded::{Access, Embedded};
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {

@@ -203,7 +203,11 @@ impl Host {
                     machine: Some(MACHINE),
                     ..CapabilitiesOf::default()
                 };
-                connection.connect_get_domain_capabilities(of).await.map(Some)
+                match connection.connect_get_domain_capabilities(of).await {
+                    // The socket for readers, or a policy, may refuse it too.
+                    Err(error) if error.is_denied() => Ok(None),
+                    answer => answer.map(Some),
+                }
             };
             let (text, boot) =
                 futures::try_join!(connection.connect_get_capabilities(), boot).during(&act)?;
