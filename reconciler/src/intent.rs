@@ -37,6 +37,7 @@ pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, pool: &P
             made: Made::Begun,
             pool: pool.clone(),
             volume: identity::disk_volume(host_name, key, &mark.origin),
+            format: None,
             target: free_target(&mark.disks),
             image: None,
             clone: None,
@@ -80,6 +81,7 @@ fn wish_disk(mut mark: DiskMark, disk: &DesiredDisk) -> DiskMark {
                 .as_ref()
                 .and_then(|m| m.digest.clone())
                 .or_else(|| image.digest.clone()),
+            pool: made.as_ref().and_then(|m| m.pool.clone()),
             volume: made.as_ref().and_then(|m| m.volume.clone()),
             upload: made.and_then(|m| m.upload),
         }
@@ -129,6 +131,7 @@ mod tests {
             made: Made::Begun,
             pool: "p".into(),
             volume: "v".into(),
+            format: None,
             target,
             image: None,
             clone: None,

@@ -308,6 +308,7 @@ fn disk_view(key: &str, disk: &vm::Disk, state: &Vm) -> DiskView {
         source: image.source.clone(),
         sha256: image.sha256.clone().map(Digest),
         digest,
+        pool: None,
         volume: None,
         upload: None,
     });

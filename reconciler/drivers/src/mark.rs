@@ -13,6 +13,7 @@ use crate::ids::{
     Digest, DiskKey, MacAddr, Namespace, NicKey, ObjectName, PoolName, Token, UnixMillis, UploadId,
     VolumeName,
 };
+use crate::spec::DiskFormat;
 
 /// The format that this program writes and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -116,7 +117,10 @@ pub struct ImageMark {
     /// What was found, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// The volume in the host's pool that holds it (uploaded, or being uploaded for this machine).
+    /// The pool of that volume, where it is not the disk's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// The volume that holds it (uploaded, or being uploaded for this machine).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeName>,
     /// The upload that made that volume.
@@ -145,6 +149,9 @@ pub struct DiskMark {
     pub pool: PoolName,
     /// Its volume.
     pub volume: VolumeName,
+    /// The volume's format; qcow2 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<DiskFormat>,
     /// Its target in the machine, `vda`.
     pub target: String,
     /// The image it was made of.
@@ -318,5 +325,18 @@ impl Mark {
         self.disks
             .values()
             .filter_map(|d| d.image.as_ref()?.volume.as_ref())
+    }
+
+    /// Every pool in which something lies that the object owns or needs.
+    pub fn pools(&self) -> BTreeSet<PoolName> {
+        let images = self
+            .disks
+            .values()
+            .filter_map(|d| Some(d.image.as_ref()?.pool.as_ref()?.clone()));
+        self.own_volumes()
+            .into_iter()
+            .map(|(pool, _)| pool)
+            .chain(images)
+            .collect()
     }
 }

@@ -18,7 +18,7 @@ pub struct Snapshot {
     pub machines: Vec<ObservedMachine>,
     /// All networks.
     pub networks: Vec<ObservedNetwork>,
-    /// The volumes of the host's configured pool.
+    /// The volumes of the host's configured pool and of every pool that a mark names, as far as those are up.
     pub volumes: Vec<ObservedVolume>,
 }
 
@@ -36,6 +36,12 @@ pub struct HostFacts {
     /// Why there is no pool, and the way out.
     #[serde(default)]
     pub pool_fault: Option<String>,
+    /// All storage pools of the host.
+    #[serde(default)]
+    pub pools: Vec<PoolFacts>,
+    /// The hypervisor with its version, as a person would write it.
+    #[serde(default)]
+    pub hypervisor: String,
     /// Logical processors.
     pub cpus: u32,
     /// Memory.
@@ -53,8 +59,20 @@ pub struct ObservedMachine {
     pub mark: MarkState,
     /// What it does.
     pub power: Power,
+    /// What it takes of the host, where its definition could be read; of foreign machines too.
+    #[serde(default)]
+    pub size: Option<MachineSize>,
     /// What it is made of.
     pub detail: Detail,
+}
+
+/// What a machine takes of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineSize {
+    /// Processors.
+    pub cpus: u32,
+    /// Memory.
+    pub memory: Mib,
 }
 
 /// The mark of an object as it was found.
@@ -144,7 +162,10 @@ pub struct ObservedDisk {
     pub target: String,
     /// Its file or device on the host.
     pub path: String,
-    /// The volume's name, where it lies in the configured pool.
+    /// The pool that it lies in, where that is known.
+    #[serde(default)]
+    pub pool: Option<PoolName>,
+    /// The volume's name in that pool.
     pub volume: Option<VolumeName>,
     /// Its size.
     pub capacity: Capacity,
@@ -168,7 +189,10 @@ pub enum Capacity {
 pub struct ObservedMedium {
     /// Its path on the host.
     pub path: String,
-    /// The volume's name, where it lies in the configured pool.
+    /// The pool that it lies in, where that is known.
+    #[serde(default)]
+    pub pool: Option<PoolName>,
+    /// The volume's name in that pool.
     pub volume: Option<VolumeName>,
     /// Its size, or that its file is gone.
     pub capacity: Capacity,
@@ -271,9 +295,11 @@ pub struct DhcpLease {
     pub ends: Option<u64>,
 }
 
-/// A volume in the listing of the pool.
+/// A volume in the listing of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedVolume {
+    /// Its pool.
+    pub pool: PoolName,
     /// Its name.
     pub name: VolumeName,
     /// Its path on the host (libvirt: its key).
@@ -302,4 +328,29 @@ pub struct PoolRoom {
     pub capacity: Bytes,
     /// Not used.
     pub available: Bytes,
+}
+
+/// A storage pool of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolFacts {
+    /// Its name.
+    pub name: PoolName,
+    /// What its volumes are.
+    pub kind: PoolKind,
+    /// Whether it is up.
+    pub active: Activity,
+    /// Its room as the host last saw it; `None` where it is not up.
+    pub room: Option<PoolRoom>,
+}
+
+/// What the volumes of a pool are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolKind {
+    /// Files in a directory.
+    Directory,
+    /// Logical volumes: block devices without a format of their own.
+    Logical,
+    /// Something that labyard makes no disks in.
+    Other(String),
 }

@@ -150,6 +150,22 @@ pub enum VolumeContent {
         /// Its size, at least the base's.
         capacity: Bytes,
     },
+    /// A block device of its own, for a pool of such.
+    Block {
+        /// Its size.
+        capacity: Bytes,
+    },
+    /// A block device with the contents of a volume of another pool, made by the host.
+    BlockCopy {
+        /// The pool of the volume to copy.
+        base_pool: PoolName,
+        /// The volume to copy.
+        base: VolumeName,
+        /// That volume's format.
+        base_format: DiskFormat,
+        /// Its size, at least the base's.
+        capacity: Bytes,
+    },
     /// Raw, fully allocated, for an upload of exactly this length; readable by the hypervisor's owner alone.
     Upload {
         /// Exact length.

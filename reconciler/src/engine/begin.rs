@@ -210,6 +210,7 @@ impl Embedded {
                 made: Made::Whole,
                 pool: work.pool.clone(),
                 volume: volume.clone(),
+                format: None,
                 target: disk.target.clone(),
                 image: None,
                 clone: None,

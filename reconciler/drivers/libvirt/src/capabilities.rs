@@ -23,6 +23,8 @@ pub(crate) fn facts(capabilities: &Element, boot: Option<&Element>) -> Option<Ho
         firmwares: firmwares(boot),
         pool: None,
         pool_fault: None,
+        pools: Vec::new(),
+        hypervisor: String::new(),
         cpus: cells(capabilities)
             .map(|cell| number(cell.attribute_at(&["cpus"], "num")))
             .sum::<u64>() as u32,

@@ -68,21 +68,38 @@ pub(crate) fn no_pool(uri: &str, pool: &PoolName, act: &Act) -> DriverError {
 
 /// A pool that is not started.
 pub(crate) fn pool_inactive(uri: &str, pool: &PoolName, doing: &str) -> DriverError {
-    let virsh = format!("sudo virsh -c '{uri}'");
-    let message = format!(
-        "the storage pool '{pool}' is not started: `{virsh} pool-start {pool} && {virsh} pool-autostart {pool}`"
-    );
     DriverError::Refused {
         doing: doing.to_owned(),
-        message,
+        message: start_pool(uri, pool),
+    }
+}
+
+/// How a pool is started.
+pub(crate) fn start_pool(uri: &str, pool: &PoolName) -> String {
+    let virsh = format!("sudo virsh -c '{uri}'");
+    format!("the storage pool '{pool}' is not started: `{virsh} pool-start {pool} && {virsh} pool-autostart {pool}`")
+}
+
+/// A pool in which something of ours lies and that the host does not have any more.
+pub(crate) fn pool_gone(uri: &str, pool: &PoolName) -> String {
+    format!(
+        "the host has no storage pool '{pool}' any more: define it again over the directory where it was, `sudo virsh \
+         -c '{uri}' pool-define-as {pool} dir --target …`, and start it"
+    )
+}
+
+/// A pool whose volumes are of another kind than what is to be made.
+pub(crate) fn pool_of_wrong_volumes(pool: &PoolName, wanted: &str, doing: &str) -> DriverError {
+    DriverError::Refused {
+        doing: doing.to_owned(),
+        message: format!("the volumes of storage pool '{pool}' are not {wanted}"),
     }
 }
 
 /// A pool that holds no files.
 pub(crate) fn pool_of_other_kind(pool: &PoolName, kind: &str, doing: &str) -> DriverError {
     let message = format!(
-        "the storage pool '{pool}' is of type '{kind}'; disks are files here, so that it has to be of type dir, fs or \
-         netfs"
+        "the storage pool '{pool}' is of type '{kind}'; disks are made in pools of type dir, fs, netfs or logical"
     );
     DriverError::Refused {
         doing: doing.to_owned(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::PoolName;
-use labyard_driver::observed::HostFacts;
+use labyard_driver::observed::{HostFacts, PoolKind};
 use libvirt_rpc::flags::StorageXml;
 use libvirt_rpc::{Access, CapabilitiesOf, ConnectOptions, ConnectUri, Connection, PoolRef};
 use tokio::sync::OnceCell;
@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use crate::capabilities::{self, ARCH, MACHINE};
 use crate::errors::{Act, During};
 use crate::explain;
-use crate::places::Places;
+use crate::places::{Place, Places};
 use crate::volume_xml;
 use crate::xml::Element;
 
@@ -70,7 +70,7 @@ pub(crate) struct Session {
 pub(crate) struct Pool {
     /// libvirt's handle of it.
     pub(crate) reference: PoolRef,
-    directory: OnceCell<String>,
+    place: OnceCell<(PoolKind, Option<Place>)>,
 }
 
 /// A connection for streams, which is let go a moment after its owner has let go of it.
@@ -239,12 +239,7 @@ impl Host {
                 act.failed(&error)
             }
         })?;
-        let pool = Arc::new(Pool {
-            reference,
-            directory: OnceCell::new(),
-        });
-        session.pools().insert(name.clone(), Arc::clone(&pool));
-        Ok(pool)
+        Ok(session.learn_pool(name, reference))
     }
 
     /// What went wrong with a call on a pool. One that was made anew under its name is found at the next call.
@@ -270,27 +265,40 @@ impl Host {
         act.failed(error)
     }
 
-    /// The directory of a pool.
-    pub(crate) async fn directory(
+    /// What a pool's volumes are, and where they lie.
+    pub(crate) async fn kind_and_place(
         &self,
         session: &Session,
         name: &PoolName,
+        pool: &Pool,
         act: &Act,
-    ) -> Result<String, DriverError> {
-        let pool = self.pool(session, name, act).await?;
+    ) -> Result<(PoolKind, Option<Place>), DriverError> {
         let read = || async {
             let text = session
                 .connection
                 .storage_pool_get_xml_desc(&pool.reference, StorageXml::empty())
                 .await;
-            let text = match text {
-                Ok(text) => text,
-                Err(error) => return Err(self.pool_failed(session, name, act, &error).await),
-            };
-            volume_xml::pool_directory(&parse(act, &text)?)
-                .map_err(|kind| explain::pool_of_other_kind(name, &kind, act.doing()))
+            match text {
+                Ok(text) => Ok(volume_xml::pool_place(&parse(act, &text)?)),
+                Err(error) => Err(self.pool_failed(session, name, act, &error).await),
+            }
         };
-        pool.directory.get_or_try_init(read).await.cloned()
+        pool.place.get_or_try_init(read).await.cloned()
+    }
+
+    /// Where the volumes of a pool lie.
+    pub(crate) async fn place(
+        &self,
+        session: &Session,
+        name: &PoolName,
+        act: &Act,
+    ) -> Result<Place, DriverError> {
+        let pool = self.pool(session, name, act).await?;
+        match self.kind_and_place(session, name, &pool, act).await? {
+            (_, Some(place)) => Ok(place),
+            (PoolKind::Other(kind), None) => Err(explain::pool_of_other_kind(name, &kind, act.doing())),
+            (_, None) => Err(explain::pool_of_other_kind(name, "unknown", act.doing())),
+        }
     }
 
     /// Where the volumes of these pools lie.
@@ -303,7 +311,7 @@ impl Host {
         let mut places = Places::default();
         for pool in pools {
             if !places.knows(&pool) {
-                places.learn(&pool, &self.directory(session, &pool, act).await?);
+                places.learn(&pool, self.place(session, &pool, act).await?);
             }
         }
         Ok(places)
@@ -314,14 +322,19 @@ impl Session {
     fn pools(&self) -> MutexGuard<'_, BTreeMap<PoolName, Arc<Pool>>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Pool {
-    /// Learns the pool's directory from the path of one of its volumes, without asking.
-    pub(crate) fn learn_directory(&self, path: &str) {
-        if let Some((directory, _)) = path.rsplit_once('/') {
-            let _known_already = self.directory.set(directory.to_owned());
+    /// A pool that libvirt told of; what was learnt of another that bore its name is forgotten.
+    pub(crate) fn learn_pool(&self, name: &PoolName, reference: PoolRef) -> Arc<Pool> {
+        let mut pools = self.pools();
+        if let Some(known) = pools.get(name).filter(|known| known.reference == reference) {
+            return Arc::clone(known);
         }
+        let pool = Arc::new(Pool {
+            reference,
+            place: OnceCell::new(),
+        });
+        pools.insert(name.clone(), Arc::clone(&pool));
+        pool
     }
 }
 

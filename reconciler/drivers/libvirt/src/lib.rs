@@ -23,6 +23,7 @@ mod network_xml;
 mod networks;
 mod observe;
 mod places;
+mod pools;
 mod probe;
 mod reservations;
 mod sizes;

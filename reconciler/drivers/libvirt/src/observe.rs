@@ -1,6 +1,6 @@
 //! One machine, read now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::errors::{Act, During};
 use crate::host::{Host, Session, parse};
 use crate::machine_xml::{self, Sizes};
 use crate::machines::{act, is_active, reference};
-use crate::{mark_xml, networks};
+use crate::{mark_xml, networks, pools};
 
 /// libvirt's reason for a paused machine that is coming up.
 const PAUSED_STARTING_UP: i32 = 11;
@@ -117,6 +117,7 @@ pub(crate) async fn machine(
                 host_name: String::new(),
                 mark,
                 power,
+                size: None,
                 detail,
             });
         }
@@ -128,17 +129,23 @@ pub(crate) async fn machine(
     if sizes == Sizes::Unread {
         host.abandon(session).await;
     }
-    let places = host.places(session, [host.pool.clone()], &act).await?;
-    let mut detail = machine_xml::detail(&definition, live.as_ref(), &sizes, &places, &host.pool);
+    let mark = mark_xml::of_definition(&definition);
+    let of_mark = mark.ours().map(labyard_driver::mark::Mark::pools).unwrap_or_default();
+    let names = of_mark.into_iter().chain([host.pool.clone()]).collect::<BTreeSet<_>>();
+    let mut pools = pools::named(host, session, names, &act).await?;
+    let mut detail = machine_xml::detail(&definition, live.as_ref(), &sizes, &pools.places);
+    pools::look_closer(&mut pools, host, session, &detail, &act).await?;
+    let out_of_reach = mark.ours().and_then(|mark| pools.out_of_reach(host, mark, &detail));
     if live.is_some() {
         add_leases(connection, &mut detail).await.during(&act)?;
     }
     Ok(ObservedMachine {
         id: id.clone(),
         host_name: definition.text_at(&["name"]).unwrap_or_default(),
-        mark: mark_xml::of_definition(&definition),
+        mark,
         power,
-        detail: Detail::Known(Box::new(detail)),
+        size: Some(machine_xml::size(&definition)),
+        detail: out_of_reach.map_or_else(|| Detail::Known(Box::new(detail)), Detail::Unknown),
     })
 }
 

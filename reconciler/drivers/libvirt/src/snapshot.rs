@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use labyard_driver::DriverError;
-use labyard_driver::ids::ObjectId;
+use labyard_driver::ids::{ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
     Attachment, Detail, HostFacts, MarkState, ObservedMachine, ObservedNetwork, ObservedVolume, Snapshot,
@@ -16,15 +16,16 @@ use labyard_driver::observed::{
 use libvirt_rpc::flags::{DomainXml, GetStats, ListDomains, ListNetworks, NetworkXml, StatsTypes};
 use libvirt_rpc::{
     Connection, DomainRef, DomainState, DomainStats, Error, NetworkRef, ShutoffReason, StateAndReason, Uuid,
+    VolRef,
 };
 use tokio::time::timeout;
 
 use crate::errors::{Act, During, is_missing};
-use crate::host::{Host, Session, parse};
+use crate::host::{Host, Pool, Session, parse};
 use crate::machine_xml::{self, Sizes};
 use crate::machines::is_active;
 use crate::observe::{self, is_stall, power, reading_all, went_away};
-use crate::places::Places;
+use crate::pools::{self, Pools};
 use crate::sizes::read_sizes;
 use crate::xml::Element;
 use crate::{mark_xml, networks};
@@ -69,38 +70,39 @@ impl Reading {
 pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
     let act = reading_all();
     let session = host.session().await?;
-    let (facts, readings, networks, pool) = futures::try_join!(
+    let (facts, readings, networks, (pools, pool_facts)) = futures::try_join!(
         host.facts(&session),
         read_machines(&session, &act),
         read_networks(&session, &act),
-        read_pool(host, &session, &act),
+        pools::all(host, &session, &act),
     )?;
     let ours: Vec<&Reading> = readings.iter().filter(|reading| reading.is_ours()).collect();
-    let (saved, sizes) = futures::try_join!(
+    let (saved, sizes, pool, elsewhere) = futures::try_join!(
         read_saved(&session, &act, &ours),
-        read_sizes(host, &session, &ours)
+        read_sizes(host, &session, &ours),
+        read_pool(host, &session, &act),
+        read_others(host, &session, &act, &ours, &pools),
     )?;
-    let places = match ours.is_empty() {
-        true => Places::default(),
-        false => read_places(host, &session, &act).await?,
-    };
     if ours.iter().any(|reading| reading.definition.is_err()) {
         // Calls of this connection are stuck, and libvirt works at few of one connection at a time.
         host.abandon(&session).await;
     }
     let machines = readings
         .into_iter()
-        .map(|reading| machine(host, reading, &saved, &sizes, &places, &networks))
+        .map(|reading| machine(host, reading, &saved, &sizes, &pools, &networks))
         .collect();
+    let mut volumes = pool.volumes;
+    volumes.extend(elsewhere);
     Ok(Snapshot {
         host: HostFacts {
             pool: pool.fault.is_none().then(|| host.pool.clone()),
             pool_fault: pool.fault,
+            pools: pool_facts,
             ..facts
         },
         machines,
         networks,
-        volumes: pool.volumes,
+        volumes,
     })
 }
 
@@ -236,15 +238,16 @@ fn machine(
     reading: Reading,
     saved: &BTreeSet<Uuid>,
     sizes: &BTreeMap<Uuid, Sizes>,
-    places: &Places,
+    pools: &Pools,
     networks: &[ObservedNetwork],
 ) -> ObservedMachine {
     let uuid = reading.domain.uuid;
+    let size = reading.definition.as_ref().ok().map(machine_xml::size);
     let detail = match (&reading.definition, reading.is_ours()) {
         (Ok(definition), true) => {
             let sizes = sizes.get(&uuid).unwrap_or(&Sizes::Unread);
             let mut detail =
-                machine_xml::detail(definition, reading.live.as_ref(), sizes, places, &host.pool);
+                machine_xml::detail(definition, reading.live.as_ref(), sizes, &pools.places);
             if reading.live.is_some() {
                 for nic in &mut detail.nics {
                     let Attachment::Network(name) = &nic.attachment else {
@@ -254,7 +257,11 @@ fn machine(
                     nic.addresses = network.map_or(Vec::new(), |n| networks::addresses(&n.leases, nic.mac));
                 }
             }
-            Detail::Known(Box::new(detail))
+            let out_of_reach = reading
+                .mark
+                .ours()
+                .and_then(|mark| pools.out_of_reach(host, mark, &detail));
+            out_of_reach.map_or_else(|| Detail::Known(Box::new(detail)), Detail::Unknown)
         }
         (Ok(_), false) => Detail::Unknown(FOREIGN.to_owned()),
         (Err(why), _) => Detail::Unknown(why.clone()),
@@ -264,6 +271,7 @@ fn machine(
         host_name: reading.domain.name,
         mark: reading.mark,
         power: power(&reading.state, saved.contains(&uuid)),
+        size,
         detail,
     }
 }
@@ -326,14 +334,6 @@ struct PoolReading {
     volumes: Vec<ObservedVolume>,
 }
 
-/// Where disks lie; of a pool that is not there nobody knows.
-async fn read_places(host: &Host, session: &Session, act: &Act) -> Result<Places, DriverError> {
-    match host.places(session, [host.pool.clone()], act).await {
-        Err(DriverError::Refused { .. }) => Ok(Places::default()),
-        places => places,
-    }
-}
-
 /// A pool that is not there, or not started, is told by the host's facts; verbs that need it say how to mend it.
 async fn read_pool(host: &Host, session: &Session, act: &Act) -> Result<PoolReading, DriverError> {
     let absent = |why| PoolReading {
@@ -345,30 +345,52 @@ async fn read_pool(host: &Host, session: &Session, act: &Act) -> Result<PoolRead
         Err(DriverError::Refused { message, .. }) => return Ok(absent(message)),
         Err(error) => return Err(error),
     };
-    let listed = match session
+    match list(session, &host.pool, &pool).await {
+        Ok(volumes) => Ok(PoolReading { fault: None, volumes }),
+        Err(error) => match host.pool_failed(session, &host.pool, act, &error).await {
+            DriverError::Refused { message, .. } => Ok(absent(message)),
+            error => Err(error),
+        },
+    }
+}
+
+async fn list(session: &Session, name: &PoolName, pool: &Pool) -> Result<Vec<ObservedVolume>, Error> {
+    let listed = session
         .connection
         .storage_pool_list_all_volumes(&pool.reference)
-        .await
-    {
-        Ok(listed) => listed,
-        Err(error) => {
-            return match host.pool_failed(session, &host.pool, act, &error).await {
-                DriverError::Refused { message, .. } => Ok(absent(message)),
-                error => Err(error),
-            };
-        }
+        .await?;
+    let volume = |volume: VolRef| ObservedVolume {
+        pool: name.clone(),
+        name: VolumeName(volume.name),
+        path: volume.key,
     };
-    if let Some(first) = listed.first() {
-        pool.learn_directory(&first.key);
-    }
-    let volumes = listed
-        .into_iter()
-        .map(|volume| ObservedVolume {
-            name: labyard_driver::ids::VolumeName(volume.name),
-            path: volume.key,
-        })
+    Ok(listed.into_iter().map(volume).collect())
+}
+
+/// The volumes of the other pools in which something of ours lies, as far as those are up.
+async fn read_others(
+    host: &Host,
+    session: &Session,
+    act: &Act,
+    ours: &[&Reading],
+    pools: &Pools,
+) -> Result<Vec<ObservedVolume>, DriverError> {
+    let of_marks = ours
+        .iter()
+        .filter_map(|reading| reading.mark.ours())
+        .flat_map(Mark::pools);
+    let names: BTreeSet<PoolName> = of_marks
+        .filter(|name| *name != host.pool && pools.is_up(name))
         .collect();
-    Ok(PoolReading { fault: None, volumes })
+    let read = names.iter().map(async |name| {
+        let pool = host.pool(session, name, act).await?;
+        match list(session, name, &pool).await {
+            Ok(volumes) => Ok(volumes),
+            Err(error) if error.is_no_storage_pool() || error.is_invalid_state() => Ok(Vec::new()),
+            Err(error) => Err(act.failed(&error)),
+        }
+    });
+    Ok(try_join_all(read).await?.into_iter().flatten().collect())
 }
 
 pub(crate) async fn marks(host: &Host) -> Result<Vec<(ObjectId, Mark)>, DriverError> {

@@ -1,9 +1,10 @@
 //! Volumes as libvirt's storage XML.
 
 use labyard_driver::ids::{Bytes, VolumeName};
-use labyard_driver::observed::VolumeDetail;
+use labyard_driver::observed::{PoolKind, VolumeDetail};
 use labyard_driver::spec::DiskFormat;
 
+use crate::places::{Place, Store};
 use crate::xml::Element;
 
 /// A blank qcow2 disk; `copied` ones are filled by the host.
@@ -74,12 +75,28 @@ pub(crate) fn length(volume: &Element) -> Option<Bytes> {
     volume.text_at(&["physical"])?.parse().ok().map(Bytes)
 }
 
-/// The directory of a pool that is one.
-pub(crate) fn pool_directory(pool: &Element) -> Result<String, String> {
+/// A block device in a pool of such.
+pub(crate) fn block(name: &VolumeName, capacity: Bytes) -> Element {
+    let bytes = |what: &str| {
+        Element::new(what)
+            .with("unit", "bytes")
+            .saying(&capacity.0.to_string())
+    };
+    Element::new("volume")
+        .holding(Element::new("name").saying(name.as_str()))
+        .holding(bytes("capacity"))
+        // Less than all of it would make a snapshot volume that fails when it is full.
+        .holding(bytes("allocation"))
+}
+
+/// What a pool's volumes are, and where they lie.
+pub(crate) fn pool_place(pool: &Element) -> (PoolKind, Option<Place>) {
     let kind = pool.attribute("type").unwrap_or_default();
-    match (kind, pool.text_at(&["target", "path"])) {
-        ("dir" | "fs" | "netfs", Some(path)) if !path.is_empty() => Ok(path),
-        _ => Err(kind.to_owned()),
+    let path = pool.text_at(&["target", "path"]).filter(|path| !path.is_empty());
+    match (kind, path) {
+        ("dir" | "fs" | "netfs", Some(path)) => (PoolKind::Directory, Some(Place::new(&path, Store::File))),
+        ("logical", Some(path)) => (PoolKind::Logical, Some(Place::new(&path, Store::Block))),
+        _ => (PoolKind::Other(kind.to_owned()), None),
     }
 }
 
@@ -125,11 +142,29 @@ mod tests {
     }
 
     #[test]
-    fn only_pools_of_files_have_a_directory() {
-        let parse = |text| Element::parse(text).unwrap();
-        let directory = parse("<pool type='dir'><target><path>/p</path></target></pool>");
-        assert_eq!(pool_directory(&directory).as_deref(), Ok("/p"));
-        let volumes = parse("<pool type='logical'><target><path>/dev/vg</path></target></pool>");
-        assert_eq!(pool_directory(&volumes).unwrap_err(), "logical");
+    fn files_and_logical_volumes_have_a_place_and_other_pools_have_none() {
+        let place = |text| pool_place(&Element::parse(text).unwrap());
+        assert_eq!(
+            place("<pool type='dir'><target><path>/p</path></target></pool>"),
+            (PoolKind::Directory, Some(Place::new("/p", Store::File)))
+        );
+        assert_eq!(
+            place("<pool type='logical'><target><path>/dev/vg</path></target></pool>"),
+            (PoolKind::Logical, Some(Place::new("/dev/vg", Store::Block)))
+        );
+        assert_eq!(
+            place("<pool type='rbd'><source/></pool>"),
+            (PoolKind::Other("rbd".to_owned()), None)
+        );
+    }
+
+    #[test]
+    fn a_logical_volume_has_no_format_and_all_its_room() {
+        let xml = block(&VolumeName::from("web.data"), Bytes::from_mib(8)).to_string();
+        assert!(!xml.contains("format"), "{xml}");
+        assert!(
+            xml.contains("<allocation unit='bytes'>8388608</allocation>"),
+            "{xml}"
+        );
     }
 }

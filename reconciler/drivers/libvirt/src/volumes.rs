@@ -11,7 +11,8 @@ use libvirt_rpc::{Error, VolRef};
 
 use crate::errors::{Act, During};
 use crate::host::{Host, Pool, Session, parse};
-use crate::volume_xml;
+use crate::places::{Place, Store};
+use crate::{explain, volume_xml};
 
 /// Room that an upload or a copy leaves in the pool: a host's file system that runs full stops guests.
 const SLACK: u64 = 1 << 20;
@@ -117,13 +118,13 @@ pub(crate) async fn create(host: &Host, spec: &VolumeSpec) -> Result<VolumeDetai
     let session = host.session().await?;
     let pool = host.pool(&session, &spec.pool, &act).await?;
     // Asked first: where the pool lies on what holds no files, libvirt would make something else.
-    host.directory(&session, &spec.pool, &act).await?;
-    let base = async |name: &VolumeName| match read(
+    refuse_other_store(&host.place(&session, &spec.pool, &act).await?, spec, &act)?;
+    let base = async |pool: &PoolName, name: &VolumeName| match read(
         host,
         &session,
-        &spec.pool,
+        pool,
         name,
-        &self::act("reading", &spec.pool, name),
+        &self::act("reading", pool, name),
     )
     .await
     {
@@ -140,7 +141,7 @@ pub(crate) async fn create(host: &Host, spec: &VolumeSpec) -> Result<VolumeDetai
             base_format,
             capacity,
         } => {
-            let below = base(below).await?;
+            let below = base(&spec.pool, below).await?;
             refuse_smaller(&act, &below, *capacity)?;
             let xml = volume_xml::overlay(&spec.name, *capacity, &below.path, *base_format).to_string();
             make(host, &session, spec, &pool, &act, &xml).await?;
@@ -150,9 +151,23 @@ pub(crate) async fn create(host: &Host, spec: &VolumeSpec) -> Result<VolumeDetai
             base_format: _,
             capacity,
         } => {
-            let original = base(original).await?;
+            let original = base(&spec.pool, original).await?;
             refuse_smaller(&act, &original, *capacity)?;
-            copy(host, &session, spec, &pool, &act, &original, *capacity).await?;
+            copy(host, &session, spec, &pool, &act, (&spec.pool, &original), *capacity).await?;
+        }
+        VolumeContent::Block { capacity } => {
+            let xml = volume_xml::block(&spec.name, *capacity).to_string();
+            make(host, &session, spec, &pool, &act, &xml).await?;
+        }
+        VolumeContent::BlockCopy {
+            base_pool,
+            base: original,
+            base_format: _,
+            capacity,
+        } => {
+            let original = base(base_pool, original).await?;
+            refuse_smaller(&act, &original, *capacity)?;
+            copy(host, &session, spec, &pool, &act, (base_pool, &original), *capacity).await?;
         }
         VolumeContent::Upload { length } => {
             if room(host, &spec.pool).await?.available.0 < length.0.saturating_add(SLACK.min(length.0)) {
@@ -163,6 +178,18 @@ pub(crate) async fn create(host: &Host, spec: &VolumeSpec) -> Result<VolumeDetai
         }
     }
     read(host, &session, &spec.pool, &spec.name, &act).await
+}
+
+/// A pool of files makes no block devices, and one of block devices no files.
+fn refuse_other_store(place: &Place, spec: &VolumeSpec, act: &Act) -> Result<(), DriverError> {
+    let (wanted, words) = match spec.content {
+        VolumeContent::Block { .. } | VolumeContent::BlockCopy { .. } => (Store::Block, "block devices"),
+        _ => (Store::File, "files"),
+    };
+    match place.store == wanted {
+        true => Ok(()),
+        false => Err(explain::pool_of_wrong_volumes(&spec.pool, words, act.doing())),
+    }
 }
 
 /// libvirt accepts a smaller disk in silence, and the guest loses what lies behind its end.
@@ -218,12 +245,16 @@ async fn copy(
     spec: &VolumeSpec,
     pool: &Pool,
     act: &Act,
-    original: &VolumeDetail,
+    (from, original): (&PoolName, &VolumeDetail),
     capacity: Bytes,
 ) -> Result<(), DriverError> {
     let deadline = Duration::from_secs(60 + original.capacity.0 / COPY_BYTES_A_SECOND);
-    let source = reference(&spec.pool, &original.name);
-    let xml = volume_xml::blank(&spec.name, capacity).to_string();
+    let source = reference(from, &original.name);
+    let blocks = matches!(spec.content, VolumeContent::BlockCopy { .. });
+    let xml = match blocks {
+        true => volume_xml::block(&spec.name, capacity).to_string(),
+        false => volume_xml::blank(&spec.name, capacity).to_string(),
+    };
     let made = session
         .connection
         .within(deadline)
@@ -231,6 +262,10 @@ async fn copy(
         .await;
     if let Err(error) = made {
         return Err(not_made(host, session, spec, act, &error).await);
+    }
+    if blocks {
+        // libvirt changes the size of no logical volume; it was made as large as it shall be.
+        return Ok(());
     }
     // The copy has its original's size.
     let grown = grow(session, &reference(&spec.pool, &spec.name), capacity)

@@ -1,8 +1,10 @@
 //! What can be chosen about a simulated host: its size, how fast it answers, what its guests do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use labyard_driver::ids::{Bytes, Mib, PoolName};
+use labyard_driver::observed::PoolKind;
 use labyard_driver::spec::Accelerator;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,8 @@ pub struct Settings {
     pub pool: Option<PoolName>,
     /// The pool's room in all.
     pub pool_capacity: Bytes,
+    /// Other pools.
+    pub other_pools: BTreeMap<PoolName, PoolSettings>,
     /// Logical processors.
     pub cpus: u32,
     /// Memory.
@@ -40,11 +44,31 @@ impl Default for Settings {
             call_deadline: Duration::from_secs(30),
             pool: Some(PoolName::from("default")),
             pool_capacity: Bytes::from_gib(1 << 14),
+            other_pools: BTreeMap::new(),
             cpus: 64,
             memory: Mib(256 << 10),
             bridges: vec!["br0".to_owned()],
             accelerator: Accelerator::Qemu,
             guest: GuestSettings::default(),
+        }
+    }
+}
+
+/// A storage pool beside the configured one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolSettings {
+    /// Its room in all.
+    pub capacity: Bytes,
+    /// What its volumes are.
+    pub kind: PoolKind,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            capacity: Bytes::from_gib(1 << 10),
+            kind: PoolKind::Directory,
         }
     }
 }

@@ -91,6 +91,7 @@ pub fn with_disk(mut machine: MachineSpec, pool: &PoolName, volume: &VolumeName)
         made: Made::Whole,
         pool: pool.clone(),
         volume: volume.clone(),
+        format: None,
         target: target.clone(),
         image: None,
         clone: None,

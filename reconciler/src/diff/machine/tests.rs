@@ -46,6 +46,7 @@ fn desired() -> DesiredMachine {
 
 fn current() -> MachineView {
     let image = ImageMark {
+        pool: None,
         source: "file:/i".into(),
         sha256: None,
         digest: None,

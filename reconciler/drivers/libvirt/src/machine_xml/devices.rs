@@ -7,7 +7,7 @@ use labyard_driver::mark::Mark;
 use labyard_driver::spec::{DiskSpec, MachineSpec, MediumSpec};
 
 use super::{EditError, SEED_ALIAS, alias, alias_of, is_drive, is_ours};
-use crate::places::Places;
+use crate::places::{Places, Store};
 use crate::volume_xml::format_name;
 use crate::xml::Element;
 
@@ -21,10 +21,10 @@ pub(super) fn edit_disks(
     before: Option<&Mark>,
     places: &Places,
 ) -> Result<(), EditError> {
-    let wanted: Vec<(DiskSpec, String)> = spec
+    let wanted: Vec<(DiskSpec, Source)> = spec
         .disks
         .iter()
-        .map(|disk| Ok((disk.clone(), path(places, &disk.pool, &disk.volume)?)))
+        .map(|disk| Ok((disk.clone(), source(places, &disk.pool, &disk.volume)?)))
         .collect::<Result<_, EditError>>()?;
     let kept: BTreeSet<String> = wanted
         .iter()
@@ -35,13 +35,14 @@ pub(super) fn edit_disks(
         is_drive(device, "disk")
             && match alias_of(device) {
                 Some(name) if is_ours(device) => !kept.contains(name),
-                _ => device
-                    .attribute_at(&["source"], "file")
-                    .is_some_and(|file| former.contains(file)),
+                _ => ["file", "dev"]
+                    .iter()
+                    .filter_map(|attribute| device.attribute_at(&["source"], attribute))
+                    .any(|path| former.contains(path)),
             }
     });
-    for (disk, path) in &wanted {
-        edit_disk(devices, disk, path);
+    for (disk, source) in &wanted {
+        edit_disk(devices, disk, source);
     }
     Ok(())
 }
@@ -51,7 +52,7 @@ fn former_paths(
     spec: &MachineSpec,
     before: Option<&Mark>,
     places: &Places,
-    wanted: &[(DiskSpec, String)],
+    wanted: &[(DiskSpec, Source)],
 ) -> BTreeSet<String> {
     let volumes = [before, Some(&spec.mark)].into_iter().flatten().flat_map(|mark| {
         let disks = mark.disks.values().map(|disk| (&disk.pool, &disk.volume));
@@ -63,19 +64,19 @@ fn former_paths(
         disks.chain(others).collect::<Vec<_>>()
     });
     volumes
-        .filter_map(|(pool, volume)| places.path(pool, volume))
-        .filter(|path| !wanted.iter().any(|(_, kept)| kept == path))
+        .filter_map(|(pool, volume)| Some(places.path(pool, volume)?.0))
+        .filter(|path| !wanted.iter().any(|(_, kept)| kept.0 == *path))
         .collect()
 }
 
-fn edit_disk(devices: &mut Element, disk: &DiskSpec, path: &str) {
+fn edit_disk(devices: &mut Element, disk: &DiskSpec, source: &Source) {
     let alias = alias("disk", disk.key.as_str());
     let is_it = |d: &Element| is_drive(d, "disk") && alias_of(d) == Some(alias.as_str());
     let in_its_place = |d: &Element| {
         is_drive(d, "disk") && !is_ours(d) && d.attribute_at(&["target"], "dev") == Some(disk.target.as_str())
     };
     if !devices.elements().any(is_it) && !devices.elements().any(in_its_place) {
-        devices.push(new_disk(disk, &alias, path));
+        devices.push(new_disk(disk, &alias, source));
         return;
     }
     let found = devices.elements().any(is_it);
@@ -86,7 +87,7 @@ fn edit_disk(devices: &mut Element, disk: &DiskSpec, path: &str) {
     element
         .ensure("driver")
         .set_attribute("type", format_name(disk.format));
-    set_file(element, path);
+    set_source(element, source);
     let target = element.ensure("target");
     if target.attribute("dev") != Some(disk.target.as_str()) {
         target.set_attribute("dev", &disk.target);
@@ -94,9 +95,9 @@ fn edit_disk(devices: &mut Element, disk: &DiskSpec, path: &str) {
     element.ensure("alias").set_attribute("name", &alias);
 }
 
-fn new_disk(disk: &DiskSpec, alias: &str, path: &str) -> Element {
+fn new_disk(disk: &DiskSpec, alias: &str, (path, store): &Source) -> Element {
     Element::new("disk")
-        .with("type", "file")
+        .with("type", store.disk_type())
         .with("device", "disk")
         .holding(
             Element::new("driver")
@@ -104,7 +105,7 @@ fn new_disk(disk: &DiskSpec, alias: &str, path: &str) -> Element {
                 .with("type", format_name(disk.format))
                 .with("discard", "unmap"),
         )
-        .holding(Element::new("source").with("file", path))
+        .holding(Element::new("source").with(store.source_attribute(), path))
         .holding(
             Element::new("target")
                 .with("dev", &disk.target)
@@ -118,14 +119,17 @@ fn serial(disk: &DiskSpec) -> String {
     disk.key.as_str().chars().take(SERIAL_LENGTH).collect()
 }
 
-/// Points a drive to a file. What stood there about another file (its chain, its slices) goes with it.
-fn set_file(drive: &mut Element, path: &str) {
-    if drive.attribute("type") == Some("file") && drive.attribute_at(&["source"], "file") == Some(path) {
+/// Points a drive to a volume. What stood there about another (its chain, its slices) goes with it.
+fn set_source(drive: &mut Element, (path, store): &Source) {
+    let attribute = store.source_attribute();
+    if drive.attribute("type") == Some(store.disk_type())
+        && drive.attribute_at(&["source"], attribute) == Some(path.as_str())
+    {
         return;
     }
-    drive.set_attribute("type", "file");
+    drive.set_attribute("type", store.disk_type());
     drive.remove_named("backingStore");
-    drive.replace(Element::new("source").with("file", path));
+    drive.replace(Element::new("source").with(attribute, path));
 }
 
 /// Numbers the disks in the specification's order, around the numbers that devices of others have.
@@ -155,17 +159,17 @@ pub(super) fn edit_seed(devices: &mut Element, spec: &MachineSpec, places: &Plac
         devices.remove_where(|device| alias_of(device) == Some(SEED_ALIAS));
         return Ok(());
     };
-    let path = path(places, &seed.pool, &seed.volume)?;
+    let source = source(places, &seed.pool, &seed.volume)?;
     if medium_drive(devices, Some(seed)).is_none() {
         let controller = scsi_controller(devices);
-        devices.push(new_drive(seed, &path, &controller));
+        devices.push(new_drive(seed, &source, &controller));
         return Ok(());
     }
     if let Some(drive) = devices
         .elements_mut()
         .find(|device| is_medium_drive(device, Some(seed)))
     {
-        set_file(drive, &path);
+        set_source(drive, &source);
         drive.ensure("alias").set_attribute("name", SEED_ALIAS);
     }
     Ok(())
@@ -205,12 +209,12 @@ fn scsi_controller(devices: &mut Element) -> String {
     free
 }
 
-fn new_drive(seed: &MediumSpec, path: &str, controller: &str) -> Element {
+fn new_drive(seed: &MediumSpec, (path, store): &Source, controller: &str) -> Element {
     Element::new("disk")
-        .with("type", "file")
+        .with("type", store.disk_type())
         .with("device", "cdrom")
         .holding(Element::new("driver").with("name", "qemu").with("type", "raw"))
-        .holding(Element::new("source").with("file", path))
+        .holding(Element::new("source").with(store.source_attribute(), path))
         .holding(
             Element::new("target")
                 .with("dev", &seed.target)
@@ -243,7 +247,7 @@ pub(crate) fn with_medium(
 ) -> Result<Element, EditError> {
     let mut drive = drive.clone();
     match seed {
-        Some(seed) => set_file(&mut drive, &path(places, &seed.pool, &seed.volume)?),
+        Some(seed) => set_source(&mut drive, &source(places, &seed.pool, &seed.volume)?),
         None => {
             drive.set_attribute("type", "file");
             drive.remove_named("backingStore");
@@ -253,7 +257,10 @@ pub(crate) fn with_medium(
     Ok(drive)
 }
 
-fn path(places: &Places, pool: &PoolName, volume: &VolumeName) -> Result<String, EditError> {
+/// Where a volume lies and what it is.
+type Source = (String, Store);
+
+fn source(places: &Places, pool: &PoolName, volume: &VolumeName) -> Result<Source, EditError> {
     places
         .path(pool, volume)
         .ok_or_else(|| EditError::UnknownPool(pool.clone()))

@@ -17,7 +17,7 @@ mod tests;
 pub(crate) use bare::bare;
 pub(crate) use devices::{medium_drive, with_medium};
 pub(crate) use edit::edit;
-pub(crate) use read::{Sizes, detail, disk_path, networks_of};
+pub(crate) use read::{Sizes, detail, disk_path, networks_of, size};
 
 use labyard_driver::ids::PoolName;
 use labyard_driver::spec::Accelerator;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use labyard_driver::ids::{Bytes, MacAddr, Mib, PoolName};
+use labyard_driver::ids::{Bytes, MacAddr, Mib};
 use labyard_driver::observed::{
-    Attachment, Capacity, MachineDetail, ObservedDisk, ObservedMedium, ObservedNic,
+    Attachment, Capacity, MachineDetail, MachineSize, ObservedDisk, ObservedMedium, ObservedNic,
 };
 use labyard_driver::spec::{Accelerator, DirectBoot, Firmware};
 
@@ -41,15 +41,16 @@ pub(crate) fn detail(
     live: Option<&Element>,
     sizes: &Sizes,
     places: &Places,
-    pool: &PoolName,
 ) -> MachineDetail {
     let none = Element::new("devices");
     let devices = domain.child("devices").unwrap_or(&none);
     let live_devices = live.map(|live| live.child("devices").unwrap_or(&none));
     let disks = devices.elements().filter(|d| is_drive(d, "disk")).map(|d| {
         let (target, path) = (target(d), disk_path(d));
+        let (pool, volume) = places.volume_at(&path).unzip();
         ObservedDisk {
-            volume: places.volume_in(pool, &path),
+            pool,
+            volume,
             capacity: sizes.of(&target),
             live: live_devices.map(|live| {
                 live.elements()
@@ -61,8 +62,10 @@ pub(crate) fn detail(
     });
     let cdroms = devices.elements().filter(|d| is_drive(d, "cdrom")).map(|d| {
         let path = disk_path(d);
+        let (pool, volume) = places.volume_at(&path).unzip();
         let medium = ObservedMedium {
-            volume: places.volume_in(pool, &path),
+            pool,
+            volume,
             path,
             capacity: sizes.of(&target(d)),
         };
@@ -91,6 +94,14 @@ pub(crate) fn detail(
         disks: disks.collect(),
         cdroms: cdroms.collect(),
         nics: nics.collect(),
+    }
+}
+
+/// What a machine takes of its host.
+pub(crate) fn size(domain: &Element) -> MachineSize {
+    MachineSize {
+        cpus: cpus(domain),
+        memory: memory(domain),
     }
 }
 

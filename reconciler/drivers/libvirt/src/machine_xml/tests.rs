@@ -9,7 +9,7 @@ use labyard_driver::spec::{
 
 use super::*;
 use crate::mark_xml;
-use crate::places::Places;
+use crate::places::{Place, Places, Store};
 use crate::testing::mark;
 use crate::xml::Element;
 
@@ -19,7 +19,7 @@ fn pool() -> PoolName {
 
 fn places() -> Places {
     let mut places = Places::default();
-    places.learn(&pool(), "/pool");
+    places.learn(&pool(), Place::new("/pool", Store::File));
     places
 }
 
@@ -72,7 +72,7 @@ fn read(domain: &Element) -> labyard_driver::observed::MachineDetail {
         ("vda".to_owned(), Some(Bytes::from_gib(2))),
         ("vdb".to_owned(), None),
     ]);
-    detail(domain, None, &Sizes::Read(sizes), &places(), &pool())
+    detail(domain, None, &Sizes::Read(sizes), &places())
 }
 
 #[test]
@@ -241,6 +241,7 @@ fn an_imported_machine_loses_only_what_its_mark_called_ours() {
         made: Made::Whole,
         pool: pool(),
         volume: VolumeName::from(volume),
+        format: None,
         target: target.to_owned(),
         image: None,
         clone: None,
@@ -332,7 +333,7 @@ fn a_running_machine_shows_what_only_its_definition_has() {
     running.nics[0].attachment = Attachment::Network("old".to_owned());
     running.cpus = 1;
     let live = made(&running);
-    let detail = detail(&domain, Some(&live), &Sizes::Unread, &places(), &pool());
+    let detail = detail(&domain, Some(&live), &Sizes::Unread, &places());
     assert_eq!(
         detail.disks.iter().map(|d| d.live).collect::<Vec<_>>(),
         [Some(true), Some(false)]

@@ -1,6 +1,6 @@
 //! What other hands do on the host behind our back.
 
-use labyard_driver::ids::{Bytes, MacAddr, Mib, ObjectId, VolumeName};
+use labyard_driver::ids::{Bytes, MacAddr, Mib, ObjectId, PoolName, VolumeName};
 use labyard_driver::observed::{Activity, Attachment, MarkState};
 use labyard_driver::spec::{MachineSpec, NetworkSpec, VolumeContent, VolumeSpec};
 use labyard_driver::{DriverError, HostEvent};
@@ -86,6 +86,10 @@ pub enum ForeignHand {
     StopNetwork(ObjectId),
     /// A network is stopped and undefined.
     RemoveNetwork(ObjectId),
+    /// A pool is stopped: its volumes are there and nobody can look.
+    StopPool(PoolName),
+    /// A pool is started again.
+    StartPool(PoolName),
     /// The pool gets another size.
     SetPoolCapacity(Bytes),
 }
@@ -114,7 +118,16 @@ impl State {
                 self.erase_mark(id, MarkState::Unreadable("the mark is damaged".to_owned()))
             }
             ForeignHand::LoseVolume(name) => {
-                self.volumes.remove(name);
+                self.volumes
+                    .retain(|path, _| path.rsplit('/').next() != Some(name.as_str()));
+                Ok(())
+            }
+            ForeignHand::StopPool(pool) => {
+                self.stopped_pools.insert(pool.clone());
+                Ok(())
+            }
+            ForeignHand::StartPool(pool) => {
+                self.stopped_pools.remove(pool);
                 Ok(())
             }
             ForeignHand::StopNetwork(id) => {
@@ -198,8 +211,9 @@ impl State {
 
     fn add_foreign_volume(&mut self, spec: &VolumeSpec) -> Result<(), DriverError> {
         self.create_volume(spec)?;
+        let path = self.path_of(&spec.pool, &spec.name);
         if let (VolumeContent::Upload { .. }, Some(volume)) =
-            (&spec.content, self.volumes.get_mut(&spec.name))
+            (&spec.content, self.volumes.get_mut(&path))
         {
             volume.content.append(b"somebody's");
         }

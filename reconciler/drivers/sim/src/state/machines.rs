@@ -88,12 +88,12 @@ impl State {
         let disks = spec.disks.iter().map(|disk| {
             Ok(Disk {
                 target: disk.target.clone(),
-                path: self.path_of(self.pool(&disk.pool)?, &disk.volume),
+                path: self.path_in(&disk.pool, &disk.volume)?,
                 origin: Origin::Ours,
             })
         });
         let medium = spec.seed.as_ref().map(|seed| {
-            let path = self.path_of(self.pool(&seed.pool)?, &seed.volume);
+            let path = self.path_in(&seed.pool, &seed.volume)?;
             Ok((seed.target.clone(), Some(path)))
         });
         let in_pool =

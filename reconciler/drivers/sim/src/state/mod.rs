@@ -7,6 +7,7 @@ mod foreign;
 mod guest;
 mod machines;
 mod networks;
+mod pools;
 #[cfg(test)]
 mod properties;
 mod view;
@@ -15,7 +16,7 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use labyard_driver::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, VolumeName};
+use labyard_driver::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{Activity, Attachment, Autostart, MarkState, Reservation};
 use labyard_driver::spec::{Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, NetworkMode};
@@ -41,7 +42,11 @@ pub(crate) struct State {
     /// Machines by name: names are as unique as ids.
     names: BTreeMap<String, ObjectId>,
     networks: BTreeMap<ObjectId, Network>,
-    volumes: BTreeMap<VolumeName, Volume>,
+    /// By their paths.
+    volumes: BTreeMap<String, Volume>,
+    /// Pools that somebody stopped.
+    #[serde(default)]
+    stopped_pools: BTreeSet<PoolName>,
     /// Who writes to which disk: QEMU's image lock.
     locks: BTreeMap<String, ObjectId>,
     /// When which guest takes its next step.
@@ -158,6 +163,7 @@ impl State {
             names: BTreeMap::new(),
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            stopped_pools: BTreeSet::new(),
             locks: BTreeMap::new(),
             due: BTreeSet::new(),
             runs: 0,
@@ -200,11 +206,6 @@ impl State {
 
     fn network_named(&self, name: &str) -> Option<&Network> {
         self.networks.values().find(|network| network.host_name == name)
-    }
-
-    fn pool(&self, asked: &PoolName) -> Result<&PoolName, DriverError> {
-        let pool = self.settings.pool.as_ref().filter(|pool| *pool == asked);
-        pool.ok_or_else(|| missing("storage pool", asked))
     }
 
     fn event(&mut self, event: HostEvent) {

@@ -1,12 +1,12 @@
 //! What the host shows of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use labyard_driver::DriverError;
-use labyard_driver::ids::ObjectId;
+use labyard_driver::ids::{ObjectId, PoolName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Activity, Attachment, Detail, HostFacts, MachineDetail, MarkState, ObservedDisk, ObservedMachine,
+    Activity, Attachment, Detail, HostFacts, MachineDetail, MachineSize, MarkState, ObservedDisk, ObservedMachine,
     ObservedMedium, ObservedNetwork, ObservedNic, ObservedVolume, Power, Snapshot,
 };
 use labyard_driver::spec::{Accelerator, Firmware};
@@ -43,20 +43,30 @@ impl State {
             uuid: self.uuid.clone(),
             accelerators,
             firmwares: vec![Firmware::Bios, Firmware::Uefi],
-            pool: self.settings.pool.clone(),
+            pool: self
+                .settings
+                .pool
+                .clone()
+                .filter(|pool| self.pool(pool).is_ok()),
             pool_fault: None,
+            pools: self.pool_facts(),
+            hypervisor: format!("labyard sim {}", env!("CARGO_PKG_VERSION")),
             cpus: self.settings.cpus,
             memory: self.settings.memory,
         }
     }
 
     fn listed_volumes(&self) -> Vec<ObservedVolume> {
-        let Some(pool) = &self.settings.pool else {
-            return Vec::new();
-        };
-        let volumes = self.volumes.keys().map(|name| ObservedVolume {
-            name: name.clone(),
-            path: self.path_of(pool, name),
+        let of_marks = self
+            .machines
+            .values()
+            .filter_map(|machine| machine.mark.ours())
+            .flat_map(Mark::pools);
+        let pools: BTreeSet<PoolName> = of_marks.chain(self.settings.pool.clone()).collect();
+        let volumes = self.volumes.keys().filter_map(|path| {
+            let (pool, name) = self.volume_at(path)?;
+            let path = path.clone();
+            (pools.contains(&pool) && self.pool(&pool).is_ok()).then_some(ObservedVolume { pool, name, path })
         });
         volumes.collect()
     }
@@ -89,11 +99,16 @@ impl State {
         if run.is_some_and(|run| run.process == Process::Hangs) {
             return Detail::Unknown("the machine does not answer".to_owned());
         }
+        if let Some(why) = machine.mark.ours().and_then(|mark| self.out_of_reach(mark)) {
+            return Detail::Unknown(why);
+        }
         let live = run.map(|run| &run.definition);
+        let at = |path: &str| self.volume_at(path).unzip();
         let disks = definition.disks.iter().map(|disk| ObservedDisk {
             target: disk.target.clone(),
             path: disk.path.clone(),
-            volume: self.volume_at(&disk.path),
+            pool: at(&disk.path).0,
+            volume: at(&disk.path).1,
             capacity: self.capacity_at(&disk.path),
             live: live.map(|live| {
                 live.disks
@@ -104,7 +119,8 @@ impl State {
         let cdroms = definition.cdroms.iter().map(|(target, path)| {
             let medium = path.as_ref().map(|path| ObservedMedium {
                 path: path.clone(),
-                volume: self.volume_at(path),
+                pool: at(path).0,
+                volume: at(path).1,
                 capacity: self.capacity_at(path),
             });
             (target.clone(), medium)
@@ -161,6 +177,10 @@ impl Machine {
             host_name: self.host_name.clone(),
             mark: self.mark.clone(),
             power: self.power(),
+            size: Some(MachineSize {
+                cpus: self.definition.cpus,
+                memory: self.definition.memory,
+            }),
             detail,
         }
     }

@@ -2,7 +2,7 @@
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, PoolName, VolumeName};
-use labyard_driver::observed::{PoolRoom, VolumeDetail};
+use labyard_driver::observed::{PoolKind, VolumeDetail};
 use labyard_driver::spec::{DiskFormat, VolumeContent, VolumeSpec};
 
 use super::{Content, Definition, State, Volume, busy, exists, missing, refused};
@@ -17,24 +17,10 @@ const LONGEST_NAME: usize = 255;
 /// An upload that has begun.
 #[derive(Debug)]
 pub(crate) struct Filling {
-    name: VolumeName,
+    path: String,
 }
 
 impl State {
-    pub(super) fn path_of(&self, pool: &PoolName, volume: &VolumeName) -> String {
-        format!("/sim/{pool}/{volume}")
-    }
-
-    /// The volume of a path, if the path lies in the pool.
-    pub(super) fn volume_at(&self, path: &str) -> Option<VolumeName> {
-        let pool = self.settings.pool.as_ref()?;
-        let name = path
-            .strip_prefix("/sim/")?
-            .strip_prefix(pool.as_str())?
-            .strip_prefix('/')?;
-        Some(VolumeName::from(name))
-    }
-
     /// Whether a file can be opened, what it is an overlay of included. Files outside the pool are taken to be
     /// there, except below `/nonexistent`.
     pub(super) fn check_file(&self, path: &str) -> Result<(), String> {
@@ -45,14 +31,17 @@ impl State {
         };
         let mut path = path.to_owned();
         for _ in 0..LONGEST_CHAIN {
-            let Some(name) = self.volume_at(&path) else {
+            let Some((pool, _)) = self.volume_at(&path) else {
                 return if path.starts_with("/nonexistent/") {
                     gone(&path)
                 } else {
                     Ok(())
                 };
             };
-            match self.volumes.get(&name).map(|volume| volume.backing.clone()) {
+            if self.pool(&pool).is_err() {
+                return gone(&path);
+            }
+            match self.volumes.get(&path).map(|volume| volume.backing.clone()) {
                 None => return gone(&path),
                 Some(None) => return Ok(()),
                 Some(Some(backing)) => path = backing,
@@ -69,7 +58,7 @@ impl State {
     fn is_filled(&self, path: &str) -> bool {
         let mut path = Some(path.to_owned());
         for _ in 0..LONGEST_CHAIN {
-            let Some(volume) = path.and_then(|path| self.volumes.get(&self.volume_at(&path)?)) else {
+            let Some(volume) = path.and_then(|path| self.volumes.get(&path)) else {
                 return false;
             };
             if !volume.content.is_empty() {
@@ -80,22 +69,10 @@ impl State {
         false
     }
 
-    pub(crate) fn pool_room(&self, pool: &PoolName) -> Result<PoolRoom, DriverError> {
-        self.pool(pool)?;
-        Ok(PoolRoom {
-            capacity: self.settings.pool_capacity,
-            available: self.available(),
-        })
-    }
-
-    fn available(&self) -> Bytes {
-        let used: u64 = self.volumes.values().map(|volume| volume.allocated.0).sum();
-        Bytes(self.settings.pool_capacity.0.saturating_sub(used))
-    }
-
     fn volume_ref(&self, pool: &PoolName, name: &VolumeName) -> Result<&Volume, DriverError> {
         self.pool(pool)?;
-        self.volumes.get(name).ok_or_else(|| missing("volume", name))
+        let found = self.volumes.get(&self.path_of(pool, name));
+        found.ok_or_else(|| missing("volume", name))
     }
 
     pub(crate) fn volume(&self, pool: &PoolName, name: &VolumeName) -> Result<VolumeDetail, DriverError> {
@@ -111,7 +88,8 @@ impl State {
 
     pub(crate) fn volume_names(&self, pool: &PoolName) -> Result<Vec<VolumeName>, DriverError> {
         self.pool(pool)?;
-        Ok(self.volumes.keys().cloned().collect())
+        let of = |path: &String| self.volume_at(path).filter(|(of, _)| of == pool);
+        Ok(self.volumes.keys().filter_map(of).map(|(_, name)| name).collect())
     }
 
     pub(crate) fn create_volume(&mut self, spec: &VolumeSpec) -> Result<VolumeDetail, DriverError> {
@@ -124,11 +102,12 @@ impl State {
                 "the name is empty, too long, or has a slash in it",
             ));
         }
-        if self.volumes.contains_key(&spec.name) {
+        let path = self.path_of(&spec.pool, &spec.name);
+        if self.volumes.contains_key(&path) {
             return Err(exists("volume", &spec.name));
         }
         let volume = self.new_volume(&spec.pool, &spec.content, &doing)?;
-        self.volumes.insert(spec.name.clone(), volume);
+        self.volumes.insert(path, volume);
         self.volume(&spec.pool, &spec.name)
     }
 
@@ -138,6 +117,17 @@ impl State {
         content: &VolumeContent,
         doing: &str,
     ) -> Result<Volume, DriverError> {
+        let settings = self.pool(pool)?;
+        let blocks = matches!(content, VolumeContent::Block { .. } | VolumeContent::BlockCopy { .. });
+        let fits = match settings.kind {
+            PoolKind::Directory => !blocks,
+            PoolKind::Logical => blocks,
+            PoolKind::Other(_) => false,
+        };
+        if !fits {
+            return Err(refused(doing, format!("the volumes of pool {pool} are of another kind")));
+        }
+        let check_room = |needed| self.check_room(pool, needed, doing);
         let blank = |capacity: Bytes| Volume {
             capacity,
             format: DiskFormat::Qcow2,
@@ -153,7 +143,7 @@ impl State {
                 base_format,
                 capacity,
             } => {
-                self.check_base(base, *base_format, *capacity, doing)?;
+                self.check_base(pool, base, *base_format, *capacity, doing)?;
                 Ok(Volume {
                     backing: Some(self.path_of(pool, base)),
                     ..blank(*capacity)
@@ -164,16 +154,39 @@ impl State {
                 base_format,
                 capacity,
             } => {
-                let base = self.check_base(base, *base_format, *capacity, doing)?;
-                self.check_room(base.allocated, doing)?;
+                let base = self.check_base(pool, base, *base_format, *capacity, doing)?;
+                check_room(base.allocated)?;
                 Ok(Volume {
                     allocated: base.allocated.max(QCOW2_HEADER),
                     content: base.content.clone(),
                     ..blank(*capacity)
                 })
             }
+            VolumeContent::Block { capacity } => {
+                check_room(*capacity)?;
+                Ok(Volume {
+                    format: DiskFormat::Raw,
+                    allocated: *capacity,
+                    ..blank(*capacity)
+                })
+            }
+            VolumeContent::BlockCopy {
+                base_pool,
+                base,
+                base_format,
+                capacity,
+            } => {
+                let base = self.check_base(base_pool, base, *base_format, *capacity, doing)?;
+                check_room(*capacity)?;
+                Ok(Volume {
+                    format: DiskFormat::Raw,
+                    allocated: *capacity,
+                    content: base.content.clone(),
+                    ..blank(*capacity)
+                })
+            }
             VolumeContent::Upload { length } => {
-                self.check_room(*length, doing)?;
+                check_room(*length)?;
                 Ok(Volume {
                     format: DiskFormat::Raw,
                     allocated: *length,
@@ -185,12 +198,13 @@ impl State {
 
     fn check_base(
         &self,
+        pool: &PoolName,
         base: &VolumeName,
         format: DiskFormat,
         capacity: Bytes,
         doing: &str,
     ) -> Result<&Volume, DriverError> {
-        let volume = self.volumes.get(base);
+        let volume = self.volumes.get(&self.path_of(pool, base));
         let volume = volume.ok_or_else(|| refused(doing, format!("the base {base} does not exist")))?;
         if volume.format != format {
             let message = format!("the base {base} is {:?}, not {format:?}", volume.format);
@@ -206,8 +220,8 @@ impl State {
         Ok(volume)
     }
 
-    fn check_room(&self, needed: Bytes, doing: &str) -> Result<(), DriverError> {
-        match needed <= self.available() {
+    fn check_room(&self, pool: &PoolName, needed: Bytes, doing: &str) -> Result<(), DriverError> {
+        match needed <= self.available(pool, &self.pool(pool)?) {
             true => Ok(()),
             false => Err(DriverError::NoSpace {
                 doing: doing.to_owned(),
@@ -227,22 +241,23 @@ impl State {
             let message = format!("{length} do not fit into the {capacity} that it was made for");
             return Err(refused(format!("uploading to volume {name}"), message));
         }
-        if let Some(volume) = self.volumes.get_mut(name) {
+        let path = self.path_of(pool, name);
+        if let Some(volume) = self.volumes.get_mut(&path) {
             volume.uploads += 1;
             volume.content = Content::for_length(length);
         }
-        Ok(Filling { name: name.clone() })
+        Ok(Filling { path })
     }
 
     pub(crate) fn fill(&mut self, filling: &Filling, bytes: &[u8]) {
-        if let Some(volume) = self.volumes.get_mut(&filling.name) {
+        if let Some(volume) = self.volumes.get_mut(&filling.path) {
             volume.content.append(bytes);
         }
     }
 
     /// Ends an upload, whole or not; a host looks at what it has then.
     pub(crate) fn end_upload(&mut self, filling: &Filling) {
-        if let Some(volume) = self.volumes.get_mut(&filling.name) {
+        if let Some(volume) = self.volumes.get_mut(&filling.path) {
             volume.uploads = volume.uploads.saturating_sub(1);
             (volume.format, volume.capacity) = volume.content.probe(volume.allocated);
         }
@@ -266,15 +281,19 @@ impl State {
 
     pub(crate) fn delete_volume(&mut self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError> {
         self.pool(pool)?;
-        if self.volumes.get(name).is_some_and(|volume| volume.uploads > 0) {
+        let path = self.path_of(pool, name);
+        if self.volumes.get(&path).is_some_and(|volume| volume.uploads > 0) {
             return Err(busy(format!("deleting volume {name}"), "it is being filled"));
         }
-        self.volumes.remove(name);
+        self.volumes.remove(&path);
         Ok(())
     }
 
     pub(super) fn grow_file(&mut self, path: &str, capacity: Bytes, doing: &str) -> Result<(), DriverError> {
-        let volume = self.volume_at(path).and_then(|name| self.volumes.get_mut(&name));
+        if self.volume_at(path).is_some_and(|(pool, _)| self.is_logical(&pool)) {
+            return Err(refused(doing, "a logical volume does not grow"));
+        }
+        let volume = self.volumes.get_mut(path);
         let volume = volume.ok_or_else(|| refused(doing, format!("'{path}': No such file or directory")))?;
         let more = Bytes(capacity.0.saturating_sub(volume.capacity.0));
         if volume.format == DiskFormat::Raw {
@@ -287,9 +306,10 @@ impl State {
     pub(super) fn capacity_at(&self, path: &str) -> labyard_driver::observed::Capacity {
         use labyard_driver::observed::Capacity;
         match self.volume_at(path) {
-            Some(name) => self
+            Some((pool, _)) if self.pool(&pool).is_err() => Capacity::Missing,
+            Some(_) => self
                 .volumes
-                .get(&name)
+                .get(path)
                 .map_or(Capacity::Missing, |volume| Capacity::Known(volume.capacity)),
             None if path.starts_with("/nonexistent/") => Capacity::Missing,
             None => Capacity::Unknown,
