@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use labyard_driver::ids::{Bytes, Digest, DiskKey, MacAddr, Mib, Namespace, NicKey, ObjectName};
+use labyard_driver::ids::{Bytes, Digest, DiskKey, MacAddr, Mib, Namespace, NicKey, ObjectName, PoolName};
 use labyard_driver::mark::{CloneMode, OnRemove};
 use labyard_driver::observed::Autostart;
 use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, NetworkMode};
@@ -58,6 +58,8 @@ pub struct DesiredDisk {
     pub image: Option<DesiredImage>,
     /// As written.
     pub clone: Option<CloneMode>,
+    /// The pool of its volume, as written.
+    pub pool: Option<PoolName>,
     /// As written.
     pub on_remove: Option<OnRemove>,
 }
@@ -160,6 +162,9 @@ pub struct Wishes {
     /// Sizes as written, by disk; a disk whose size was left out is not here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sizes_gib: BTreeMap<String, u64>,
+    /// Storage pools as written, by disk.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_pools: BTreeMap<String, String>,
     /// MACs as written, by NIC.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub macs: BTreeMap<String, String>,
@@ -276,6 +281,7 @@ fn desired_disk(disk: &vm::Disk, pinned: Option<&String>) -> DesiredDisk {
                 CloneMode::Linked
             }
         }),
+        pool: disk.storage_pool.clone().map(PoolName),
         on_remove: disk.on_remove.as_deref().map(parse_on_remove),
     }
 }
@@ -358,6 +364,7 @@ fn desired_shutdown(shutdown: Option<&vm::Shutdown>) -> DesiredShutdown {
 
 fn machine_wishes(vm: &vm::Vm) -> Wishes {
     let disks = vm.disks.iter().flatten();
+    let pools = disks.clone();
     let nics = vm.nics.iter().flatten();
     Wishes {
         ready: vm.ready.clone(),
@@ -367,6 +374,9 @@ fn machine_wishes(vm: &vm::Vm) -> Wishes {
         firmware_written: vm.firmware.is_some(),
         sizes_gib: disks
             .filter_map(|(key, disk)| Some((key.clone(), disk.size_gib?)))
+            .collect(),
+        storage_pools: pools
+            .filter_map(|(key, disk)| Some((key.clone(), disk.storage_pool.clone()?)))
             .collect(),
         macs: nics
             .filter_map(|(key, nic)| Some((key.clone(), nic.mac.clone()?)))

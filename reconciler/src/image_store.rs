@@ -131,7 +131,7 @@ pub struct ImageStore {
     known: Known,
     /// How many have asked for a collection, and up to which of them was collected.
     asked: AtomicU64,
-    collected: Mutex<u64>,
+    collected: Mutex<HashMap<PoolName, u64>>,
 }
 
 /// What this process has learnt of images; whoever uses it looks whether the image still stands.
@@ -173,7 +173,7 @@ impl ImageStore {
             flights: SingleFlight::new(),
             known: Known::default(),
             asked: AtomicU64::new(0),
-            collected: Mutex::new(0),
+            collected: Mutex::default(),
         }
     }
 
@@ -406,12 +406,12 @@ impl ImageStore {
     ) -> Result<Vec<VolumeName>, DriverError> {
         let turn = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut collected = self.collected.lock().await;
-        if *collected >= turn {
+        if collected.get(pool).is_some_and(|last| *last >= turn) {
             return Ok(Vec::new());
         }
         let asked = self.asked.load(Ordering::SeqCst);
         let removed = self.collect_now(pool, needed).await?;
-        *collected = asked;
+        collected.insert(pool.clone(), asked);
         Ok(removed)
     }
 

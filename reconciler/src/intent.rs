@@ -1,19 +1,46 @@
 //! What a machine's mark will say before anything is done: its devices decided, its volumes named. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use labyard_driver::ids::{DiskKey, NicKey, PoolName};
 use labyard_driver::mark::{DiskMark, ImageMark, Made, Mark, NicMark, OnRemove};
+use labyard_driver::observed::{PoolKind, Snapshot};
+use labyard_driver::spec::DiskFormat;
 
 use crate::desired::{DesiredDisk, DesiredMachine, default_on_remove};
 use crate::identity;
+
+/// Where new volumes go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// The host's own pool.
+    pub pool: PoolName,
+    /// Pools whose volumes are block devices.
+    pub logical: BTreeSet<PoolName>,
+}
+
+impl Storage {
+    /// The pools of a host as it was read.
+    pub fn of(snapshot: &Snapshot, pool: PoolName) -> Self {
+        let logical = snapshot
+            .host
+            .pools
+            .iter()
+            .filter(|pool| pool.kind == PoolKind::Logical)
+            .map(|pool| pool.name.clone());
+        Self {
+            pool,
+            logical: logical.collect(),
+        }
+    }
+}
 
 /// The target of the seed's CD drive.
 pub const SEED_TARGET: &str = "sda";
 
 /// The mark of `before` brought to what is desired: new disks named, removed ones to be discarded or released,
 /// NICs with the addresses they have. The seed and the wishes are left: they change when they are done.
-pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, pool: &PoolName) -> Mark {
+pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, storage: &Storage) -> Mark {
     let mut mark = before.clone();
     for (key, disk) in before
         .disks
@@ -33,17 +60,18 @@ pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, pool: &P
     }
     for (key, disk) in boot_order(&desired.disks) {
         let known = mark.disks.get(key).cloned();
+        let pool = disk.pool.as_ref().unwrap_or(&storage.pool);
         let made = known.unwrap_or_else(|| DiskMark {
             made: Made::Begun,
             pool: pool.clone(),
             volume: identity::disk_volume(host_name, key, &mark.origin),
-            format: None,
+            format: storage.logical.contains(pool).then_some(DiskFormat::Raw),
             target: free_target(&mark.disks),
             image: None,
             clone: None,
             on_remove: None,
         });
-        mark.disks.insert(key.clone(), wish_disk(made, disk));
+        mark.disks.insert(key.clone(), wish_disk(made, disk, storage));
     }
     for (key, nic) in before.nics.iter().filter(|(_, nic)| nic.reserved.is_some()) {
         let kept = desired
@@ -69,7 +97,9 @@ pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, pool: &P
     mark
 }
 
-fn wish_disk(mut mark: DiskMark, disk: &DesiredDisk) -> DiskMark {
+fn wish_disk(mut mark: DiskMark, disk: &DesiredDisk, storage: &Storage) -> DiskMark {
+    // No image lies in a pool of block devices: such a disk is a copy of one in the host's own pool.
+    let apart = || storage.logical.contains(&mark.pool).then(|| storage.pool.clone());
     mark.clone = disk.clone;
     mark.on_remove = disk.on_remove;
     mark.image = disk.image.as_ref().map(|image| {
@@ -81,7 +111,7 @@ fn wish_disk(mut mark: DiskMark, disk: &DesiredDisk) -> DiskMark {
                 .as_ref()
                 .and_then(|m| m.digest.clone())
                 .or_else(|| image.digest.clone()),
-            pool: made.as_ref().and_then(|m| m.pool.clone()),
+            pool: made.as_ref().map_or_else(apart, |m| m.pool.clone()),
             volume: made.as_ref().and_then(|m| m.volume.clone()),
             upload: made.and_then(|m| m.upload),
         }

@@ -30,6 +30,7 @@ pub mod intent;
 pub mod keeper;
 pub mod lease;
 pub mod lease_board;
+mod left;
 pub mod observe;
 pub mod record;
 pub mod run;

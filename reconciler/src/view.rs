@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use labyard_driver::ids::{
-    Bytes, DiskKey, HostUuid, MacAddr, Mib, Namespace, NicKey, ObjectId, ObjectName, VolumeName,
+    Bytes, DiskKey, HostUuid, MacAddr, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName,
 };
 use labyard_driver::mark::{CloneMode, ImageMark, Mark, OnRemove, Ownership, SeedMark, Stage};
 use labyard_driver::observed::{
-    Activity, Attachment, Autostart, Capacity, MachineDetail, ObservedMachine, ObservedNetwork, Power,
-    Snapshot,
+    Activity, Attachment, Autostart, Capacity, MachineDetail, ObservedDisk, ObservedMachine, ObservedNetwork,
+    Power, Snapshot,
 };
 use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, NetworkMode};
 
 use crate::desired::Wishes;
-use crate::identity::{self, Identity};
+use crate::identity::Identity;
 
 /// A machine as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,6 +84,8 @@ pub struct DiskView {
     pub image: Option<ImageMark>,
     /// As written.
     pub clone: Option<CloneMode>,
+    /// The pool of its volume.
+    pub pool: Option<PoolName>,
     /// As written.
     pub on_remove: Option<OnRemove>,
 }
@@ -199,11 +201,13 @@ fn pending(detail: &MachineDetail) -> Pending {
 }
 
 fn disks(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<DiskKey, DiskView> {
-    let key_of = |volume: Option<&VolumeName>| {
+    let key_of = |there: &ObservedDisk| {
         mark?
             .disks
             .iter()
-            .find(|(_, disk)| Some(&disk.volume) == volume)
+            .find(|(_, disk)| {
+                there.volume.as_ref() == Some(&disk.volume) && there.pool.as_ref() == Some(&disk.pool)
+            })
             .map(|(key, disk)| (key.clone(), disk))
     };
     detail
@@ -215,7 +219,7 @@ fn disks(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<DiskKey, DiskV
                 Capacity::Unknown => None,
                 Capacity::Missing => return None,
             };
-            Some(match key_of(disk.volume.as_ref()) {
+            Some(match key_of(disk) {
                 Some((key, known)) => {
                     let (image, clone, on_remove) = (known.image.clone(), known.clone, known.on_remove);
                     (
@@ -224,6 +228,7 @@ fn disks(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<DiskKey, DiskV
                             size,
                             image,
                             clone,
+                            pool: Some(known.pool.clone()),
                             on_remove,
                         },
                     )
@@ -234,6 +239,7 @@ fn disks(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<DiskKey, DiskV
                         size,
                         image: None,
                         clone: None,
+                        pool: disk.pool.clone(),
                         on_remove: Some(OnRemove::Detach),
                     };
                     (DiskKey(disk.target.clone()), view)
@@ -398,13 +404,4 @@ pub fn attached<'a>(snapshot: &'a Snapshot, network: &str) -> Vec<&'a ObservedMa
         })
     };
     snapshot.machines.iter().filter(attached).collect()
-}
-
-/// The volumes in the pool that carry a token: a machine whose definition is gone may still have its disks.
-pub fn volumes_of<'a>(
-    snapshot: &'a Snapshot,
-    identity: &'a Identity,
-) -> impl Iterator<Item = &'a VolumeName> {
-    let names = snapshot.volumes.iter().map(|v| &v.name);
-    names.filter(|name| identity::volume_carries(name, &identity.origin))
 }

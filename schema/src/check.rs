@@ -16,6 +16,17 @@ pub fn object_name(text: &str) -> Result<(), String> {
     ))
 }
 
+/// A storage pool of a host.
+pub fn pool_name(text: &str) -> Result<(), String> {
+    let well_formed = !text.is_empty() && !text.chars().any(|c| c == '/' || c.is_control());
+    if well_formed && text.len() <= 255 {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be the name of a storage pool: virsh pool-list --all shows those that there are"
+    ))
+}
+
 /// A namespace: part of host-side names, before a dot.
 pub fn namespace(text: &str) -> Result<(), String> {
     let well_formed = text.starts_with(|c: char| c.is_ascii_alphanumeric())

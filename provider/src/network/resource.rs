@@ -55,6 +55,7 @@ fn reference(context: &provider::Context, state: &Network, private: &[u8]) -> Ob
         name: ObjectName(state.name.clone()),
         identity: Private::parse(private).identity,
         id: state.id.clone().map(ObjectId),
+        pools: Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use labyard_driver::ids::{HostName, NicKey, ObjectId, ObjectName};
+use labyard_driver::ids::{HostName, NicKey, ObjectId, ObjectName, PoolName};
 use labyard_reconciler::EngineError;
 use labyard_reconciler::desired::DesiredMachine;
 use labyard_reconciler::engine::{Bounds, ObjectRef, Reading};
@@ -50,6 +50,12 @@ fn reference(context: &provider::Context, state: &Vm, private: &[u8]) -> ObjectR
         name: ObjectName(state.name.clone()),
         identity: Private::parse(private).identity,
         id: state.id.clone().map(ObjectId),
+        pools: state
+            .disks
+            .iter()
+            .flatten()
+            .filter_map(|(_, disk)| disk.storage_pool.clone().map(PoolName))
+            .collect(),
     }
 }
 

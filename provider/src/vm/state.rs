@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use labyard_driver::ids::{Bytes, Digest, DiskKey, Mib, NicKey, ObjectId, ObjectName};
+use labyard_driver::ids::{Bytes, Digest, DiskKey, Mib, NicKey, ObjectId, ObjectName, PoolName};
 use labyard_driver::mark::{CloneMode, ImageMark, OnRemove, SeedMark};
 use labyard_driver::observed::Power;
 use labyard_driver::spec::{DirectBoot, Firmware};
@@ -80,8 +80,13 @@ fn known_disk(before: &vm::Disk, there: &DiskView) -> vm::Disk {
         (Some(gib), Some(size)) if size != Bytes::from_gib(gib) => Some(size.0 >> 30),
         (written, _) => written,
     };
+    let storage_pool = match (&before.storage_pool, &there.pool) {
+        (Some(_), Some(pool)) => Some(pool.to_string()),
+        (written, _) => written.clone(),
+    };
     vm::Disk {
         size_gib,
+        storage_pool,
         ..before.clone()
     }
 }
@@ -100,6 +105,11 @@ fn new_disk(key: &DiskKey, there: &DiskView, wishes: &Wishes) -> vm::Disk {
             sha256: i.sha256.as_ref().map(ToString::to_string),
         }),
         clone: there.clone.map(|clone| clone_text(clone).to_owned()),
+        storage_pool: wishes
+            .storage_pools
+            .get(key.as_str())
+            .and(there.pool.as_ref())
+            .map(ToString::to_string),
         on_remove: there
             .on_remove
             .map(|on_remove| on_remove_text(on_remove).to_owned()),
@@ -322,6 +332,7 @@ fn disk_view(key: &str, disk: &vm::Disk, state: &Vm) -> DiskView {
                 CloneMode::Linked
             }
         }),
+        pool: disk.storage_pool.clone().map(PoolName),
         on_remove: disk.on_remove.as_deref().map(parse_on_remove),
     }
 }

@@ -171,6 +171,9 @@ fn disk_change(key: &DiskKey, change: DiskChange, from: &str, to: &str, disturba
         }
         DiskChange::Grown => "a disk grows while the machine runs",
         DiskChange::Shrunk => "a disk cannot shrink without losing data: keep its size, or add a new disk",
+        DiskChange::Moved => {
+            "a volume stays in the pool where it was made; a disk in another pool is another disk"
+        }
         DiskChange::Remade => "a disk is made of its image once; another image means another disk",
     };
     let what = What::Disk(key.to_string(), change);
@@ -201,6 +204,19 @@ fn disk_changes(key: &DiskKey, desired: &DesiredDisk, current: &DiskView) -> Vec
             DiskChange::Remade,
             &from,
             &to,
+            Disturbance::Replace,
+        ));
+    }
+    // Left out, the pool is where the volume is, whatever the host's own has become.
+    if let (Some(wanted), Some(there)) = (&desired.pool, &current.pool)
+        && wanted != there
+    {
+        let (from, to) = (there.as_str(), wanted.as_str());
+        changes.push(disk_change(
+            key,
+            DiskChange::Moved,
+            from,
+            to,
             Disturbance::Replace,
         ));
     }

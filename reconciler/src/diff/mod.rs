@@ -63,6 +63,8 @@ pub enum DiskChange {
     Shrunk,
     /// It is made of another image, or in another way.
     Remade,
+    /// Its volume would have to go to another pool.
+    Moved,
 }
 
 /// What can change about a NIC.
@@ -84,6 +86,7 @@ impl fmt::Display for What {
             Self::Attribute(name) => f.write_str(name),
             Self::Disk(key, DiskChange::Grown | DiskChange::Shrunk) => write!(f, "disks[{key:?}].size_gib"),
             Self::Disk(key, DiskChange::Remade) => write!(f, "disks[{key:?}].image"),
+            Self::Disk(key, DiskChange::Moved) => write!(f, "disks[{key:?}].storage_pool"),
             Self::Disk(key, _) => write!(f, "disks[{key:?}]"),
             Self::Nic(key, NicChange::Moved) => write!(f, "nics[{key:?}].network"),
             Self::Nic(key, NicChange::Readdressed) => write!(f, "nics[{key:?}].mac"),

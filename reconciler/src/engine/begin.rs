@@ -19,11 +19,13 @@ use crate::diff::{Disturbance, gravest, machine::diff};
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity;
+use crate::intent::Storage;
 use crate::lease;
+use crate::left;
 use crate::record::Record;
 use crate::run::backward;
 use crate::steps::{Started, Work};
-use crate::view::{MachineView, Networks, volumes_of};
+use crate::view::{MachineView, Networks};
 
 impl Embedded {
     /// The work on a machine, before anything is found.
@@ -40,7 +42,7 @@ impl Embedded {
             deps: &self.deps,
             desired: Arc::new(desired.clone()),
             host_name: identity::host_name(&desired.namespace, &desired.name),
-            pool: host.pool(&snapshot)?,
+            storage: Storage::of(&snapshot, host.pool(&snapshot)?),
             found: None,
             record: None,
             first_mark: self.first_mark(desired),
@@ -112,9 +114,10 @@ impl Embedded {
         if same_disks && gravest(&changes) < Some(Disturbance::Replace) {
             return make_anew_what_is_not_defined(work, view.as_ref()).await;
         }
+        let gone = work.mark().await;
         backward(work).await?;
         self.keeper.drop_hold(&work.id);
-        self.collect(work.host).await;
+        self.collect(work.host, &gone).await;
         work.found = None;
         work.first_mark = self.first_mark(&work.desired);
         work.id = identity::new_object_id(self.deps.random.as_ref());
@@ -208,7 +211,7 @@ impl Embedded {
             let Some(volume) = &disk.volume else { continue };
             let known = DiskMark {
                 made: Made::Whole,
-                pool: work.pool.clone(),
+                pool: disk.pool.clone().unwrap_or_else(|| work.storage.pool.clone()),
                 volume: volume.clone(),
                 format: None,
                 target: disk.target.clone(),
@@ -262,7 +265,7 @@ impl Embedded {
         let mut mark = self.first_mark(&work.desired);
         mark.token = identity.token.clone();
         mark.origin = identity.origin.clone();
-        mark = crate::intent::intend(known, &mark, &work.host_name, &work.pool);
+        mark = crate::intent::intend(known, &mark, &work.host_name, &work.storage);
         // What is there of the disks is whole: the machine had come to its end once. What is not is made again.
         mark.disks.values_mut().for_each(|disk| disk.made = Made::Whole);
         let networks = Networks {
@@ -278,12 +281,19 @@ impl Embedded {
                     .map(|r| r.address)
             });
         }
-        let there = volumes_of(&snapshot, identity);
+        let there = left::volumes(work.host, &snapshot, identity, &object.pools).await?;
+        // The host's pool may have been another when a disk was made.
+        for disk in mark.disks.values_mut() {
+            if let Some((pool, _)) = there.iter().find(|(_, volume)| *volume == disk.volume) {
+                disk.pool = pool.clone();
+            }
+        }
         let latest = there
-            .filter_map(|volume| identity::seed_revision(volume).map(|r| (r, volume)))
+            .iter()
+            .filter_map(|(pool, volume)| identity::seed_revision(volume).map(|r| (r, pool, volume)))
             .max();
-        mark.seed = latest.map(|(revision, volume)| SeedMark {
-            pool: work.pool.clone(),
+        mark.seed = latest.map(|(revision, pool, volume)| SeedMark {
+            pool: pool.clone(),
             volume: volume.clone(),
             length: 0,
             revision,
@@ -306,10 +316,10 @@ impl Embedded {
         self.put_back(work, object, &known).await?;
         crate::steps::release_addresses(work).await?;
         let snapshot = work.host.fresh().await?;
-        for volume in volumes_of(&snapshot, identity) {
+        for (pool, volume) in left::volumes(work.host, &snapshot, identity, &object.pools).await? {
             work.host
                 .driver
-                .delete_volume(&work.pool, volume)
+                .delete_volume(&pool, &volume)
                 .await
                 .map_err(work.failed())?;
         }

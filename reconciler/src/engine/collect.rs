@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use labyard_driver::ids::{ObjectId, VolumeName};
+use labyard_driver::ids::{ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::{Kind, Mark, Ownership, Stage};
+use labyard_driver::observed::{Activity, PoolKind};
 
 use super::Embedded;
 use crate::error::EngineError;
@@ -18,22 +19,37 @@ impl Embedded {
     pub(super) async fn collect_after(&self, host: &Host, work: &Work<'_>, result: &Result<(), EngineError>) {
         let first = !host.looked_after.swap(true, Ordering::Relaxed);
         if (first || result.is_err()) && !work.desired.disks.is_empty() {
-            self.collect(host).await;
+            self.collect(host, &work.mark().await).await;
         }
     }
 
-    /// Removes images that no machine needs. What cannot be removed now is removed by the next operation.
-    pub(super) async fn collect(&self, host: &Host) {
+    /// Removes images that no machine needs, from the pools in which images may lie: the host's own, those of `of`
+    /// and those that marks name. What cannot be removed now is removed by the next operation.
+    pub(super) async fn collect(&self, host: &Host, of: &Mark) {
         let Ok(snapshot) = host.recent().await else { return };
-        let Some(pool) = &snapshot.host.pool else { return };
-        let needed = |marks: &[(ObjectId, Mark)]| self.needed_images(marks);
-        match host.images.collect(pool, needed).await {
-            Ok(removed) if removed.is_empty() => {}
-            Ok(removed) => {
-                tracing::info!(host = %host.name, images = removed.len(), "removed images that no machine needs");
-                host.observer.invalidate();
+        let marks = snapshot.machines.iter().filter_map(|m| m.mark.ours());
+        let named: BTreeSet<PoolName> = marks
+            .chain([of])
+            .flat_map(Mark::pools)
+            .chain(snapshot.host.pool.clone())
+            .collect();
+        let pools = snapshot.host.pools.iter().filter(|pool| {
+            pool.kind == PoolKind::Directory && pool.active == Activity::Active && named.contains(&pool.name)
+        });
+        for pool in pools {
+            let needed = |marks: &[(ObjectId, Mark)]| self.needed_images(marks);
+            match host.images.collect(&pool.name, needed).await {
+                Ok(removed) if removed.is_empty() => {}
+                Ok(removed) => {
+                    tracing::info!(
+                        host = %host.name, pool = %pool.name, images = removed.len(), "removed images that no machine needs"
+                    );
+                    host.observer.invalidate();
+                }
+                Err(error) => {
+                    tracing::warn!(host = %host.name, pool = %pool.name, %error, "images were not collected");
+                }
             }
-            Err(error) => tracing::warn!(host = %host.name, %error, "images were not collected"),
         }
     }
 

@@ -14,9 +14,10 @@ use crate::desired::DesiredMachine;
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity::Identity;
+use crate::left;
 use crate::run::{Report, backward, forward};
 use crate::steps::Work;
-use crate::view::{MachineView, volumes_of};
+use crate::view::MachineView;
 
 /// How often a create begins anew because another took the name between look and record.
 pub(super) const RACES: usize = 3;
@@ -27,15 +28,16 @@ impl Embedded {
         let snapshot = host.fresh().await?;
         let Some(machine) = find_in(&snapshot, object) else {
             same_host(host, Kind::Machine, object, &snapshot)?;
-            if object.identity.is_some() {
-                // Whether its disks are still there only the pool can tell.
-                host.pool(&snapshot)?;
-            }
-            let disks = object
-                .identity
-                .as_ref()
-                .is_some_and(|i| volumes_of(&snapshot, i).next().is_some());
-            return Ok(if disks { Reading::DisksOnly } else { Reading::Gone });
+            let Some(identity) = &object.identity else {
+                return Ok(Reading::Gone);
+            };
+            // Whether its disks are still there only the pools can tell.
+            let left = left::volumes(host, &snapshot, identity, &object.pools).await?;
+            return Ok(if left.is_empty() {
+                Reading::Gone
+            } else {
+                Reading::DisksOnly
+            });
         };
         let whole;
         let machine = if matches!(machine.mark, MarkState::None) {
@@ -219,6 +221,7 @@ impl Embedded {
     ) -> Result<(), EngineError> {
         let host = self.host(&object.host)?.clone();
         let mut work = self.work(&host, known, &bounds).await?;
+        let gone;
         match self.locate(&host, object).await? {
             Some(machine) => {
                 self.check_owner(&host, object, &machine)?;
@@ -227,12 +230,16 @@ impl Embedded {
                     return Err(EngineError::NotOurs { host, what });
                 }
                 self.take_up(&mut work, object, machine).await?;
+                gone = work.mark().await;
                 backward(&mut work).await?;
                 self.keeper.drop_hold(&work.id);
             }
-            None => self.remove_rest(&mut work, object).await?,
+            None => {
+                self.remove_rest(&mut work, object).await?;
+                gone = work.first_mark.clone();
+            }
         }
-        self.collect(&host).await;
+        self.collect(&host, &gone).await;
         Ok(())
     }
 

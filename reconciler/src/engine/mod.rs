@@ -84,6 +84,8 @@ pub struct ObjectRef {
     pub identity: Option<Identity>,
     /// The host's id that the state holds.
     pub id: Option<labyard_driver::ids::ObjectId>,
+    /// Storage pools that the state names beside the host's own.
+    pub pools: std::collections::BTreeSet<labyard_driver::ids::PoolName>,
 }
 
 /// What a read found.

@@ -2,10 +2,10 @@
 
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
-use labyard_driver::ids::{Bytes, DiskKey};
+use labyard_driver::ids::{Bytes, DiskKey, PoolName};
 use labyard_driver::mark::{CloneMode, DiskMark, ImageMark, Made};
 use labyard_driver::observed::{Capacity, VolumeDetail};
-use labyard_driver::spec::{VolumeContent, VolumeSpec};
+use labyard_driver::spec::{DiskFormat, VolumeContent, VolumeSpec};
 
 use super::{Outcome, Work};
 use crate::desired::DesiredDisk;
@@ -44,9 +44,13 @@ async fn make(work: &mut Work<'_>, key: &DiskKey, disk: &DiskMark, desired: &Des
     work.may_mutate().await?;
     let content = match &disk.image {
         Some(image) => of_image(work, key, disk, image, desired).await?,
-        None => VolumeContent::Blank {
-            capacity: desired.size.unwrap_or(Bytes::from_gib(1)),
-        },
+        None => {
+            let capacity = desired.size.unwrap_or(Bytes::from_gib(1));
+            match disk.format {
+                Some(DiskFormat::Raw) => VolumeContent::Block { capacity },
+                _ => VolumeContent::Blank { capacity },
+            }
+        }
     };
     let spec = VolumeSpec {
         pool: disk.pool.clone(),
@@ -81,13 +85,9 @@ async fn of_image(
     image: &ImageMark,
     desired: &DesiredDisk,
 ) -> Result<VolumeContent, EngineError> {
+    let pool: &PoolName = image.pool.as_ref().unwrap_or(&disk.pool);
     let stored = match &image.digest {
-        Some(digest) => work
-            .host
-            .images
-            .find(&disk.pool, digest)
-            .await
-            .map_err(work.failed())?,
+        Some(digest) => work.host.images.find(pool, digest).await.map_err(work.failed())?,
         None => None,
     };
     let stored = stored.ok_or_else(|| {
@@ -106,6 +106,14 @@ async fn of_image(
         return Err(work.at(format!("disks[{:?}].size_gib", key.as_str()), message));
     }
     let (base, base_format) = (stored.volume, stored.format);
+    if disk.format == Some(DiskFormat::Raw) {
+        return Ok(VolumeContent::BlockCopy {
+            base_pool: pool.clone(),
+            base,
+            base_format,
+            capacity,
+        });
+    }
     Ok(match desired.clone_mode() {
         CloneMode::Linked => VolumeContent::Overlay {
             base,

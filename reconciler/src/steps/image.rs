@@ -20,7 +20,8 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         for (key, disk) in mark.disks {
             let Some(image) = &disk.image else { continue };
             if super::disks::made(work, &disk).await?.is_none() {
-                let stored = fetch(work, &key, &disk.pool, image).await?;
+                let pool = image.pool.as_ref().unwrap_or(&disk.pool);
+                let stored = fetch(work, &key, pool, image).await?;
                 note(work, &key, &stored).await?;
             }
         }
@@ -104,7 +105,11 @@ async fn note(work: &mut Work<'_>, key: &DiskKey, stored: &StoredImage) -> Outco
             }
         })
         .await?;
-    let pool = mark.disks.get(key).map_or(&work.pool, |disk| &disk.pool);
+    let disk = mark.disks.get(key);
+    let apart = disk.and_then(|disk| disk.image.as_ref()?.pool.as_ref());
+    let pool = apart
+        .or(disk.map(|disk| &disk.pool))
+        .unwrap_or(&work.storage.pool);
     if work
         .host
         .images

@@ -15,7 +15,7 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         if work.record.is_some() {
             return update(work).await;
         }
-        let mark = intend(&work.desired, &work.first_mark, &work.host_name, &work.pool);
+        let mark = intend(&work.desired, &work.first_mark, &work.host_name, &work.storage);
         let accelerator = work.accelerator().await?;
         let spec = work.bare_spec(mark.clone(), accelerator);
         let recorded = match work.host.driver.record_machine(&spec).await {
@@ -38,9 +38,9 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
 }
 
 async fn update(work: &mut Work<'_>) -> Outcome {
-    let (desired, host_name, pool) = (work.desired.clone(), work.host_name.clone(), work.pool.clone());
+    let (desired, host_name, storage) = (work.desired.clone(), work.host_name.clone(), work.storage.clone());
     work.write(|mark| {
-        let mut intended = intend(&desired, mark, &host_name, &pool);
+        let mut intended = intend(&desired, mark, &host_name, &storage);
         intended.stage = intended.stage.max(Stage::Record);
         *mark = intended;
     })

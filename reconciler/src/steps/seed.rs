@@ -26,7 +26,7 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         let bytes = build(work, &mark, &desired).await?;
         let revision = mark.seed.as_ref().map_or(1, |seed| seed.revision + 1);
         let seed = SeedMark {
-            pool: work.pool.clone(),
+            pool: work.storage.pool.clone(),
             volume: seed_volume(&work.host_name, revision, &mark.origin),
             length: bytes.len() as u64,
             revision,

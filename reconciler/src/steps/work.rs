@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use labyard_driver::DriverError;
-use labyard_driver::ids::{ObjectId, PoolName};
+use labyard_driver::ids::ObjectId;
 use labyard_driver::mark::{Mark, Stage};
 use labyard_driver::observed::{MachineDetail, ObservedMachine, Power};
 use labyard_driver::spec::{Accelerator, DiskFormat, DiskSpec, MachineSpec, MediumSpec, NicSpec};
@@ -17,7 +17,7 @@ use crate::engine::Deps;
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity::Identity;
-use crate::intent::{SEED_TARGET, boot_order};
+use crate::intent::{SEED_TARGET, Storage, boot_order};
 use crate::keeper::Keeper;
 use crate::record::Record;
 use crate::view::Networks;
@@ -45,8 +45,8 @@ pub struct Work<'a> {
     pub desired: Arc<DesiredMachine>,
     /// Its name on the host.
     pub host_name: String,
-    /// The pool of its volumes.
-    pub pool: PoolName,
+    /// Where new volumes go.
+    pub storage: Storage,
     /// What was found at the beginning or at the last look.
     pub found: Option<ObservedMachine>,
     /// Its record, once it stands on the host.
@@ -240,7 +240,7 @@ impl Work<'_> {
                     target: disk.target.clone(),
                     pool: disk.pool.clone(),
                     volume: disk.volume.clone(),
-                    format: DiskFormat::Qcow2,
+                    format: disk.format.unwrap_or(DiskFormat::Qcow2),
                 })
             });
         let disks = disks.collect();

@@ -185,6 +185,7 @@ impl Rig {
             name: wish.name.clone(),
             identity: identity.cloned(),
             id: identity.map(|identity| identity.id.clone()),
+            pools: Default::default(),
         }
     }
 }

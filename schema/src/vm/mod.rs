@@ -73,8 +73,10 @@ attributes! {
         size_gib: Option<u64> = optional().range(1, 65_536);
         /// Image that the disk is made of; left out: blank.
         image: Option<Image> = optional().replace();
-        /// Overlay on the image (`linked`) or a copy of it (`full`).
+        /// Overlay on the image (`linked`) or a copy of it (`full`). Left out: `linked`, in a pool of logical volumes `full`.
         clone: Option<String> = optional().replace().choice(CLONES);
+        /// Storage pool of the host for its volume: of files (`dir`, `fs`, `netfs`) or of logical volumes (`logical`: fully allocated, never linked, does not grow). Left out: the host's own for a new disk, and where it is for one that is there.
+        storage_pool: Option<String> = optional().replace().check(check::pool_name);
         /// What becomes of the disk when it leaves the configuration or the machine is replaced: `refuse` fails the plan, `delete` deletes it, `detach` leaves the volume alone. Left out: `delete` for a disk with an image, `refuse` for one without. Destroying the machine destroys its disks.
         on_remove: Option<String> = optional().choice(ON_REMOVE);
     }

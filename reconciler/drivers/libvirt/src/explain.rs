@@ -77,7 +77,9 @@ pub(crate) fn pool_inactive(uri: &str, pool: &PoolName, doing: &str) -> DriverEr
 /// How a pool is started.
 pub(crate) fn start_pool(uri: &str, pool: &PoolName) -> String {
     let virsh = format!("sudo virsh -c '{uri}'");
-    format!("the storage pool '{pool}' is not started: `{virsh} pool-start {pool} && {virsh} pool-autostart {pool}`")
+    format!(
+        "the storage pool '{pool}' is not started: `{virsh} pool-start {pool} && {virsh} pool-autostart {pool}`"
+    )
 }
 
 /// A pool in which something of ours lies and that the host does not have any more.

@@ -130,12 +130,20 @@ pub(crate) async fn machine(
         host.abandon(session).await;
     }
     let mark = mark_xml::of_definition(&definition);
-    let of_mark = mark.ours().map(labyard_driver::mark::Mark::pools).unwrap_or_default();
-    let names = of_mark.into_iter().chain([host.pool.clone()]).collect::<BTreeSet<_>>();
+    let of_mark = mark
+        .ours()
+        .map(labyard_driver::mark::Mark::pools)
+        .unwrap_or_default();
+    let names = of_mark
+        .into_iter()
+        .chain([host.pool.clone()])
+        .collect::<BTreeSet<_>>();
     let mut pools = pools::named(host, session, names, &act).await?;
     let mut detail = machine_xml::detail(&definition, live.as_ref(), &sizes, &pools.places);
     pools::look_closer(&mut pools, host, session, &detail, &act).await?;
-    let out_of_reach = mark.ours().and_then(|mark| pools.out_of_reach(host, mark, &detail));
+    let out_of_reach = mark
+        .ours()
+        .and_then(|mark| pools.out_of_reach(host, mark, &detail));
     if live.is_some() {
         add_leases(connection, &mut detail).await.during(&act)?;
     }

@@ -46,7 +46,9 @@ impl Pools {
             let shown = || {
                 let disks = detail.disks.iter().map(|d| (&d.volume, d.capacity));
                 let media = detail.cdroms.values().flatten().map(|m| (&m.volume, m.capacity));
-                disks.chain(media).find(|(shown, _)| shown.as_ref() == Some(volume))
+                disks
+                    .chain(media)
+                    .find(|(shown, _)| shown.as_ref() == Some(volume))
             };
             let why = match self.up.get(pool) {
                 None => explain::pool_gone(&host.uri_text, pool),

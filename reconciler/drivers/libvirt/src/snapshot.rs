@@ -246,8 +246,7 @@ fn machine(
     let detail = match (&reading.definition, reading.is_ours()) {
         (Ok(definition), true) => {
             let sizes = sizes.get(&uuid).unwrap_or(&Sizes::Unread);
-            let mut detail =
-                machine_xml::detail(definition, reading.live.as_ref(), sizes, &pools.places);
+            let mut detail = machine_xml::detail(definition, reading.live.as_ref(), sizes, &pools.places);
             if reading.live.is_some() {
                 for nic in &mut detail.nics {
                     let Attachment::Network(name) = &nic.attachment else {

@@ -153,7 +153,16 @@ pub(crate) async fn create(host: &Host, spec: &VolumeSpec) -> Result<VolumeDetai
         } => {
             let original = base(&spec.pool, original).await?;
             refuse_smaller(&act, &original, *capacity)?;
-            copy(host, &session, spec, &pool, &act, (&spec.pool, &original), *capacity).await?;
+            copy(
+                host,
+                &session,
+                spec,
+                &pool,
+                &act,
+                (&spec.pool, &original),
+                *capacity,
+            )
+            .await?;
         }
         VolumeContent::Block { capacity } => {
             let xml = volume_xml::block(&spec.name, *capacity).to_string();
@@ -167,7 +176,16 @@ pub(crate) async fn create(host: &Host, spec: &VolumeSpec) -> Result<VolumeDetai
         } => {
             let original = base(base_pool, original).await?;
             refuse_smaller(&act, &original, *capacity)?;
-            copy(host, &session, spec, &pool, &act, (base_pool, &original), *capacity).await?;
+            copy(
+                host,
+                &session,
+                spec,
+                &pool,
+                &act,
+                (base_pool, &original),
+                *capacity,
+            )
+            .await?;
         }
         VolumeContent::Upload { length } => {
             if room(host, &spec.pool).await?.available.0 < length.0.saturating_add(SLACK.min(length.0)) {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::desired::{DesiredImage, DesiredReady, DesiredSeed, DesiredShutdown, SeedVersion, Wait, Wishes};
-use labyard_driver::ids::Mib;
+use labyard_driver::ids::{Mib, PoolName};
 use labyard_driver::mark::{ImageMark, SeedMark};
 use labyard_driver::spec::Firmware;
 use std::time::Duration;
@@ -23,6 +23,7 @@ fn desired() -> DesiredMachine {
                     sha256: None,
                 }),
                 clone: None,
+                pool: None,
                 on_remove: None,
             },
         )]),
@@ -78,6 +79,7 @@ fn current() -> MachineView {
                 size: Some(Bytes::from_gib(2)),
                 image: Some(image),
                 clone: None,
+                pool: None,
                 on_remove: None,
             },
         )]),
@@ -98,6 +100,23 @@ fn current() -> MachineView {
 fn one(changes: &[Change]) -> (String, Disturbance) {
     assert_eq!(changes.len(), 1, "{changes:?}");
     (changes[0].what.to_string(), changes[0].disturbance)
+}
+
+#[test]
+fn another_pool_means_another_disk_and_none_written_means_where_it_is() {
+    let in_pool = |pool: Option<&str>| {
+        let mut wanted = desired();
+        wanted.disks.get_mut(&DiskKey::from("root")).unwrap().pool = pool.map(PoolName::from);
+        wanted
+    };
+    let mut there = current();
+    there.disks.get_mut(&DiskKey::from("root")).unwrap().pool = Some("fast".into());
+    assert_eq!(diff(&in_pool(None), &there), []);
+    assert_eq!(diff(&in_pool(Some("fast")), &there), []);
+    assert_eq!(
+        one(&diff(&in_pool(Some("slow")), &there)),
+        ("disks[\"root\"].storage_pool".to_owned(), Disturbance::Replace)
+    );
 }
 
 #[test]

@@ -212,9 +212,7 @@ impl State {
     fn add_foreign_volume(&mut self, spec: &VolumeSpec) -> Result<(), DriverError> {
         self.create_volume(spec)?;
         let path = self.path_of(&spec.pool, &spec.name);
-        if let (VolumeContent::Upload { .. }, Some(volume)) =
-            (&spec.content, self.volumes.get_mut(&path))
-        {
+        if let (VolumeContent::Upload { .. }, Some(volume)) = (&spec.content, self.volumes.get_mut(&path)) {
             volume.content.append(b"somebody's");
         }
         Ok(())

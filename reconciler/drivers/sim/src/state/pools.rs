@@ -75,7 +75,11 @@ impl State {
             let stopped = self.stopped_pools.contains(name);
             PoolFacts {
                 name: name.clone(),
-                active: if stopped { Activity::Inactive } else { Activity::Active },
+                active: if stopped {
+                    Activity::Inactive
+                } else {
+                    Activity::Active
+                },
                 room: (!stopped).then(|| PoolRoom {
                     capacity: settings.capacity,
                     available: self.available(name, &settings),

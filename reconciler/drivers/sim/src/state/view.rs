@@ -6,8 +6,8 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{ObjectId, PoolName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Activity, Attachment, Detail, HostFacts, MachineDetail, MachineSize, MarkState, ObservedDisk, ObservedMachine,
-    ObservedMedium, ObservedNetwork, ObservedNic, ObservedVolume, Power, Snapshot,
+    Activity, Attachment, Detail, HostFacts, MachineDetail, MachineSize, MarkState, ObservedDisk,
+    ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, ObservedVolume, Power, Snapshot,
 };
 use labyard_driver::spec::{Accelerator, Firmware};
 
@@ -43,11 +43,7 @@ impl State {
             uuid: self.uuid.clone(),
             accelerators,
             firmwares: vec![Firmware::Bios, Firmware::Uefi],
-            pool: self
-                .settings
-                .pool
-                .clone()
-                .filter(|pool| self.pool(pool).is_ok()),
+            pool: self.settings.pool.clone().filter(|pool| self.pool(pool).is_ok()),
             pool_fault: None,
             pools: self.pool_facts(),
             hypervisor: format!("labyard sim {}", env!("CARGO_PKG_VERSION")),

@@ -118,14 +118,20 @@ impl State {
         doing: &str,
     ) -> Result<Volume, DriverError> {
         let settings = self.pool(pool)?;
-        let blocks = matches!(content, VolumeContent::Block { .. } | VolumeContent::BlockCopy { .. });
+        let blocks = matches!(
+            content,
+            VolumeContent::Block { .. } | VolumeContent::BlockCopy { .. }
+        );
         let fits = match settings.kind {
             PoolKind::Directory => !blocks,
             PoolKind::Logical => blocks,
             PoolKind::Other(_) => false,
         };
         if !fits {
-            return Err(refused(doing, format!("the volumes of pool {pool} are of another kind")));
+            return Err(refused(
+                doing,
+                format!("the volumes of pool {pool} are of another kind"),
+            ));
         }
         let check_room = |needed| self.check_room(pool, needed, doing);
         let blank = |capacity: Bytes| Volume {
@@ -290,7 +296,10 @@ impl State {
     }
 
     pub(super) fn grow_file(&mut self, path: &str, capacity: Bytes, doing: &str) -> Result<(), DriverError> {
-        if self.volume_at(path).is_some_and(|(pool, _)| self.is_logical(&pool)) {
+        if self
+            .volume_at(path)
+            .is_some_and(|(pool, _)| self.is_logical(&pool))
+        {
             return Err(refused(doing, "a logical volume does not grow"));
         }
         let volume = self.volumes.get_mut(path);
