@@ -12,6 +12,7 @@
 
 mod errors;
 mod network;
+mod planned;
 mod private;
 mod provider;
 mod shape;

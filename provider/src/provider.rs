@@ -19,6 +19,7 @@ use tfplugin::schema::Schema;
 use tfplugin::value::{Path, Value};
 use tfplugin::{ConfigureRequest, Diagnostics, Provider, Resource};
 
+use crate::planned::Planned;
 use crate::{network, shape, values, vm};
 
 /// The provider.
@@ -52,6 +53,8 @@ pub struct Context {
     pub namespace: Namespace,
     /// Drives the hosts.
     pub engine: Arc<dyn Engine>,
+    /// What this run has planned so far.
+    pub planned: Planned,
 }
 
 impl Shared {
@@ -155,6 +158,7 @@ fn configure(value: &Value, diags: &mut Diagnostics) -> Option<Context> {
     (!diags.has_errors()).then(|| Context {
         namespace,
         engine: Arc::new(Embedded::new(hosts, Deps::default()).with_access(access)) as Arc<dyn Engine>,
+        planned: Planned::default(),
     })
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use labyard_driver::ids::{Bytes, Digest, DiskKey, MacAddr, Mib, Namespace, NicKey, ObjectName, PoolName};
+use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::{CloneMode, OnRemove};
 use labyard_driver::observed::Autostart;
 use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, NetworkMode};
@@ -99,6 +100,20 @@ pub struct DesiredNic {
     pub network: String,
     /// Its address.
     pub mac: MacAddr,
+    /// Its fixed IPv4 address.
+    pub fixed: Option<FixedAddress>,
+    /// Its VLAN; `None`: the network's.
+    pub vlan: Option<VlanId>,
+}
+
+/// A fixed IPv4 address of a NIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixedAddress {
+    /// The address with the prefix of its network.
+    pub address: ipnet::Ipv4Net,
+    /// The gateway that the guest is told by its seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<std::net::Ipv4Addr>,
 }
 
 /// Power as it shall be.
@@ -168,6 +183,9 @@ pub struct Wishes {
     /// MACs as written, by NIC.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub macs: BTreeMap<String, String>,
+    /// Fixed addresses, by NIC.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fixed: BTreeMap<String, FixedAddress>,
     /// The seed's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<SeedVersion>,
@@ -186,6 +204,9 @@ pub struct Wishes {
     /// Whether a network's `dns` object was written though it says nothing.
     #[serde(default)]
     pub dns_written: bool,
+    /// What of a network was written though it says nothing.
+    #[serde(default, skip_serializing_if = "crate::lan::Written::is_empty")]
+    pub network_written: crate::lan::Written,
     /// The power as it shall be, `running` or `stopped`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<String>,
@@ -317,10 +338,25 @@ fn desired_nics(
                 DesiredNic {
                     network: nic.network.clone(),
                     mac,
+                    fixed: nic.ipv4.as_ref().and_then(fixed_address),
+                    vlan: nic.vlan.and_then(vlan),
                 },
             ))
         })
         .collect()
+}
+
+/// A fixed address as it is written; the schema's checks leave none that cannot be read.
+pub fn fixed_address(ipv4: &vm::NicIpv4) -> Option<FixedAddress> {
+    Some(FixedAddress {
+        address: ipv4.address.parse().ok()?,
+        gateway: ipv4.gateway.as_ref().and_then(|text| text.parse().ok()),
+    })
+}
+
+/// A VLAN as it is written.
+pub fn vlan(number: u32) -> Option<VlanId> {
+    u16::try_from(number).ok().map(VlanId)
 }
 
 fn desired_firmware(firmware: Option<&vm::Firmware>) -> Firmware {
@@ -366,7 +402,12 @@ fn machine_wishes(vm: &vm::Vm) -> Wishes {
     let disks = vm.disks.iter().flatten();
     let pools = disks.clone();
     let nics = vm.nics.iter().flatten();
+    let fixed = nics.clone().filter_map(|(key, nic)| {
+        let fixed = nic.ipv4.as_ref().and_then(fixed_address)?;
+        Some((key.clone(), fixed))
+    });
     Wishes {
+        fixed: fixed.collect(),
         ready: vm.ready.clone(),
         shutdown: vm.shutdown.clone(),
         timeouts: vm.timeouts.clone(),
@@ -407,6 +448,8 @@ pub struct DesiredNetwork {
     pub dhcp: Option<Dhcp>,
     /// DNS domain.
     pub domain: Option<String>,
+    /// What else it offers.
+    pub lan: Lan,
     /// Whether it starts with the host.
     pub autostart: Autostart,
     /// What the user wrote and the host cannot show.
@@ -438,6 +481,7 @@ impl DesiredNetwork {
             name: ObjectName(config.name.clone()),
             mode: match config.mode.as_str() {
                 "nat" => NetworkMode::Nat,
+                "routed" => NetworkMode::Routed,
                 "bridge" => NetworkMode::Bridge,
                 _ => NetworkMode::Isolated,
             },
@@ -445,6 +489,7 @@ impl DesiredNetwork {
             address,
             dhcp,
             domain: config.dns.as_ref().and_then(|dns| dns.domain.clone()),
+            lan: crate::lan::desired(config)?,
             autostart: if config.autostart {
                 Autostart::On
             } else {
@@ -454,6 +499,7 @@ impl DesiredNetwork {
                 allow_restart: true,
                 network_timeouts: config.timeouts.clone(),
                 dns_written: config.dns.is_some(),
+                network_written: crate::lan::written(config),
                 ..Wishes::default()
             },
         })

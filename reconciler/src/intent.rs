@@ -1,6 +1,7 @@
 //! What a machine's mark will say before anything is done: its devices decided, its volumes named. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use labyard_driver::ids::{DiskKey, NicKey, PoolName};
 use labyard_driver::mark::{DiskMark, ImageMark, Made, Mark, NicMark, OnRemove};
@@ -127,7 +128,10 @@ fn intend_nic(key: &NicKey, nic: &crate::desired::DesiredNic, before: &Mark) -> 
     NicMark {
         network: nic.network.clone(),
         mac: nic.mac,
-        reserved: known.and_then(|known| known.reserved),
+        reserved: match &nic.fixed {
+            Some(fixed) => Some(IpAddr::V4(fixed.address.addr())),
+            None => known.and_then(|known| known.reserved),
+        },
     }
 }
 

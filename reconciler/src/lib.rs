@@ -28,6 +28,7 @@ pub mod image;
 pub mod image_store;
 pub mod intent;
 pub mod keeper;
+pub mod lan;
 pub mod lease;
 pub mod lease_board;
 mod left;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use labyard_driver::ids::{
     Bytes, DiskKey, HostUuid, MacAddr, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName,
 };
+use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::{CloneMode, ImageMark, Mark, OnRemove, Ownership, SeedMark, Stage};
 use labyard_driver::observed::{
     Activity, Attachment, Autostart, Capacity, MachineDetail, ObservedDisk, ObservedMachine, ObservedNetwork,
@@ -16,7 +17,7 @@ use labyard_driver::observed::{
 };
 use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, NetworkMode};
 
-use crate::desired::Wishes;
+use crate::desired::{FixedAddress, Wishes};
 use crate::identity::Identity;
 
 /// A machine as it is.
@@ -99,6 +100,10 @@ pub struct NicView {
     pub mac: MacAddr,
     /// The IP address reserved for it.
     pub reserved: Option<IpAddr>,
+    /// Its fixed address, where it is kept as it shall be.
+    pub fixed: Option<FixedAddress>,
+    /// Its VLAN; `None`: the network's.
+    pub vlan: Option<VlanId>,
     /// IP addresses that it has at present.
     pub addresses: Vec<IpAddr>,
 }
@@ -251,6 +256,7 @@ fn disks(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<DiskKey, DiskV
 
 fn nics(detail: &MachineDetail, mark: Option<&Mark>, networks: &Networks<'_>) -> BTreeMap<NicKey, NicView> {
     let known = |mac: MacAddr| mark?.nics.iter().find(|(_, nic)| nic.mac == mac);
+    let wished = mark.map(|mark| Wishes::from_mark(mark).fixed).unwrap_or_default();
     detail
         .nics
         .iter()
@@ -273,9 +279,12 @@ fn nics(detail: &MachineDetail, mark: Option<&Mark>, networks: &Networks<'_>) ->
                     None,
                 ),
             };
+            let fixed = wished.get(key.as_str()).copied();
             (
                 key,
                 NicView {
+                    fixed: fixed.filter(|fixed| networks.keeps(&network, nic.mac, fixed)),
+                    vlan: nic.vlan,
                     network,
                     mac: nic.mac,
                     reserved,
@@ -328,11 +337,28 @@ impl<'a> Networks<'a> {
         ours.or_else(|| networks.iter().find(|n| n.host_name == name))
     }
 
+    /// Whether a fixed address is kept for a MAC, where that is the network's to do.
+    fn keeps(&self, name: &str, mac: MacAddr, fixed: &FixedAddress) -> bool {
+        let Some(network) = self.resolve(name).filter(|n| hands_out(n)) else {
+            return true;
+        };
+        let address = IpAddr::V4(fixed.address.addr());
+        network
+            .reservations
+            .iter()
+            .any(|r| r.mac == mac && r.address == address)
+    }
+
     /// How a NIC is attached to it.
     pub fn attachment(&self, name: &str) -> Option<Attachment> {
         self.resolve(name)
             .map(|network| Attachment::Network(network.host_name.clone()))
     }
+}
+
+/// Whether a network is one of ours that hands out addresses by DHCP: there every NIC gets one reserved.
+pub fn hands_out(network: &ObservedNetwork) -> bool {
+    network.mark.ours().is_some() && network.dhcp.is_some()
 }
 
 /// A network as it is.
@@ -358,6 +384,8 @@ pub struct NetworkView {
     pub dhcp: Option<Dhcp>,
     /// Its DNS domain.
     pub domain: Option<String>,
+    /// What else it offers.
+    pub lan: Lan,
     /// What the user wrote and the host cannot show.
     pub wishes: Wishes,
 }
@@ -377,6 +405,7 @@ impl NetworkView {
             address: network.address,
             dhcp: network.dhcp,
             domain: network.domain.clone(),
+            lan: network.lan.clone(),
             wishes: mark.map(Wishes::from_mark).unwrap_or(Wishes {
                 allow_restart: true,
                 ..Wishes::default()

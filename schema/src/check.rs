@@ -1,6 +1,6 @@
 //! Checks of single values. Each error says what was found and what to write instead.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Names of machines, networks and hosts: also file names and host-side names.
 pub fn object_name(text: &str) -> Result<(), String> {
@@ -164,6 +164,136 @@ pub fn ipv4(text: &str) -> Result<(), String> {
         .map_err(|_| format!("{text:?} is no IPv4 address"))
 }
 
+/// An IPv6 address.
+pub fn ipv6(text: &str) -> Result<(), String> {
+    text.parse::<Ipv6Addr>()
+        .map(|_| ())
+        .map_err(|_| format!("{text:?} is no IPv6 address"))
+}
+
+/// An IPv4 or IPv6 address.
+pub fn ip(text: &str) -> Result<(), String> {
+    text.parse::<IpAddr>()
+        .map(|_| ())
+        .map_err(|_| format!("{text:?} is no IPv4 or IPv6 address"))
+}
+
+/// An IPv6 network with its prefix: the network's own address, room for guests.
+pub fn ipv6_cidr(text: &str) -> Result<(), String> {
+    let net: ipnet::Ipv6Net = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no IPv6 network: write one like fd00:77::/64"))?;
+    if net.addr() != net.network() {
+        return Err(format!(
+            "{text} names a host, not a network: write {}",
+            net.trunc()
+        ));
+    }
+    if net.prefix_len() > 124 || net.prefix_len() < 16 {
+        return Err(format!("{text}: the prefix must be between /16 and /124"));
+    }
+    Ok(())
+}
+
+/// An IPv4 address of a host with the prefix of its network.
+pub fn ipv4_host(text: &str) -> Result<(), String> {
+    let net: ipnet::Ipv4Net = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no IPv4 address with prefix: write one like 10.77.0.10/24"))?;
+    let special = net.addr() == net.network() || net.addr() == net.broadcast();
+    if net.prefix_len() > 30 || net.prefix_len() < 1 || special {
+        return Err(format!(
+            "{text} is no host's address in its network: write one like 10.77.0.10/24"
+        ));
+    }
+    Ok(())
+}
+
+/// The DHCP options that dnsmasq knows by name.
+const DHCP_OPTIONS: &[&str] = &[
+    "netmask",
+    "time-offset",
+    "router",
+    "dns-server",
+    "log-server",
+    "lpr-server",
+    "boot-file-size",
+    "domain-name",
+    "swap-server",
+    "root-path",
+    "extension-path",
+    "ip-forward-enable",
+    "non-local-source-routing",
+    "policy-filter",
+    "max-datagram-reassembly",
+    "default-ttl",
+    "mtu",
+    "all-subnets-local",
+    "router-discovery",
+    "router-solicitation",
+    "static-route",
+    "trailer-encapsulation",
+    "arp-timeout",
+    "ethernet-encap",
+    "tcp-ttl",
+    "tcp-keepalive",
+    "nis-domain",
+    "nis-server",
+    "ntp-server",
+    "netbios-ns",
+    "netbios-dd",
+    "netbios-nodetype",
+    "netbios-scope",
+    "x-windows-fs",
+    "x-windows-dm",
+    "nis+-domain",
+    "nis+-server",
+    "tftp-server",
+    "bootfile-name",
+    "mobile-ip-home",
+    "smtp-server",
+    "pop3-server",
+    "nntp-server",
+    "irc-server",
+    "posix-timezone",
+    "tzdb-timezone",
+    "domain-search",
+    "sip-server",
+    "classless-static-route",
+    "vendor-id-encap",
+    "tftp-server-address",
+];
+
+/// A DHCP option that may be told to guests: those of the exchange itself (lease, type, server, client) are not.
+pub fn dhcp_option(text: &str) -> Result<(), String> {
+    let plain = !text.starts_with('0') && text.len() <= 3 && text.chars().all(|c| c.is_ascii_digit());
+    match text.parse::<u8>() {
+        Ok(50..=57 | 61 | 82) => Err(format!(
+            "{text} is not for a network to choose: DHCP itself uses it"
+        )),
+        Ok(1..=254) if plain => Ok(()),
+        _ if DHCP_OPTIONS.contains(&text) => Ok(()),
+        _ => Err(format!(
+            "{text:?} is no DHCP option: write its number from 1 to 254, or a name of dnsmasq's (dnsmasq --help dhcp)"
+        )),
+    }
+}
+
+/// The value of a DHCP option, which is written to a configuration file of the host.
+pub fn dhcp_value(text: &str) -> Result<(), String> {
+    if text.contains(char::is_control) || text.contains(['"', '\\', '#']) || text.trim() != text {
+        return Err(format!(
+            "{text:?} cannot be the value of a DHCP option: no control characters, quotes, backslashes and '#', no blanks around it"
+        ));
+    }
+    if text.is_empty() || text.len() > 255 || text.split(',').any(|part| part.trim().is_empty()) {
+        return Err(format!(
+            "{text:?} cannot be the value of a DHCP option: write 1 to 255 characters, several values with one comma between two"
+        ));
+    }
+    Ok(())
+}
+
 /// A DNS domain.
 pub fn domain(text: &str) -> Result<(), String> {
     let label = |l: &str| {
@@ -291,6 +421,13 @@ mod tests {
     );
 
     #[test]
+    fn a_dhcp_value_cannot_bring_a_directive_of_its_own() {
+        for text in ["a\ndhcp-script=/bin/sh", "a\r", "\"a\"", "a\\nb", "a\0"] {
+            assert!(dhcp_value(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
     fn each_check_takes_the_good_and_names_the_bad() {
         let cases: &[Case] = &[
             (
@@ -337,6 +474,28 @@ mod tests {
                 ],
             ),
             (ipv4, &["10.77.0.1"], &["10.77.0", "::1"]),
+            (ipv6, &["fd00::1"], &["10.77.0.1", "fd00"]),
+            (ip, &["10.77.0.1", "fd00::1"], &["lab.test", ""]),
+            (
+                ipv6_cidr,
+                &["fd00:77::/64", "fd00::/120"],
+                &["fd00::1/64", "fd00::", "10.0.0.0/24", "fd00::/126"],
+            ),
+            (
+                ipv4_host,
+                &["10.77.0.10/24"],
+                &["10.77.0.0/24", "10.77.0.255/24", "10.77.0.10", "10.77.0.1/32"],
+            ),
+            (
+                dhcp_option,
+                &["42", "ntp-server", "254"],
+                &["0", "255", "042", "53", "ntp", "tag:x", "3,x", "-1", "+3"],
+            ),
+            (
+                dhcp_value,
+                &["10.77.0.5", "10.77.0.5,10.77.0.6", "https://a/b?c=d", "a b"],
+                &["", "a,,b", "a ", "a#b"],
+            ),
             (domain, &["lab.test", "x"], &["", "a..b", "-a", "a_b"]),
             (host_label, &["web-01", "x"], &["", "a.b", "-a", "a_b"]),
             (ip, &["10.77.0.1", "fd00::1"], &["10.77.0", "x"]),

@@ -1,32 +1,26 @@
 //! What a plan of a network says: what is known of it before it is made, what a change disturbs, what it refuses.
 
+use ipnet::IpNet;
 use labyard_driver::ids::HostName;
-use labyard_driver::observed::Snapshot;
+use labyard_driver::observed::{Ability, ObservedNetwork, Snapshot};
 use labyard_reconciler::desired::DesiredNetwork;
 use labyard_reconciler::diff::network::diff;
 use labyard_reconciler::diff::{Change, Disturbance};
 use labyard_reconciler::view::attached;
-use labyard_schema::network::{Network, gateway};
+use labyard_schema::network::{Network, gateway, gateway6};
 use tfplugin::value::{Path, Value};
 use tfplugin::{Diagnostics, Plan};
 
 use super::state::as_view;
+use crate::planned::overlap;
 use crate::private::Private;
 use crate::provider::Context;
 use crate::values;
+use crate::vm::NO_VLAN;
 
 /// What follows from the configuration alone.
 pub fn settle(plan: &mut Plan) {
-    let cidr = plan.planned.field("ipv4").field("cidr").clone();
-    let known = match (
-        &cidr,
-        cidr.as_str().and_then(|text| text.parse::<ipnet::Ipv4Net>().ok()),
-    ) {
-        (_, Some(net)) => Value::from(gateway(&net).to_string()),
-        (Value::Unknown, _) => Value::Unknown,
-        _ if plan.planned.field("ipv4").is_unknown() => Value::Unknown,
-        _ => Value::Null,
-    };
+    let known = planned_gateway(&plan.planned);
     values::put(&mut plan.planned, "gateway", known);
     let mode = plan.planned.field("mode").as_str();
     let written = plan.planned.field("bridge").clone();
@@ -41,6 +35,81 @@ pub fn settle(plan: &mut Plan) {
     values::put(&mut plan.planned, "bridge_name", bridge);
     values::put(&mut plan.planned, "owned", true);
     values::put(&mut plan.planned, "active", true);
+}
+
+fn planned_gateway(planned: &Value) -> Value {
+    for family in ["ipv4", "ipv6"] {
+        let ip = planned.field(family);
+        if ip.is_unknown() || ip.field("cidr").is_unknown() {
+            return Value::Unknown;
+        }
+        let cidr = ip.field("cidr").as_str();
+        let first = cidr.and_then(|text| text.parse().ok()).map(|net| match net {
+            ipnet::IpNet::V4(net) => gateway(&net).to_string(),
+            ipnet::IpNet::V6(net) => gateway6(&net).to_string(),
+        });
+        if let Some(first) = first {
+            return Value::from(first);
+        }
+    }
+    Value::Null
+}
+
+/// Refuses what the host cannot do, and addresses that another network has: of the host, or of this plan.
+pub async fn check(plan: &Plan, context: &Context, host: &HostName, diags: &mut Diagnostics) {
+    let nets: Vec<(&str, IpNet)> = ["ipv4", "ipv6"]
+        .into_iter()
+        .filter_map(|family| {
+            let cidr = plan.planned.field(family).field("cidr").as_str()?;
+            Some((family, cidr.parse().ok()?))
+        })
+        .collect();
+    let name = plan.planned.field("name").as_str().unwrap_or_default();
+    let same = |field: &str| plan.prior.field(field) == plan.planned.field(field);
+    let planned = context
+        .planned
+        .network(host, name, nets.iter().map(|(_, net)| *net).collect());
+    let unchanged = same("ipv4") && same("ipv6") && same("vlan");
+    if planned.is_none() && unchanged {
+        return;
+    }
+    let snapshot = match context.engine.snapshot(host).await {
+        Ok(snapshot) => snapshot,
+        Err(error) => return crate::errors::report(&error, "Host not readable", diags),
+    };
+    let vlan = plan.planned.field("vlan");
+    if !vlan.is_null() && !snapshot.host.abilities.contains(&Ability::BridgeVlan) {
+        diags.error(Some(Path::attribute("vlan")), "VLAN not available", NO_VLAN);
+    }
+    // Those of this state are in the plan, as they shall be.
+    let others = snapshot.networks.iter().filter(|n| {
+        let ours = n
+            .mark
+            .ours()
+            .is_some_and(|mark| mark.namespace == context.namespace);
+        !ours && plan.prior.field("id").as_str() != Some(n.id.as_str())
+    });
+    let standing = others.flat_map(|network| {
+        let nets = addresses(network).into_iter();
+        nets.map(|net| (network.host_name.clone(), net.trunc()))
+    });
+    for (other, theirs) in planned.into_iter().chain(standing) {
+        let Some((family, own)) = nets.iter().find(|(_, own)| overlap(own, &theirs)) else {
+            continue;
+        };
+        let detail = format!(
+            "{own} overlaps {theirs} of network {other:?} on host {host}: guests could not tell them apart. Choose another one."
+        );
+        let at = Path::attribute(*family).then_attribute("cidr");
+        diags.error(Some(at), "Network overlaps another", detail);
+    }
+}
+
+fn addresses(network: &ObservedNetwork) -> Vec<IpNet> {
+    let v4 = network.address.map(IpNet::V4);
+    v4.into_iter()
+        .chain(network.lan.ipv6.map(|ipv6| IpNet::V6(ipv6.address)))
+        .collect()
 }
 
 /// Compares a change with the state: what it disturbs, and whether it may.
@@ -58,7 +127,7 @@ pub async fn compare(plan: &Plan, context: &Context, host: &HostName, diags: &mu
     let changes = diff(&desired, &as_view(&prior, identity.as_ref()));
     let cutting: Vec<_> = changes
         .iter()
-        .filter(|c| c.disturbance == Disturbance::Restart)
+        .filter(|c| c.disturbance >= Disturbance::Restart)
         .collect();
     if cutting.is_empty() || !plan.requires_replace.is_empty() {
         return;
@@ -80,7 +149,7 @@ fn refuse_while_used(snapshot: &Snapshot, prior: &Network, changes: &[&Change], 
         .collect();
     let list: Vec<_> = changes.iter().map(|c| format!("  - {c}")).collect();
     let list = list.join("\n");
-    let at = Some(Path::attribute(changes[0].what.to_string()));
+    let at = Some(crate::shape::parse_path(&changes[0].what.to_string()));
     if users.is_empty() {
         let summary = format!("{} will be taken down and up again", prior.name);
         diags.warning(

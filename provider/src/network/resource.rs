@@ -124,6 +124,7 @@ impl Resource for Networks {
         let Some(host) = plan_host(plan, &context, diags) else {
             return;
         };
+        planning::check(plan, &context, &host, diags).await;
         if !plan.prior.is_null() {
             planning::compare(plan, &context, &host, diags).await;
         }

@@ -1,11 +1,16 @@
 //! From a network as it is to the state, the user's spelling kept; and back, to compare a plan with.
 
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
 use labyard_driver::ids::{HostName, ObjectId, ObjectName};
 use labyard_driver::mark::{Ownership, Stage};
 use labyard_driver::observed::{Activity, Autostart};
 use labyard_driver::spec::{Dhcp, NetworkMode};
 use labyard_reconciler::desired::Wishes;
 use labyard_reconciler::identity::Identity;
+use labyard_reconciler::lan::Empty;
 use labyard_reconciler::view::{NetworkView, Owner};
 use labyard_schema::network::{self, Network};
 
@@ -14,15 +19,18 @@ pub fn refreshed(prior: &Network, view: &NetworkView) -> Network {
     Network {
         mode: mode_text(view.mode).to_owned(),
         ipv4: ipv4(prior, view),
+        ipv6: ipv6(prior, view),
         dns: dns(prior, view),
         bridge: match view.mode {
             Some(NetworkMode::Bridge) => view.bridge.clone(),
             _ => None,
         },
+        vlan: view.lan.vlan.map(|vlan| u32::from(vlan.0)),
+        mtu: view.lan.mtu,
         autostart: view.autostart == Autostart::On,
         active: Some(view.active == Activity::Active),
         id: Some(view.id.to_string()),
-        gateway: view.address.map(|net| net.addr().to_string()),
+        gateway: gateway(view),
         bridge_name: view.bridge.clone(),
         owned: Some(view.owner != Owner::Foreign),
         ..prior.clone()
@@ -32,47 +40,129 @@ pub fn refreshed(prior: &Network, view: &NetworkView) -> Network {
 fn mode_text(mode: Option<NetworkMode>) -> &'static str {
     match mode {
         Some(NetworkMode::Nat) => "nat",
+        Some(NetworkMode::Routed) => "routed",
         Some(NetworkMode::Isolated) => "isolated",
         Some(NetworkMode::Bridge) => "bridge",
         None => "other",
     }
 }
 
-fn ipv4(prior: &Network, view: &NetworkView) -> Option<network::Ipv4> {
-    let cidr = view.address?.trunc().to_string();
-    let dhcp = view.dhcp.map(|d| network::DhcpRange {
-        start: d.start.to_string(),
-        end: d.end.to_string(),
-    });
-    let now = network::Ipv4 { cidr, dhcp };
-    // Another spelling of the same addresses is the user's to choose.
-    match &prior.ipv4 {
+fn gateway(view: &NetworkView) -> Option<String> {
+    let v4 = view.address.map(|net| net.addr().to_string());
+    v4.or_else(|| view.lan.ipv6.map(|ipv6| ipv6.address.addr().to_string()))
+}
+
+/// What the user wrote where it means what is there: another spelling is his to choose.
+fn spelled<T: Clone>(written: Option<&T>, now: Option<T>, same: impl Fn(&T, &T) -> bool) -> Option<T> {
+    let now = now?;
+    match written {
         Some(written) if same(written, &now) => Some(written.clone()),
         _ => Some(now),
     }
 }
 
-fn same(a: &network::Ipv4, b: &network::Ipv4) -> bool {
-    type Parsed = (
-        Option<ipnet::Ipv4Net>,
-        Option<(Option<std::net::Ipv4Addr>, Option<std::net::Ipv4Addr>)>,
-    );
-    let parse = |ipv4: &network::Ipv4| -> Parsed {
-        let dhcp = ipv4
-            .dhcp
-            .as_ref()
-            .map(|d| (d.start.parse().ok(), d.end.parse().ok()));
-        (ipv4.cidr.parse().ok(), dhcp)
-    };
-    parse(a) == parse(b)
+/// Whether two texts are the same value of a kind.
+fn same<V: FromStr + PartialEq>(a: &str, b: &str) -> bool {
+    a == b || matches!((a.parse::<V>(), b.parse::<V>()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// A collection that was left out stays so while it is empty.
+fn filled<C: Default + PartialEq>(there: C, written_empty: bool) -> Option<C> {
+    (there != C::default() || written_empty).then_some(there)
+}
+
+fn ipv4(prior: &Network, view: &NetworkView) -> Option<network::Ipv4> {
+    let written = prior.ipv4.as_ref();
+    let dhcp = view.dhcp.map(|d| {
+        let before = written.and_then(|ipv4| ipv4.dhcp.as_ref());
+        let empty = before.map_or(
+            view.wishes.network_written.0.contains(&Empty::Options),
+            |before| before.options.is_some(),
+        );
+        network::DhcpRange {
+            start: d.start.to_string(),
+            end: d.end.to_string(),
+            options: filled(view.lan.dhcp_options.clone(), empty),
+        }
+    });
+    let cidr = view.address?.trunc().to_string();
+    spelled(written, Some(network::Ipv4 { cidr, dhcp }), |a, b| {
+        let range = match (&a.dhcp, &b.dhcp) {
+            (None, None) => true,
+            (Some(a), Some(b)) => {
+                same::<Ipv4Addr>(&a.start, &b.start)
+                    && same::<Ipv4Addr>(&a.end, &b.end)
+                    && a.options == b.options
+            }
+            _ => false,
+        };
+        same::<ipnet::Ipv4Net>(&a.cidr, &b.cidr) && range
+    })
+}
+
+fn ipv6(prior: &Network, view: &NetworkView) -> Option<network::Ipv6> {
+    let now = view.lan.ipv6.map(|ipv6| network::Ipv6 {
+        cidr: ipv6.address.trunc().to_string(),
+        dhcp: ipv6.dhcp.map(|d| network::Dhcp6Range {
+            start: d.start.to_string(),
+            end: d.end.to_string(),
+        }),
+    });
+    spelled(prior.ipv6.as_ref(), now, |a, b| {
+        let range = match (&a.dhcp, &b.dhcp) {
+            (None, None) => true,
+            (Some(a), Some(b)) => same::<Ipv6Addr>(&a.start, &b.start) && same::<Ipv6Addr>(&a.end, &b.end),
+            _ => false,
+        };
+        same::<ipnet::Ipv6Net>(&a.cidr, &b.cidr) && range
+    })
 }
 
 fn dns(prior: &Network, view: &NetworkView) -> Option<network::Dns> {
-    match (&view.domain, prior.dns.is_some() || view.wishes.dns_written) {
-        (None, false) => None,
-        (domain, _) => Some(network::Dns {
-            domain: domain.clone(),
-        }),
+    let before = prior.dns.as_ref();
+    let empty = |was: fn(&network::Dns) -> bool, kind| {
+        before.map_or(view.wishes.network_written.0.contains(&kind), was)
+    };
+    let forwarders: Vec<_> = view.lan.forwarders.iter().map(ToString::to_string).collect();
+    let records = view.lan.records.iter().map(|(name, addresses)| {
+        let written = before.and_then(|dns| dns.records.as_ref()?.get(name));
+        (name.clone(), addresses_as_written(written, addresses))
+    });
+    let now = network::Dns {
+        domain: view.domain.clone(),
+        forwarders: filled(
+            forwarders,
+            empty(|dns| dns.forwarders.is_some(), Empty::Forwarders),
+        ),
+        records: filled(
+            records.collect(),
+            empty(|dns| dns.records.is_some(), Empty::Records),
+        ),
+    };
+    let written = before.is_some() || view.wishes.dns_written;
+    if now == network::Dns::default() && !written {
+        return None;
+    }
+    let forwarded_alike = |a: &network::Dns, b: &network::Dns| match (&a.forwarders, &b.forwarders) {
+        (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same::<IpAddr>(a, b)),
+        (a, b) => a == b,
+    };
+    spelled(before, Some(now), |a, b| {
+        forwarded_alike(a, b) && (&a.domain, &a.records) == (&b.domain, &b.records)
+    })
+}
+
+/// The addresses of a name; their order and spelling is the user's to choose.
+fn addresses_as_written(written: Option<&Vec<String>>, there: &BTreeSet<IpAddr>) -> Vec<String> {
+    let now: Vec<_> = there.iter().map(ToString::to_string).collect();
+    let meant = |list: &Vec<String>| {
+        list.iter()
+            .map(|text| text.parse())
+            .collect::<Result<BTreeSet<IpAddr>, _>>()
+    };
+    match written {
+        Some(list) if meant(list).as_ref() == Ok(there) => list.clone(),
+        _ => now,
     }
 }
 
@@ -120,6 +210,7 @@ pub fn as_view(state: &Network, identity: Option<&Identity>) -> NetworkView {
         },
         mode: match state.mode.as_str() {
             "nat" => Some(NetworkMode::Nat),
+            "routed" => Some(NetworkMode::Routed),
             "isolated" => Some(NetworkMode::Isolated),
             "bridge" => Some(NetworkMode::Bridge),
             _ => None,
@@ -132,6 +223,7 @@ pub fn as_view(state: &Network, identity: Option<&Identity>) -> NetworkView {
             .and_then(|ipv4| ipv4.dhcp.as_ref())
             .and_then(range),
         domain: state.dns.as_ref().and_then(|dns| dns.domain.clone()),
+        lan: labyard_reconciler::lan::desired(state).unwrap_or_default(),
         wishes: Wishes::default(),
     }
 }

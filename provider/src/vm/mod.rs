@@ -1,10 +1,12 @@
 //! `labyard_vm`: what Terraform calls ([`resource`]), what is planned ([`plan`]), what is stored ([`state`]).
 
+mod addressing;
 mod import;
 mod plan;
 mod resource;
 mod state;
 
+pub use addressing::NO_VLAN;
 pub use import::parse_id;
 pub use plan::host as plan_host;
 pub use resource::Machines;

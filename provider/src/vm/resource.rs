@@ -17,7 +17,7 @@ use tfplugin::value::{Path, Value};
 use tfplugin::{ApplyRequest, Context, Diagnostics, Plan, Resource, Saver, State};
 
 use super::state::{ABSENT, first_ip, refreshed};
-use super::{import, plan as planning};
+use super::{addressing, import, plan as planning};
 use crate::private::Private;
 use crate::provider::{self, Configured, Shared};
 use crate::{errors, shape, values};
@@ -238,6 +238,10 @@ impl Resource for Machines {
         }
         if !plan.prior.is_null() {
             planning::compare(plan, &context, diags);
+        }
+        addressing::settle(plan);
+        if let Some(host) = &host {
+            addressing::check(plan, &context, host, diags).await;
         }
     }
 

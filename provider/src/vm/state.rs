@@ -7,7 +7,7 @@ use labyard_driver::ids::{Bytes, Digest, DiskKey, Mib, NicKey, ObjectId, ObjectN
 use labyard_driver::mark::{CloneMode, ImageMark, OnRemove, SeedMark};
 use labyard_driver::observed::Power;
 use labyard_driver::spec::{DirectBoot, Firmware};
-use labyard_reconciler::desired::{Wishes, parse_on_remove, seed_version};
+use labyard_reconciler::desired::{Wishes, fixed_address, parse_on_remove, seed_version, vlan};
 use labyard_reconciler::identity::Identity;
 use labyard_reconciler::view::{DiskView, MachineView, NicView, Owner, Pending, SeedView};
 use labyard_schema::vm::{self, Vm};
@@ -144,10 +144,24 @@ fn nics(prior: &Vm, view: &MachineView) -> Option<BTreeMap<String, vm::Nic>> {
             vm::Nic {
                 network: there.network.clone(),
                 mac,
+                ipv4: nic_ipv4(before, there),
+                vlan: there.vlan.map(|vlan| u32::from(vlan.0)),
             },
         )
     });
     some_map(&prior.nics, entries)
+}
+
+/// A fixed address as it was written, while it is kept so.
+fn nic_ipv4(before: Option<&vm::Nic>, there: &NicView) -> Option<vm::NicIpv4> {
+    let fixed = there.fixed?;
+    match before.and_then(|nic| nic.ipv4.as_ref()) {
+        Some(written) if fixed_address(written) == Some(fixed) => Some(written.clone()),
+        _ => Some(vm::NicIpv4 {
+            address: fixed.address.to_string(),
+            gateway: fixed.gateway.map(|gateway| gateway.to_string()),
+        }),
+    }
 }
 
 fn firmware(prior: &Vm, view: &MachineView) -> Option<vm::Firmware> {
@@ -217,6 +231,10 @@ pub(super) fn asked_by_cloud_init(wishes: &Wishes) -> bool {
 /// The address stays as long as the machine has it or shows none at all.
 fn ip(prior: &Vm, view: &MachineView) -> Option<String> {
     let before = prior.ip.clone()?;
+    // A fixed one is the machine's, whatever the guest has at present.
+    if let Some(fixed) = view.nics.values().next().and_then(|nic| nic.fixed) {
+        return Some(fixed.address.addr().to_string());
+    }
     let shown = view.first_addresses();
     let still = shown.is_empty() || shown.iter().any(|a| a.to_string() == before);
     if still {
@@ -355,6 +373,8 @@ fn nic_views(state: &Vm) -> BTreeMap<NicKey, NicView> {
                 network: nic.network.clone(),
                 mac,
                 reserved: None,
+                fixed: nic.ipv4.as_ref().and_then(fixed_address),
+                vlan: nic.vlan.and_then(vlan),
                 addresses: Vec::new(),
             };
             Some((NicKey(key.clone()), view))

@@ -15,6 +15,7 @@ pub mod conformance;
 pub mod driver;
 pub mod error;
 pub mod ids;
+pub mod lan;
 pub mod mark;
 pub mod observed;
 pub mod spec;

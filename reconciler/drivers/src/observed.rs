@@ -1,11 +1,12 @@
 //! What a host shows: one snapshot, read in bulk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, VolumeName};
+use crate::lan::{Lan, VlanId};
 use crate::mark::Mark;
 use crate::spec::{Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, NetworkMode};
 
@@ -46,6 +47,17 @@ pub struct HostFacts {
     pub cpus: u32,
     /// Memory.
     pub memory: Mib,
+    /// What not every host can.
+    #[serde(default)]
+    pub abilities: BTreeSet<Ability>,
+}
+
+/// What not every host can; asked for at plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ability {
+    /// VLANs on a bridge of the host that filters them.
+    BridgeVlan,
 }
 
 /// A machine.
@@ -205,6 +217,9 @@ pub struct ObservedNic {
     pub mac: MacAddr,
     /// Where it is attached.
     pub attachment: Attachment,
+    /// Its VLAN there; `None`: the network's.
+    #[serde(default)]
+    pub vlan: Option<VlanId>,
     /// Whether it is in the running machine too (`None`: not running).
     pub live: Option<bool>,
     /// Addresses that the host knows it by at present (leases), IPv4 first.
@@ -245,6 +260,9 @@ pub struct ObservedNetwork {
     pub dhcp: Option<Dhcp>,
     /// Its DNS domain.
     pub domain: Option<String>,
+    /// What else it offers.
+    #[serde(default)]
+    pub lan: Lan,
     /// Reserved addresses.
     pub reservations: Vec<Reservation>,
     /// Leases at present.

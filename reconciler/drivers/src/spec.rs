@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Bytes, DiskKey, MacAddr, Mib, NicKey, ObjectId, PoolName, VolumeName};
+use crate::lan::{Lan, VlanId};
 use crate::mark::Mark;
 use crate::observed::{Attachment, Autostart};
 
@@ -111,6 +112,8 @@ pub struct NicSpec {
     pub mac: MacAddr,
     /// Where it is attached ([`Attachment::Other`] is never asked for).
     pub attachment: Attachment,
+    /// Its VLAN there; `None`: the network's.
+    pub vlan: Option<VlanId>,
 }
 
 /// A volume to make.
@@ -179,6 +182,8 @@ pub enum VolumeContent {
 pub enum NetworkMode {
     /// Guests reach the outside through the host's address.
     Nat,
+    /// Guests reach the outside by their own addresses, others them where they have a route.
+    Routed,
     /// Guests reach each other and the host alone.
     Isolated,
     /// Guests are on a bridge that the host has already.
@@ -204,6 +209,8 @@ pub struct NetworkSpec {
     pub dhcp: Option<Dhcp>,
     /// DNS domain.
     pub domain: Option<String>,
+    /// What else it offers.
+    pub lan: Lan,
     /// Whether it starts with the host.
     pub autostart: Autostart,
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use labyard_driver::ids::{Bytes, DiskKey, NicKey};
+use labyard_driver::lan::VlanId;
 use labyard_driver::mark::OnRemove;
 use labyard_driver::observed::Power;
 
 use super::{Change, DiskChange, Disturbance, NicChange, What};
-use crate::desired::{DesiredDisk, DesiredMachine, DesiredNic, DesiredPower, SeedVersion, default_on_remove};
+use crate::desired::{DesiredDisk, DesiredMachine, DesiredNic, DesiredPower, FixedAddress, SeedVersion, default_on_remove};
 use crate::view::{DiskView, MachineView, NicView, Owner, Pending, SeedView};
 
 /// The changes, in the order of the attributes; none where the machine is as it shall be.
@@ -278,6 +279,36 @@ fn nics(
                 nic.mac.to_string(),
             );
         }
+        if there.vlan != nic.vlan {
+            let show = |vlan: Option<VlanId>| vlan.map_or("none".to_owned(), |vlan| vlan.to_string());
+            push(key, NicChange::Tagged, show(there.vlan), show(nic.vlan));
+        }
+    }
+    for (key, nic) in desired {
+        let Some(there) = current.get(key).filter(|there| there.fixed != nic.fixed) else {
+            continue;
+        };
+        changes.push(Change {
+            what: What::Nic(key.to_string(), NicChange::Fixed),
+            from: show_fixed(there.fixed),
+            to: show_fixed(nic.fixed),
+            disturbance: Disturbance::Live,
+            why: "the guest takes it at its next DHCP request, or from its seed at its first boot",
+        });
+    }
+}
+
+fn show_fixed(fixed: Option<FixedAddress>) -> String {
+    match fixed {
+        None => "none".to_owned(),
+        Some(FixedAddress {
+            address,
+            gateway: None,
+        }) => address.to_string(),
+        Some(FixedAddress {
+            address,
+            gateway: Some(gateway),
+        }) => format!("{address} by {gateway}"),
     }
 }
 

@@ -78,6 +78,10 @@ pub enum NicChange {
     Moved,
     /// It has another MAC.
     Readdressed,
+    /// It has another fixed address.
+    Fixed,
+    /// It has another VLAN.
+    Tagged,
 }
 
 impl fmt::Display for What {
@@ -90,6 +94,8 @@ impl fmt::Display for What {
             Self::Disk(key, _) => write!(f, "disks[{key:?}]"),
             Self::Nic(key, NicChange::Moved) => write!(f, "nics[{key:?}].network"),
             Self::Nic(key, NicChange::Readdressed) => write!(f, "nics[{key:?}].mac"),
+            Self::Nic(key, NicChange::Fixed) => write!(f, "nics[{key:?}].ipv4"),
+            Self::Nic(key, NicChange::Tagged) => write!(f, "nics[{key:?}].vlan"),
             Self::Nic(key, _) => write!(f, "nics[{key:?}]"),
         }
     }

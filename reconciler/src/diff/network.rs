@@ -1,98 +1,178 @@
 //! The changes that bring a network from what it is to what it shall be.
 
+use std::fmt::Display;
+
+use labyard_driver::lan::{Lan, Records};
 use labyard_driver::observed::Activity;
-use labyard_driver::spec::NetworkMode;
+use labyard_driver::spec::{Dhcp, NetworkMode};
 
 use super::{Change, Disturbance, What};
 use crate::desired::DesiredNetwork;
 use crate::view::{NetworkView, Owner};
 
 /// The changes. [`Disturbance::Restart`] means that the network is taken down and up again, which cuts off the
-/// machines on it.
+/// machines on it for some seconds; [`Disturbance::Replace`] that they could not stay on it with what they have.
 pub fn diff(desired: &DesiredNetwork, current: &NetworkView) -> Vec<Change> {
-    const CUTS: &str = "the network is taken down and up again, which cuts off the machines on it";
-    let restart = match current.active {
-        Activity::Active => Disturbance::Restart,
-        Activity::Inactive => Disturbance::Live,
+    let mut changes = Changes {
+        up: current.active,
+        found: Vec::new(),
     };
-    let mut changes = Vec::new();
-    let mut compare = |name: &'static str, from: String, to: String, disturbance: Disturbance, why| {
-        if from != to {
-            changes.push(Change {
-                what: What::Attribute(name),
-                from,
-                to,
-                disturbance,
-                why,
-            });
-        }
+    let kind = match (current.mode, desired.mode) {
+        (Some(NetworkMode::Bridge), _) | (_, NetworkMode::Bridge) | (None, _) => Effect::Parts,
+        _ => Effect::Restarts,
     };
-    let mode =
-        |mode: Option<NetworkMode>| mode.map_or("other".to_owned(), |m| format!("{m:?}").to_lowercase());
-    compare(
-        "mode",
-        mode(current.mode),
-        mode(Some(desired.mode)),
-        restart,
-        CUTS,
+    let (from, to) = (current, desired);
+    changes.compare("mode", mode_name(from.mode), mode_name(Some(to.mode)), kind);
+    changes.compare("ipv4", shown(from.address), shown(to.address), Effect::Parts);
+    let other_range = from.dhcp.is_some() && to.dhcp.is_some() && from.address == to.address;
+    let range = if other_range {
+        Effect::Exchanged("leases stay as they are")
+    } else {
+        Effect::Restarts
+    };
+    changes.compare("ipv4.dhcp", range_name(from.dhcp), range_name(to.dhcp), range);
+    let domain = |domain: &Option<String>| shown(domain.as_ref());
+    changes.compare(
+        "dns.domain",
+        domain(&from.domain),
+        domain(&to.domain),
+        Effect::Restarts,
     );
-    let net = |address: Option<ipnet::Ipv4Net>| address.map_or("none".to_owned(), |a| a.to_string());
-    compare("ipv4", net(current.address), net(desired.address), restart, CUTS);
-    let range = |dhcp: Option<labyard_driver::spec::Dhcp>| {
-        dhcp.map_or("none".to_owned(), |d| format!("{} to {}", d.start, d.end))
-    };
-    // Another range is taken up while the network is up; the first one and none at all are not.
-    let other_range = current.dhcp.is_some() && desired.dhcp.is_some() && current.address == desired.address;
-    compare(
-        "ipv4",
-        range(current.dhcp),
-        range(desired.dhcp),
-        if other_range { Disturbance::Live } else { restart },
-        if other_range {
-            "leases stay as they are"
-        } else {
-            CUTS
-        },
-    );
-    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-    compare("dns", text(&current.domain), text(&desired.domain), restart, CUTS);
+    changes.lan(&from.lan, &to.lan);
     if desired.mode == NetworkMode::Bridge {
-        compare(
+        let bridge = |bridge: &Option<String>| shown(bridge.as_ref());
+        changes.compare(
             "bridge",
-            text(&current.bridge),
-            text(&desired.bridge),
-            restart,
-            CUTS,
+            bridge(&from.bridge),
+            bridge(&to.bridge),
+            Effect::Restarts,
         );
     }
     let autostart = |a| format!("{a:?}").to_lowercase();
-    let live = Disturbance::Live;
-    compare(
+    let live = Effect::Exchanged("asked for");
+    changes.compare(
         "autostart",
-        autostart(current.autostart),
-        autostart(desired.autostart),
+        autostart(from.autostart),
+        autostart(to.autostart),
         live,
-        "asked for",
     );
     if current.active == Activity::Inactive {
-        compare(
-            "active",
-            "down".into(),
-            "up".into(),
-            live,
-            "a network of labyard's is up",
-        );
+        let why = Effect::Exchanged("a network of labyard's is up as defined, with its guests on it");
+        changes.compare("active", "false".into(), "true".into(), why);
     }
     if current.owner == Owner::Foreign {
-        compare(
-            "owned",
-            "false".into(),
-            "true".into(),
-            live,
-            "the network gets labyard's mark",
-        );
+        let why = Effect::Exchanged("the network gets labyard's mark");
+        changes.compare("owned", "false".into(), "true".into(), why);
     }
-    changes
+    changes.found
+}
+
+/// What a change of an attribute does to a network that is up.
+#[derive(Clone, Copy)]
+enum Effect {
+    /// Nothing to its guests, for this reason.
+    Exchanged(&'static str),
+    /// It goes down and up again.
+    Restarts,
+    /// It goes down and up again, and its guests would be on it with addresses of another network.
+    Parts,
+}
+
+struct Changes {
+    up: Activity,
+    found: Vec<Change>,
+}
+
+impl Changes {
+    fn compare(&mut self, name: &'static str, from: String, to: String, effect: Effect) {
+        if from == to {
+            return;
+        }
+        let (disturbance, why) = match (effect, self.up) {
+            (Effect::Exchanged(why), _) => (Disturbance::Live, why),
+            (_, Activity::Inactive) => (Disturbance::Live, "the network is down"),
+            (Effect::Restarts, Activity::Active) => (
+                Disturbance::Restart,
+                "the network is taken down and up again, which cuts off the machines on it for some seconds",
+            ),
+            (Effect::Parts, Activity::Active) => (
+                Disturbance::Replace,
+                "the machines on it would have addresses of another network",
+            ),
+        };
+        self.found.push(Change {
+            what: What::Attribute(name),
+            from,
+            to,
+            disturbance,
+            why,
+        });
+    }
+
+    fn lan(&mut self, from: &Lan, to: &Lan) {
+        let restarts = Effect::Restarts;
+        let options = |lan: &Lan| {
+            let options = lan
+                .dhcp_options
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"));
+            list(options)
+        };
+        self.compare("ipv4.dhcp.options", options(from), options(to), restarts);
+        let ipv6 = |lan: &Lan| shown(lan.ipv6.map(|ipv6| ipv6.address.trunc()));
+        self.compare("ipv6", ipv6(from), ipv6(to), restarts);
+        let range = |lan: &Lan| {
+            let range = lan.ipv6.and_then(|ipv6| ipv6.dhcp);
+            shown(range.map(|d| format!("{} to {}", d.start, d.end)))
+        };
+        self.compare("ipv6.dhcp", range(from), range(to), restarts);
+        let forwarders = |lan: &Lan| list(lan.forwarders.iter());
+        self.compare("dns.forwarders", forwarders(from), forwarders(to), restarts);
+        let records = match exchangeable(&from.records) && exchangeable(&to.records) {
+            true => Effect::Exchanged("names are exchanged while the network is up"),
+            false => restarts,
+        };
+        self.compare(
+            "dns.records",
+            records_name(&from.records),
+            records_name(&to.records),
+            records,
+        );
+        self.compare("vlan", shown(from.vlan), shown(to.vlan), restarts);
+        self.compare("mtu", shown(from.mtu), shown(to.mtu), restarts);
+    }
+}
+
+/// Whether hosts can tell the records apart by their names, which exchanging them takes.
+fn exchangeable(records: &Records) -> bool {
+    records.values().all(|addresses| addresses.len() < 2)
+}
+
+fn shown(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
+
+fn list(items: impl Iterator<Item = impl Display>) -> String {
+    let items: Vec<_> = items.map(|item| item.to_string()).collect();
+    if items.is_empty() {
+        return "none".to_owned();
+    }
+    items.join(" ")
+}
+
+fn mode_name(mode: Option<NetworkMode>) -> String {
+    mode.map_or("other".to_owned(), |m| format!("{m:?}").to_lowercase())
+}
+
+fn range_name(dhcp: Option<Dhcp>) -> String {
+    shown(dhcp.map(|d| format!("{} to {}", d.start, d.end)))
+}
+
+fn records_name(records: &Records) -> String {
+    list(records.iter().map(|(name, addresses)| {
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        format!("{name}={}", addresses.join(","))
+    }))
 }
 
 #[cfg(test)]
@@ -107,6 +187,7 @@ mod tests {
         let dhcp = end.map(|end| DhcpRange {
             start: "10.77.0.100".into(),
             end: end.into(),
+            ..DhcpRange::default()
         });
         let cidr = "10.77.0.0/24".to_owned();
         let network = Network {
@@ -131,6 +212,7 @@ mod tests {
             address: desired.address,
             dhcp: desired.dhcp,
             domain: None,
+            lan: desired.lan.clone(),
             wishes: Wishes::default(),
         }
     }
@@ -144,7 +226,7 @@ mod tests {
         );
         let of_range = |from: &DesiredNetwork, to: &DesiredNetwork| {
             let changes = diff(to, &standing(from));
-            let range = changes.iter().find(|c| c.what == What::Attribute("ipv4"));
+            let range = changes.iter().find(|c| c.what == What::Attribute("ipv4.dhcp"));
             range.map(|c| c.disturbance)
         };
         assert_eq!(of_range(&short, &long), Some(Disturbance::Live));

@@ -257,6 +257,7 @@ fn network_spec(desired: &DesiredNetwork, id: ObjectId, mark: Mark) -> NetworkSp
         address: desired.address,
         dhcp: desired.dhcp,
         domain: desired.domain.clone(),
+        lan: desired.lan.clone(),
         autostart: desired.autostart,
     }
 }

@@ -10,10 +10,10 @@ use labyard_driver::mark::NicMark;
 use labyard_driver::observed::{ObservedNetwork, Power, Reservation};
 
 use super::{Outcome, Work};
-use crate::addresses::choose;
-use crate::desired::DesiredPower;
+use crate::addresses::{Unfit, choose, fits, free};
+use crate::desired::{DesiredPower, FixedAddress};
 use crate::error::EngineError;
-use crate::view::Networks;
+use crate::view::{Networks, hands_out};
 
 /// How often another address is tried when one was taken between choice and reservation.
 const TRIES: usize = 16;
@@ -22,10 +22,13 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         let nics: Vec<_> = work.mark().await.nics.into_iter().collect();
         for (key, nic) in nics {
-            let Some(network) = network_of(work, &key, &nic.network).await? else {
-                continue;
-            };
-            reserve(work, &key, nic.mac, nic.reserved, &network).await?;
+            let network = network_of(work, &key, &nic.network).await?;
+            let fixed = work.desired.nics.get(&key).and_then(|wanted| wanted.fixed);
+            match (fixed, network) {
+                (Some(fixed), network) => keep_fixed(work, &key, &nic, fixed, network.as_ref()).await?,
+                (None, Some(network)) => reserve(work, &key, nic.mac, nic.reserved, &network).await?,
+                (None, None) => {}
+            }
         }
         release_left(work).await
     })
@@ -46,9 +49,53 @@ async fn network_of(
     .resolve(name)
     .cloned();
     match (found, work.desired.nics.get(key)) {
-        (Some(network), _) => Ok(Some(network).filter(|n| n.mark.ours().is_some() && n.dhcp.is_some())),
+        (Some(network), _) => Ok(Some(network).filter(hands_out)),
         (None, Some(nic)) => Err(work.no_network(key, nic)),
         (None, None) => Ok(None),
+    }
+}
+
+/// A fixed address is the mark's already; where the network hands out addresses it is reserved too.
+async fn keep_fixed(
+    work: &Work<'_>,
+    key: &NicKey,
+    nic: &NicMark,
+    fixed: FixedAddress,
+    network: Option<&ObservedNetwork>,
+) -> Outcome {
+    let address = fixed.address.addr();
+    let at = format!("nics[{:?}].ipv4.address", key.as_str());
+    let unfit = |unfit: Unfit| work.at(at.clone(), unfit.to_string());
+    let snapshot = work.host.recent().await?;
+    let networks = Networks {
+        snapshot: &snapshot,
+        namespace: Some(&work.desired.namespace),
+    };
+    let own: BTreeSet<_> = work.desired.nics.values().map(|nic| nic.mac).collect();
+    free(&networks, &nic.network, address, &own, |_, _| true).map_err(unfit)?;
+    let Some(network) = network else { return Ok(()) };
+    if let Some(own) = network.address {
+        fits(&fixed, own).map_err(unfit)?;
+    }
+    let driver = &work.host.driver;
+    let other = |r: &Reservation| r.mac == nic.mac && r.address != IpAddr::V4(address);
+    if network.reservations.iter().any(other) {
+        driver
+            .release_address(&network.id, nic.mac)
+            .await
+            .map_err(work.failed())?;
+    }
+    let reservation = Reservation {
+        mac: nic.mac,
+        address: IpAddr::V4(address),
+        name: None,
+    };
+    match keep(work, network, &reservation).await {
+        Err(DriverError::Exists { what }) => {
+            let holder = format!("another machine ({what})");
+            Err(unfit(Unfit::Taken { address, holder }))
+        }
+        result => result.map_err(work.failed()),
     }
 }
 
@@ -63,7 +110,7 @@ async fn reserve(
     let mut recorded = recorded;
     for _ in 0..TRIES {
         let address = match recorded.take() {
-            Some(IpAddr::V4(address)) if fits(network, address) => address,
+            Some(IpAddr::V4(address)) if is_of(network, address) => address,
             _ => pick(work, network, mac, &refused).ok_or_else(|| exhausted(work, key, network))?,
         };
         work.write(|mark| {
@@ -100,7 +147,7 @@ async fn keep(
     }
 }
 
-fn fits(network: &ObservedNetwork, address: Ipv4Addr) -> bool {
+fn is_of(network: &ObservedNetwork, address: Ipv4Addr) -> bool {
     network.address.is_some_and(|net| net.contains(&address))
 }
 

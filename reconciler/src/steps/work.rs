@@ -228,6 +228,7 @@ impl Work<'_> {
                 key: key.clone(),
                 mac: nic.mac,
                 attachment,
+                vlan: nic.vlan,
             })
         });
         let nics = nics.collect::<Result<Vec<_>, EngineError>>()?;

@@ -207,6 +207,7 @@ pub fn network_wish() -> DesiredNetwork {
             dhcp: Some(network::DhcpRange {
                 start: "10.77.0.100".into(),
                 end: "10.77.0.200".into(),
+                options: None,
             }),
         }),
         ..network::Network::default()
@@ -250,7 +251,7 @@ pub fn config(name: &str) -> vm::Vm {
             "lan".to_owned(),
             vm::Nic {
                 network: "lab".into(),
-                mac: None,
+                ..vm::Nic::default()
             },
         )])),
         cloud_init: Some(vm::CloudInit {

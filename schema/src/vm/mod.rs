@@ -95,6 +95,18 @@ attributes! {
         network: String = required().restart();
         /// MAC address. Left out: derived from the host, the namespace, the machine's name and the key.
         mac: Option<String> = optional().restart().check(check::mac);
+        /// IPv4 address of its own choosing. Left out: on networks of labyard's with DHCP one of the range is reserved, elsewhere it is DHCP's.
+        ipv4: Option<NicIpv4> = optional();
+        /// VLAN on a bridge of the host, for networks of mode `bridge`: the bridge must filter VLANs, and the host needs libvirt 11.0 or later. Left out: the network's.
+        vlan: Option<u32> = optional().restart().range(1, 4094);
+    }
+
+    /// A fixed IPv4 address. On networks of labyard's with DHCP it is reserved for the card, and DHCP tells it to the guest, at its next request; elsewhere the seed tells it, which the guest reads at its first boot.
+    pub struct NicIpv4 {
+        /// Address with the prefix of its network, like `10.77.0.10/24`.
+        address: String = required().check(check::ipv4_host);
+        /// Gateway that the guest is told by its seed. Left out: none, and on networks of labyard's the network's own by DHCP.
+        gateway: Option<String> = optional().check(check::ipv4);
     }
 
     /// Firmware.

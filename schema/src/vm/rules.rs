@@ -1,5 +1,7 @@
 //! Rules between the attributes of a machine.
 
+use std::net::Ipv4Addr;
+
 use super::{CloudInit, Disk, Vm};
 use crate::check;
 use crate::problem::{At, Problem};
@@ -19,6 +21,7 @@ impl Vm {
             .filter_map(|(key, _)| bad_key("nics", key));
         let mut problems: Vec<_> = disks.chain(nics).collect();
         problems.extend(self.duplicate_mac());
+        problems.extend(self.bad_addresses());
         problems.extend(self.cloud_init.as_ref().and_then(CloudInit::problem));
         problems.extend(self.guest.iter().flat_map(|guest| guest.problems(self)));
         problems.extend(self.ready_without_nic());
@@ -32,6 +35,48 @@ impl Vm {
             let detail = format!("NICs {other:?} and {key:?} have the same MAC: every card needs its own.");
             Some(Problem::new(nic_at(key, "mac"), "MAC used twice", detail))
         })
+    }
+
+    fn bad_addresses(&self) -> Vec<Problem> {
+        let mut seen = std::collections::BTreeMap::new();
+        let mut problems = Vec::new();
+        for (key, nic) in self.nics.iter().flatten() {
+            let Some(ipv4) = &nic.ipv4 else { continue };
+            let Ok(address) = ipv4.address.parse::<ipnet::Ipv4Net>() else {
+                continue;
+            };
+            let mut refuse = |leaf, summary, detail| {
+                let mut at = nic_at(key, "ipv4");
+                at.push(At::Attribute(leaf));
+                problems.push(Problem::new(at, summary, detail));
+            };
+            if let Some(other) = seen.insert((&nic.network, address.addr()), key) {
+                let detail = format!(
+                    "NICs {other:?} and {key:?} have the same address on {:?}.",
+                    nic.network
+                );
+                refuse("address", "Address used twice", detail);
+            }
+            let gateway = ipv4
+                .gateway
+                .as_ref()
+                .and_then(|text| text.parse::<Ipv4Addr>().ok());
+            match gateway {
+                Some(gateway) if gateway == address.addr() => {
+                    let detail = format!("{gateway} is the machine's own address: a gateway is another one.");
+                    refuse("gateway", "Gateway is the machine itself", detail);
+                }
+                Some(gateway) if !address.contains(&gateway) => {
+                    let detail = format!(
+                        "{gateway} is not in {}: the guest could not reach it.",
+                        address.trunc()
+                    );
+                    refuse("gateway", "Gateway out of reach", detail);
+                }
+                _ => {}
+            }
+        }
+        problems
     }
 
     fn ready_without_nic(&self) -> Option<Problem> {
@@ -138,12 +183,39 @@ mod tests {
         let nic = Nic {
             network: "lab".into(),
             mac: Some("52:54:00:00:00:01".into()),
+            ..Nic::default()
         };
         let vm = Vm {
             nics: Some([("a".to_owned(), nic.clone()), ("b".to_owned(), nic)].into()),
             ..Vm::default()
         };
         assert_eq!(paths(&vm), ["nics[\"b\"].mac"]);
+    }
+
+    #[test]
+    fn an_address_is_one_cards_and_its_gateway_within_reach() {
+        let nic = |address: &str, gateway: Option<&str>| Nic {
+            network: "lab".into(),
+            ipv4: Some(crate::vm::NicIpv4 {
+                address: address.into(),
+                gateway: gateway.map(Into::into),
+            }),
+            ..Nic::default()
+        };
+        let vm = |a: Nic, b: Nic| Vm {
+            nics: Some([("a".to_owned(), a), ("b".to_owned(), b)].into()),
+            ..Vm::default()
+        };
+        let (one, two) = (
+            nic("10.77.0.10/24", Some("10.77.0.1")),
+            nic("10.77.0.11/24", None),
+        );
+        assert_eq!(paths(&vm(one.clone(), two.clone())), [""; 0]);
+        assert_eq!(paths(&vm(one.clone(), one.clone())), ["nics[\"b\"].ipv4.address"]);
+        for gateway in ["10.78.0.1", "10.77.0.12"] {
+            let bad = nic("10.77.0.12/24", Some(gateway));
+            assert_eq!(paths(&vm(one.clone(), bad)), ["nics[\"b\"].ipv4.gateway"]);
+        }
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! What libvirt says of its host.
 
+use std::collections::BTreeSet;
+
 use labyard_driver::ids::{HostUuid, Mib};
-use labyard_driver::observed::HostFacts;
+use labyard_driver::observed::{Ability, HostFacts};
 use labyard_driver::spec::{Accelerator, Firmware};
+
+use libvirt_rpc::Version;
 
 use crate::xml::Element;
 
@@ -13,7 +17,7 @@ pub(crate) const MACHINE: &str = "q35";
 
 /// The facts of a host, without its pool; `None` where the text lacks the host's id. `boot` is the part of the
 /// domain capabilities about booting.
-pub(crate) fn facts(capabilities: &Element, boot: Option<&Element>) -> Option<HostFacts> {
+pub(crate) fn facts(capabilities: &Element, boot: Option<&Element>, version: Version) -> Option<HostFacts> {
     let uuid = capabilities
         .text_at(&["host", "uuid"])
         .filter(|uuid| !uuid.is_empty())?;
@@ -25,6 +29,7 @@ pub(crate) fn facts(capabilities: &Element, boot: Option<&Element>) -> Option<Ho
         pool_fault: None,
         pools: Vec::new(),
         hypervisor: String::new(),
+        abilities: abilities(version),
         cpus: cells(capabilities)
             .map(|cell| number(cell.attribute_at(&["cpus"], "num")))
             .sum::<u64>() as u32,
@@ -61,6 +66,12 @@ fn accelerators(capabilities: &Element) -> Vec<Accelerator> {
         .filter(|(name, _)| types.contains(name))
         .map(|(_, accelerator)| accelerator)
         .collect()
+}
+
+/// VLANs on bridges that are not Open vSwitch's came with libvirt 11.0.
+fn abilities(version: Version) -> BTreeSet<Ability> {
+    let bridge_vlan = (version >= Version::new(11, 0, 0)).then_some(Ability::BridgeVlan);
+    bridge_vlan.into_iter().collect()
 }
 
 /// The part of domain capabilities about booting. All of it is a hundred times as long, for the names of processors,
@@ -103,15 +114,17 @@ mod tests {
 
     #[test]
     fn facts_are_summed_over_the_cells_and_read_for_our_architecture_alone() {
-        let facts = facts(&Element::parse(HOST).unwrap(), None).unwrap();
+        let facts = facts(&Element::parse(HOST).unwrap(), None, Version::new(10, 9, 0)).unwrap();
         assert_eq!(
             (facts.uuid.as_str(), facts.cpus, facts.memory),
             ("u-1", 6, Mib(3072))
         );
         assert_eq!(facts.accelerators, [Accelerator::Qemu]);
+        assert_eq!(facts.abilities, BTreeSet::new());
         let with_kvm = HOST.replace("KVM", "<domain type='kvm'/>");
-        let facts = super::facts(&Element::parse(&with_kvm).unwrap(), None).unwrap();
+        let facts = super::facts(&Element::parse(&with_kvm).unwrap(), None, Version::new(11, 0, 0)).unwrap();
         assert_eq!(facts.accelerators, [Accelerator::Kvm, Accelerator::Qemu]);
+        assert_eq!(facts.abilities, [Ability::BridgeVlan].into());
     }
 
     #[test]

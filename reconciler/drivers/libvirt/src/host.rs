@@ -209,10 +209,14 @@ impl Host {
                     answer => answer.map(Some),
                 }
             };
-            let (text, boot) =
-                futures::try_join!(connection.connect_get_capabilities(), boot).during(&act)?;
+            let (text, boot, version) = futures::try_join!(
+                connection.connect_get_capabilities(),
+                boot,
+                connection.connect_get_lib_version()
+            )
+            .during(&act)?;
             let boot = boot.map(|text| parse(&act, capabilities::boot_part(&text)));
-            capabilities::facts(&parse(&act, &text)?, boot.transpose()?.as_ref())
+            capabilities::facts(&parse(&act, &text)?, boot.transpose()?.as_ref(), version)
                 .ok_or_else(|| act.refused("the host tells no id of its own"))
         };
         session.facts.get_or_try_init(read).await.cloned()

@@ -6,17 +6,15 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, ObjectId};
 use labyard_driver::mark::{Mark, XML_NAMESPACE};
 use labyard_driver::observed::{Activity, Autostart, DhcpLease, ObservedNetwork};
-use labyard_driver::spec::{Dhcp, NetworkSpec};
+use labyard_driver::spec::NetworkSpec;
 use libvirt_rpc::flags::{Affect, ListNetworks, NetworkXml};
-use libvirt_rpc::{
-    Connection, Error, ErrorCode, Metadata, NetworkRef, NetworkSection, NetworkUpdate, NetworkUpdateCommand,
-};
+use libvirt_rpc::{Connection, Error, ErrorCode, Metadata, NetworkRef, NetworkUpdate};
 use tokio::sync::RwLock;
 
 use crate::errors::{Act, During, is_wrong_state};
 use crate::host::{Host, parse};
 use crate::mark_xml;
-use crate::network_xml::{self, Transition};
+use crate::network_xml::{self, Transition, Update};
 use crate::xml::Element;
 
 /// Whoever reads a definition and writes it back holds this alone, whoever changes a part of one holds it with
@@ -195,6 +193,7 @@ pub(crate) fn observed(
         address: facts.address,
         dhcp: facts.dhcp,
         domain: facts.domain,
+        lan: facts.lan,
         reservations: facts.reservations,
         leases,
     }
@@ -215,8 +214,7 @@ pub(crate) async fn change(host: &Host, spec: &NetworkSpec) -> Result<ObservedNe
         let runs = network_xml::facts(&parse(&act, &runs.during(&act)?)?);
         let wanted = network_xml::facts(&parse(&act, &wanted.during(&act)?)?);
         match runs.transition_to(&wanted) {
-            Transition::Nothing => {}
-            Transition::Range { old, new } => change_range(connection, &act, &network, old, new).await?,
+            Transition::Updates(updates) => exchange(connection, &act, &network, updates).await?,
             Transition::Restart => {
                 let stopped = connection.network_destroy(&network).await;
                 if !is_wrong_state(&stopped) {
@@ -229,22 +227,22 @@ pub(crate) async fn change(host: &Host, spec: &NetworkSpec) -> Result<ObservedNe
     observe(connection, &spec.id).await
 }
 
-/// The new range first: so there is always one, and a change that was cut short is taken up again.
-async fn change_range(
+async fn exchange(
     connection: &Connection,
     act: &Act,
     network: &NetworkRef,
-    old: Dhcp,
-    new: Dhcp,
+    updates: Vec<Update>,
 ) -> Result<(), DriverError> {
-    for (command, range) in [
-        (NetworkUpdateCommand::AddLast, new),
-        (NetworkUpdateCommand::Delete, old),
-    ] {
-        let xml = network_xml::range(range).to_string();
+    for Update {
+        command,
+        section,
+        part,
+    } in updates
+    {
+        let xml = part.to_string();
         let update = NetworkUpdate {
             command,
-            section: NetworkSection::IpDhcpRange,
+            section,
             parent: None,
             xml: &xml,
         };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::{
     Bytes, DiskKey, MacAddr, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName, Token, VolumeName,
 };
+use crate::lan::Lan;
 use crate::mark::{DiskMark, Kind, Made, Mark, Ownership, Stage, VERSION};
 use crate::observed::{Attachment, Autostart};
 use crate::spec::{
@@ -125,6 +126,7 @@ pub fn with_nic(mut machine: MachineSpec, network: &str) -> MachineSpec {
         mac: mac(&format!("{}/{key}", machine.host_name)),
         key,
         attachment: Attachment::Network(network.to_owned()),
+        vlan: None,
     });
     machine
 }
@@ -145,6 +147,7 @@ pub fn network(name: &str, net: ipnet::Ipv4Net) -> NetworkSpec {
             end: (base + 100).into(),
         }),
         domain: None,
+        lan: Lan::default(),
         autostart: Autostart::Off,
     }
 }

@@ -32,6 +32,8 @@ fn desired() -> DesiredMachine {
             DesiredNic {
                 network: "lab".into(),
                 mac: "52:54:00:00:00:01".parse().unwrap(),
+                fixed: None,
+                vlan: None,
             },
         )]),
         seed: None,
@@ -89,6 +91,8 @@ fn current() -> MachineView {
                 network: "lab".into(),
                 mac: "52:54:00:00:00:01".parse().unwrap(),
                 reserved: None,
+                fixed: None,
+                vlan: None,
                 addresses: vec![],
             },
         )]),

@@ -8,6 +8,7 @@ use labyard_driver::observed::Attachment;
 use labyard_driver::spec::{MachineSpec, NicSpec};
 
 use super::{EditError, alias, alias_of, is_ours, read};
+use crate::network_xml;
 use crate::xml::Element;
 
 /// Brings the NICs to the specification: those of ours that it does not name are taken out.
@@ -46,14 +47,14 @@ fn edit_nic(devices: &mut Element, nic: &NicSpec) -> Result<(), EditError> {
         .elements_mut()
         .find(|d| if found { is_it(d) } else { has_its_mac(d) })
     else {
-        devices.push(
-            Element::new("interface")
-                .with("type", kind)
-                .holding(Element::new("mac").with("address", &nic.mac.to_string()))
-                .holding(source)
-                .holding(Element::new("model").with("type", "virtio"))
-                .holding(Element::new("alias").with("name", &alias)),
-        );
+        let mut element = Element::new("interface")
+            .with("type", kind)
+            .holding(Element::new("mac").with("address", &nic.mac.to_string()))
+            .holding(source)
+            .holding(Element::new("model").with("type", "virtio"))
+            .holding(Element::new("alias").with("name", &alias));
+        network_xml::set_vlan(&mut element, nic.vlan);
+        devices.push(element);
         return Ok(());
     };
     if read::mac(element) != Some(nic.mac) {
@@ -67,6 +68,9 @@ fn edit_nic(devices: &mut Element, nic: &NicSpec) -> Result<(), EditError> {
         // They belong to what it was attached to.
         element.remove_named("virtualport");
         element.remove_named("target");
+    }
+    if element.child("vlan").and_then(network_xml::vlan) != nic.vlan {
+        network_xml::set_vlan(element, nic.vlan);
     }
     element.ensure("alias").set_attribute("name", &alias);
     Ok(())

@@ -9,6 +9,7 @@ use labyard_driver::observed::{
 use labyard_driver::spec::{Accelerator, DirectBoot, Firmware};
 
 use super::is_drive;
+use crate::network_xml;
 use crate::places::Places;
 use crate::xml::Element;
 
@@ -80,6 +81,7 @@ pub(crate) fn detail(
                     .any(|l| self::mac(l) == Some(mac) && self::attachment(l) == attachment)
             }),
             attachment,
+            vlan: d.child("vlan").and_then(network_xml::vlan),
             addresses: Vec::new(),
         })
     });

@@ -38,6 +38,7 @@ fn nic(key: &str, mac: &str, network: &str) -> NicSpec {
         key: NicKey::from(key),
         mac: mac.parse().unwrap(),
         attachment: Attachment::Network(network.to_owned()),
+        vlan: None,
     }
 }
 

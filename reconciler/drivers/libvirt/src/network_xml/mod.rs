@@ -1,19 +1,19 @@
 //! Networks as libvirt's network XML: new ones, edits of what is there, and reading.
 
+mod lan;
+mod options;
 mod read;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use read::{NetworkFacts, Transition, facts};
+pub(crate) use lan::{set_vlan, vlan};
+pub(crate) use read::{NetworkFacts, Transition, Update, facts};
 
 use labyard_driver::observed::Reservation;
 use labyard_driver::spec::{Dhcp, NetworkMode, NetworkSpec};
 
 use crate::mark_xml;
 use crate::xml::Element;
-
-/// The namespace of options that libvirt hands to dnsmasq.
-const DNSMASQ: &str = "http://libvirt.org/schemas/network/dnsmasq/1.0";
 
 /// A new network.
 pub(crate) fn new(spec: &NetworkSpec) -> Element {
@@ -32,9 +32,7 @@ pub(crate) fn new(spec: &NetworkSpec) -> Element {
         bridge.set_attribute("stp", "off");
         bridge.set_attribute("delay", "0");
         if spec.dhcp.is_some() {
-            network.set_attribute("xmlns:dnsmasq", DNSMASQ);
-            let option = Element::new("dnsmasq:option").with("value", "no-ping");
-            network.push(Element::new("dnsmasq:options").holding(option));
+            options::set(&mut network, |line| line == "no-ping", &["no-ping".to_owned()]);
         }
     }
     network
@@ -60,6 +58,7 @@ pub(crate) fn edit(network: &mut Element, spec: &NetworkSpec) {
         }
     }
     edit_address(network, spec, &standing);
+    lan::edit(network, spec);
 }
 
 /// The name of a bridge that libvirt makes for a network, as long as Linux allows it. Left to libvirt, two networks
@@ -74,6 +73,7 @@ fn set_mode(network: &mut Element, mode: NetworkMode) {
     let forward = |mode| Element::new("forward").with("mode", mode);
     match mode {
         NetworkMode::Nat => network.push(forward("nat")),
+        NetworkMode::Routed => network.push(forward("route")),
         NetworkMode::Bridge => {
             network.push(forward("bridge"));
             // They speak of a bridge that libvirt makes itself.
@@ -126,7 +126,7 @@ fn set_range(ip: &mut Element, dhcp: Option<Dhcp>) {
 }
 
 /// A DHCP range as libvirt's network update takes it.
-pub(crate) fn range(dhcp: Dhcp) -> Element {
+fn range(dhcp: Dhcp) -> Element {
     Element::new("range")
         .with("start", &dhcp.start.to_string())
         .with("end", &dhcp.end.to_string())

@@ -3,9 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
+use labyard_driver::lan::Lan;
 use labyard_driver::observed::Reservation;
 use labyard_driver::spec::{Dhcp, NetworkMode};
 
+use libvirt_rpc::{NetworkSection, NetworkUpdateCommand};
+
+use super::{lan, range};
 use crate::xml::Element;
 
 /// What a definition says of the things that labyard decides.
@@ -17,23 +21,29 @@ pub(crate) struct NetworkFacts {
     pub(crate) address: Option<Ipv4Net>,
     pub(crate) dhcp: Option<Dhcp>,
     pub(crate) domain: Option<String>,
+    pub(crate) lan: Lan,
     pub(crate) reservations: Vec<Reservation>,
 }
 
 /// What it takes to make a network that runs into what its definition says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Transition {
-    /// Nothing; reservations are kept in step by themselves.
-    Nothing,
-    /// Another DHCP range, which libvirt exchanges without cutting guests off.
-    Range {
-        /// That of now.
-        old: Dhcp,
-        /// That of the definition.
-        new: Dhcp,
-    },
+    /// These, in this order, which cut nobody off; none where it runs as defined. Reservations are kept in step by
+    /// themselves.
+    Updates(Vec<Update>),
     /// A restart.
     Restart,
+}
+
+/// A part that libvirt exchanges in a network that runs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Update {
+    /// Whether it comes or goes.
+    pub(crate) command: NetworkUpdateCommand,
+    /// Where it stands.
+    pub(crate) section: NetworkSection,
+    /// The part.
+    pub(crate) part: Element,
 }
 
 impl NetworkFacts {
@@ -45,17 +55,46 @@ impl NetworkFacts {
             address,
             dhcp,
             domain,
+            lan,
             reservations: _,
         } = self;
         let bridge_differs = wanted.bridge.is_some() && *bridge != wanted.bridge;
-        if bridge_differs || (mode, address, domain) != (&wanted.mode, &wanted.address, &wanted.domain) {
+        let lan_differs = Lan {
+            records: wanted.lan.records.clone(),
+            ..lan.clone()
+        } != wanted.lan;
+        let differs = (mode, address, domain) != (&wanted.mode, &wanted.address, &wanted.domain);
+        if bridge_differs || lan_differs || differs {
             return Transition::Restart;
         }
+        let mut updates = Vec::new();
+        let mut update = |command, section, part| {
+            updates.push(Update {
+                command,
+                section,
+                part,
+            })
+        };
+        use NetworkUpdateCommand::{AddLast, Delete};
         match (*dhcp, wanted.dhcp) {
-            (old, new) if old == new => Transition::Nothing,
-            (Some(old), Some(new)) => Transition::Range { old, new },
-            _ => Transition::Restart,
+            (old, new) if old == new => {}
+            // The new range first: so there is always one, and a change that was cut short is taken up again.
+            (Some(old), Some(new)) => {
+                update(AddLast, NetworkSection::IpDhcpRange, range(new));
+                update(Delete, NetworkSection::IpDhcpRange, range(old));
+            }
+            _ => return Transition::Restart,
         }
+        if lan.records != wanted.lan.records {
+            let Some((gone, come)) = lan::exchange(&lan.records, &wanted.lan.records) else {
+                return Transition::Restart;
+            };
+            gone.into_iter()
+                .for_each(|part| update(Delete, NetworkSection::DnsHost, part));
+            come.into_iter()
+                .for_each(|part| update(AddLast, NetworkSection::DnsHost, part));
+        }
+        Transition::Updates(updates)
     }
 
     /// Whether addresses of the two overlap.
@@ -81,6 +120,7 @@ pub(crate) fn facts(network: &Element) -> NetworkFacts {
             })
         }),
         domain: network.attribute_at(&["domain"], "name").map(str::to_owned),
+        lan: lan::read(network),
         reservations: network.named("ip").flat_map(reservations).collect(),
     }
 }
@@ -93,6 +133,7 @@ fn mode(network: &Element) -> Option<NetworkMode> {
     match forward.attribute("mode").unwrap_or("nat") {
         "nat" => Some(NetworkMode::Nat),
         "none" => Some(NetworkMode::Isolated),
+        "route" => Some(NetworkMode::Routed),
         // The same word stands for a pool of interfaces without a bridge, which is another thing.
         "bridge" if network.child("bridge").is_some() => Some(NetworkMode::Bridge),
         _ => None,

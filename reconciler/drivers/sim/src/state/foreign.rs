@@ -170,6 +170,7 @@ impl State {
             ForeignHand::AttachNic { mac, attachment, .. } => definition.nics.push(Nic {
                 mac,
                 attachment,
+                vlan: None,
                 origin: Origin::Foreign,
             }),
             _ => {}

@@ -115,6 +115,7 @@ impl State {
                 .map(|nic| Nic {
                     mac: nic.mac,
                     attachment: nic.attachment.clone(),
+                    vlan: nic.vlan,
                     origin: Origin::Ours,
                 })
                 .collect(),

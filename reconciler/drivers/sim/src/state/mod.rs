@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use labyard_driver::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName};
+use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{Activity, Attachment, Autostart, MarkState, Reservation};
 use labyard_driver::spec::{Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, NetworkMode};
@@ -106,6 +107,8 @@ struct Disk {
 struct Nic {
     mac: MacAddr,
     attachment: Attachment,
+    #[serde(default)]
+    vlan: Option<VlanId>,
     origin: Origin,
 }
 
@@ -121,6 +124,8 @@ struct Network {
     address: Option<ipnet::Ipv4Net>,
     dhcp: Option<Dhcp>,
     domain: Option<String>,
+    #[serde(default)]
+    lan: Lan,
     reservations: BTreeMap<MacAddr, Reservation>,
     leases: BTreeMap<MacAddr, Lease>,
 }

@@ -42,6 +42,7 @@ impl State {
             address: spec.address,
             dhcp: spec.dhcp,
             domain: spec.domain.clone(),
+            lan: spec.lan.clone(),
             reservations: BTreeMap::new(),
             leases: BTreeMap::new(),
         }
@@ -140,6 +141,7 @@ impl State {
         network.address = spec.address;
         network.dhcp = spec.dhcp;
         network.domain = spec.domain.clone();
+        network.lan = spec.lan.clone();
         self.network(&spec.id, now)
     }
 

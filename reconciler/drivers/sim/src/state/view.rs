@@ -6,7 +6,7 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{ObjectId, PoolName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Activity, Attachment, Detail, HostFacts, MachineDetail, MachineSize, MarkState, ObservedDisk,
+    Ability, Activity, Attachment, Detail, HostFacts, MachineDetail, MachineSize, MarkState, ObservedDisk,
     ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, ObservedVolume, Power, Snapshot,
 };
 use labyard_driver::spec::{Accelerator, Firmware};
@@ -47,6 +47,7 @@ impl State {
             pool_fault: None,
             pools: self.pool_facts(),
             hypervisor: format!("labyard sim {}", env!("CARGO_PKG_VERSION")),
+            abilities: [Ability::BridgeVlan].into(),
             cpus: self.settings.cpus,
             memory: self.settings.memory,
         }
@@ -124,6 +125,7 @@ impl State {
         let nics = definition.nics.iter().map(|nic| ObservedNic {
             mac: nic.mac,
             attachment: nic.attachment.clone(),
+            vlan: nic.vlan,
             live: live.map(|live| {
                 live.nics
                     .iter()
@@ -199,6 +201,7 @@ impl Network {
             address: self.address,
             dhcp: self.dhcp,
             domain: self.domain.clone(),
+            lan: self.lan.clone(),
             reservations: self.reservations.values().cloned().collect(),
             leases,
         }
