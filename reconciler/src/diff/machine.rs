@@ -8,7 +8,9 @@ use labyard_driver::mark::OnRemove;
 use labyard_driver::observed::Power;
 
 use super::{Change, DiskChange, Disturbance, NicChange, What};
-use crate::desired::{DesiredDisk, DesiredMachine, DesiredNic, DesiredPower, FixedAddress, SeedVersion, default_on_remove};
+use crate::desired::{
+    DesiredDisk, DesiredMachine, DesiredNic, DesiredPower, FixedAddress, SeedVersion, default_on_remove,
+};
 use crate::view::{DiskView, MachineView, NicView, Owner, Pending, SeedView};
 
 /// The changes, in the order of the attributes; none where the machine is as it shall be.
