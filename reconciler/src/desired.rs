@@ -10,7 +10,7 @@ use labyard_driver::ids::{Bytes, Digest, DiskKey, MacAddr, Mib, Namespace, NicKe
 use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::{CloneMode, OnRemove};
 use labyard_driver::observed::Autostart;
-use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, NetworkMode};
+use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, Guards, NetworkBoot, NetworkMode, SecureBoot, Tpm};
 use labyard_schema::text::Span;
 use labyard_schema::{network, vm};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,10 @@ pub struct DesiredMachine {
     pub memory: Mib,
     /// Firmware.
     pub firmware: Firmware,
+    /// What its firmware guards its start with.
+    pub guards: Guards,
+    /// Certificates that its firmware trusts, in PEM.
+    pub ca_certificate: Option<String>,
     /// Direct kernel boot.
     pub direct_boot: Option<DirectBoot>,
     /// Disks by key.
@@ -63,6 +67,8 @@ pub struct DesiredDisk {
     pub pool: Option<PoolName>,
     /// As written.
     pub on_remove: Option<OnRemove>,
+    /// Place in the boot order, as written.
+    pub boot: Option<u32>,
 }
 
 impl DesiredDisk {
@@ -104,6 +110,8 @@ pub struct DesiredNic {
     pub fixed: Option<FixedAddress>,
     /// Its VLAN; `None`: the network's.
     pub vlan: Option<VlanId>,
+    /// Place in the boot order, as written.
+    pub boot: Option<u32>,
 }
 
 /// A fixed IPv4 address of a NIC.
@@ -260,14 +268,18 @@ impl DesiredMachine {
             .map(|(key, disk)| (DiskKey(key.clone()), desired_disk(disk, digests.get(key))))
             .collect();
         let nics = desired_nics(vm, macs)?;
-        let bootable = disks.values().any(|d| d.image.is_some()) || vm.boot.is_some();
+        let direct_boot = vm.boot.as_ref().and_then(desired_boot);
+        let from_network = nics.values().any(|nic| nic.boot.is_some());
+        let bootable = disks.values().any(|d| d.image.is_some()) || direct_boot.is_some() || from_network;
         Ok(Self {
             namespace: namespace.clone(),
             name: ObjectName(vm.name.clone()),
             cpus: vm.cpus,
             memory: Mib(vm.memory_mib),
             firmware: desired_firmware(vm.firmware.as_ref()),
-            direct_boot: vm.boot.as_ref().map(desired_boot),
+            guards: vm.firmware.as_ref().map(desired_guards).unwrap_or_default(),
+            ca_certificate: vm.boot.as_ref().and_then(|boot| boot.ca_certificate.clone()),
+            direct_boot,
             ready: desired_ready(vm.ready.as_ref(), bootable && !nics.is_empty()),
             shutdown: desired_shutdown(vm.shutdown.as_ref()),
             seed: desired_seed(vm),
@@ -304,6 +316,7 @@ fn desired_disk(disk: &vm::Disk, pinned: Option<&String>) -> DesiredDisk {
         }),
         pool: disk.storage_pool.clone().map(PoolName),
         on_remove: disk.on_remove.as_deref().map(parse_on_remove),
+        boot: disk.boot,
     }
 }
 
@@ -340,6 +353,7 @@ fn desired_nics(
                     mac,
                     fixed: nic.ipv4.as_ref().and_then(fixed_address),
                     vlan: nic.vlan.and_then(vlan),
+                    boot: nic.boot,
                 },
             ))
         })
@@ -366,12 +380,25 @@ fn desired_firmware(firmware: Option<&vm::Firmware>) -> Firmware {
     }
 }
 
-fn desired_boot(boot: &vm::Boot) -> DirectBoot {
-    DirectBoot {
-        kernel: boot.kernel.clone(),
+/// The guards as they are written.
+pub fn desired_guards(firmware: &vm::Firmware) -> Guards {
+    Guards {
+        secure_boot: if firmware.secure_boot {
+            SecureBoot::Microsoft
+        } else {
+            SecureBoot::Off
+        },
+        tpm: if firmware.tpm { Tpm::Emulated } else { Tpm::Absent },
+    }
+}
+
+/// Direct kernel boot as it is written.
+pub fn desired_boot(boot: &vm::Boot) -> Option<DirectBoot> {
+    Some(DirectBoot {
+        kernel: boot.kernel.clone()?,
         initrd: boot.initrd.clone(),
         cmdline: boot.cmdline.clone(),
-    }
+    })
 }
 
 fn desired_ready(ready: Option<&vm::Ready>, by_default: bool) -> DesiredReady {
@@ -450,10 +477,20 @@ pub struct DesiredNetwork {
     pub domain: Option<String>,
     /// What else it offers.
     pub lan: Lan,
+    /// What guests that boot from it load.
+    pub boot: Option<NetworkBoot>,
     /// Whether it starts with the host.
     pub autostart: Autostart,
     /// What the user wrote and the host cannot show.
     pub wishes: Wishes,
+}
+
+/// What guests that boot from a network load, as written.
+pub fn network_boot(boot: &network::NetworkBoot) -> NetworkBoot {
+    NetworkBoot {
+        url: boot.url.clone(),
+        vendor_class: boot.vendor_class.clone(),
+    }
 }
 
 impl DesiredNetwork {
@@ -488,6 +525,7 @@ impl DesiredNetwork {
             bridge: config.bridge.clone(),
             address,
             dhcp,
+            boot: config.boot.as_ref().map(network_boot),
             domain: config.dns.as_ref().and_then(|dns| dns.domain.clone()),
             lan: crate::lan::desired(config)?,
             autostart: if config.autostart {

@@ -71,6 +71,7 @@ pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, storage:
             image: None,
             clone: None,
             on_remove: None,
+            boot: None,
         });
         mark.disks.insert(key.clone(), wish_disk(made, disk, storage));
     }
@@ -103,6 +104,7 @@ fn wish_disk(mut mark: DiskMark, disk: &DesiredDisk, storage: &Storage) -> DiskM
     let apart = || storage.logical.contains(&mark.pool).then(|| storage.pool.clone());
     mark.clone = disk.clone;
     mark.on_remove = disk.on_remove;
+    mark.boot = disk.boot;
     mark.image = disk.image.as_ref().map(|image| {
         let made = mark.image.take();
         ImageMark {
@@ -132,6 +134,7 @@ fn intend_nic(key: &NicKey, nic: &crate::desired::DesiredNic, before: &Mark) -> 
             Some(fixed) => Some(IpAddr::V4(fixed.address.addr())),
             None => known.and_then(|known| known.reserved),
         },
+        boot: nic.boot,
     }
 }
 
@@ -170,6 +173,7 @@ mod tests {
             image: None,
             clone: None,
             on_remove: None,
+            boot: None,
         };
         let mut disks = BTreeMap::new();
         for n in 0..28 {

@@ -12,6 +12,7 @@
 //! Beside them: [`guest_config`] (what a guest is told, as NoCloud's documents), [`identity`], [`lease`], [`record`], [`addresses`], [`image_store`], [`wait`], [`console`].
 
 pub mod addresses;
+pub mod boot_order;
 pub mod console;
 pub mod desired;
 mod desired_seed;

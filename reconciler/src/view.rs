@@ -10,13 +10,14 @@ use labyard_driver::ids::{
     Bytes, DiskKey, HostUuid, MacAddr, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName,
 };
 use labyard_driver::lan::{Lan, VlanId};
-use labyard_driver::mark::{CloneMode, ImageMark, Mark, OnRemove, Ownership, SeedMark, Stage};
+use labyard_driver::mark::{CloneMode, ImageMark, Made, Mark, OnRemove, Ownership, SeedMark, Stage};
 use labyard_driver::observed::{
     Activity, Attachment, Autostart, Capacity, MachineDetail, ObservedDisk, ObservedMachine, ObservedNetwork,
     Power, Snapshot,
 };
-use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, NetworkMode};
+use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, Guards, NetworkBoot, NetworkMode};
 
+use crate::boot_order::{self, Numbers};
 use crate::desired::{FixedAddress, Wishes};
 use crate::identity::Identity;
 
@@ -39,6 +40,10 @@ pub struct MachineView {
     pub pending: Pending,
     /// Firmware.
     pub firmware: Firmware,
+    /// What its firmware guards its start with.
+    pub guards: Guards,
+    /// Certificates that its firmware trusts, in PEM, as far as labyard put them there.
+    pub ca_certificate: Option<String>,
     /// Direct kernel boot.
     pub direct_boot: Option<DirectBoot>,
     /// Disks that are there, by key.
@@ -89,6 +94,8 @@ pub struct DiskView {
     pub pool: Option<PoolName>,
     /// As written.
     pub on_remove: Option<OnRemove>,
+    /// Place in the boot order.
+    pub boot: Option<u32>,
 }
 
 /// A NIC as it is.
@@ -106,6 +113,8 @@ pub struct NicView {
     pub vlan: Option<VlanId>,
     /// IP addresses that it has at present.
     pub addresses: Vec<IpAddr>,
+    /// Place in the boot order.
+    pub boot: Option<u32>,
 }
 
 /// The seed as it is.
@@ -125,6 +134,7 @@ impl MachineView {
         let detail = machine.detail.known()?;
         let mark = machine.mark.ours();
         let namespace = mark.map(|m| &m.namespace);
+        let order = boot_order::numbers(detail, mark, |mac| nic_key(mark, mac));
         Some(Self {
             name: mark.map_or_else(|| ObjectName(machine.host_name.clone()), |m| m.name.clone()),
             id: machine.id.clone(),
@@ -134,9 +144,11 @@ impl MachineView {
             memory: detail.memory,
             pending: pending(detail),
             firmware: detail.firmware,
+            guards: detail.guards,
+            ca_certificate: ca_certificate(detail, mark, snapshot),
             direct_boot: detail.direct_boot.clone(),
-            disks: disks(detail, mark),
-            nics: nics(detail, mark, &Networks { snapshot, namespace }),
+            disks: disks(detail, mark, &order),
+            nics: nics(detail, mark, &Networks { snapshot, namespace }, &order),
             seed: seed(detail, mark),
             wishes: mark.map(Wishes::from_mark).unwrap_or(Wishes {
                 allow_restart: true,
@@ -205,7 +217,7 @@ fn pending(detail: &MachineDetail) -> Pending {
     }
 }
 
-fn disks(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<DiskKey, DiskView> {
+fn disks(detail: &MachineDetail, mark: Option<&Mark>, order: &Numbers) -> BTreeMap<DiskKey, DiskView> {
     let key_of = |there: &ObservedDisk| {
         mark?
             .disks
@@ -227,6 +239,7 @@ fn disks(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<DiskKey, DiskV
             Some(match key_of(disk) {
                 Some((key, known)) => {
                     let (image, clone, on_remove) = (known.image.clone(), known.clone, known.on_remove);
+                    let boot = order.disks.get(&key).copied();
                     (
                         key,
                         DiskView {
@@ -235,26 +248,51 @@ fn disks(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<DiskKey, DiskV
                             clone,
                             pool: Some(known.pool.clone()),
                             on_remove,
+                            boot,
                         },
                     )
                 }
                 // Somebody attached it by hand: taking it off again must not cost its data.
                 None => {
+                    let key = DiskKey(disk.target.clone());
                     let view = DiskView {
                         size,
                         image: None,
                         clone: None,
                         pool: disk.pool.clone(),
                         on_remove: Some(OnRemove::Detach),
+                        boot: order.disks.get(&key).copied(),
                     };
-                    (DiskKey(disk.target.clone()), view)
+                    (key, view)
                 }
             })
         })
         .collect()
 }
 
-fn nics(detail: &MachineDetail, mark: Option<&Mark>, networks: &Networks<'_>) -> BTreeMap<NicKey, NicView> {
+/// The key of a NIC: the mark's, else one made of its address.
+fn nic_key(mark: Option<&Mark>, mac: MacAddr) -> NicKey {
+    let known = mark.and_then(|m| m.nics.iter().find(|(_, nic)| nic.mac == mac));
+    known.map_or_else(
+        || NicKey(format!("nic-{}", mac.to_string().replace(':', ""))),
+        |(key, _)| key.clone(),
+    )
+}
+
+/// The certificates that labyard put into the variables of the machine's firmware, if these are still there.
+fn ca_certificate(detail: &MachineDetail, mark: Option<&Mark>, snapshot: &Snapshot) -> Option<String> {
+    let nvram = mark?.nvram.as_ref().filter(|nvram| nvram.made == Made::Whole)?;
+    let used = detail.nvram.as_ref()?.volume.as_ref() == Some(&nvram.volume);
+    let there = snapshot.volumes.iter().any(|volume| volume.name == nvram.volume);
+    nvram.ca_certificate.clone().filter(|_| used && there)
+}
+
+fn nics(
+    detail: &MachineDetail,
+    mark: Option<&Mark>,
+    networks: &Networks<'_>,
+    order: &Numbers,
+) -> BTreeMap<NicKey, NicView> {
     let known = |mac: MacAddr| mark?.nics.iter().find(|(_, nic)| nic.mac == mac);
     let wished = mark.map(|mark| Wishes::from_mark(mark).fixed).unwrap_or_default();
     detail
@@ -273,18 +311,16 @@ fn nics(detail: &MachineDetail, mark: Option<&Mark>, networks: &Networks<'_>) ->
                     (key.clone(), wanted.network.clone(), wanted.reserved)
                 }
                 Some((key, wanted)) => (key.clone(), found, wanted.reserved),
-                None => (
-                    NicKey(format!("nic-{}", nic.mac.to_string().replace(':', ""))),
-                    found,
-                    None,
-                ),
+                None => (nic_key(None, nic.mac), found, None),
             };
+            let boot = order.nics.get(&key).copied();
             let fixed = wished.get(key.as_str()).copied();
             (
                 key,
                 NicView {
                     fixed: fixed.filter(|fixed| networks.keeps(&network, nic.mac, fixed)),
                     vlan: nic.vlan,
+                    boot,
                     network,
                     mac: nic.mac,
                     reserved,
@@ -386,6 +422,8 @@ pub struct NetworkView {
     pub domain: Option<String>,
     /// What else it offers.
     pub lan: Lan,
+    /// What guests that boot from it load.
+    pub boot: Option<NetworkBoot>,
     /// What the user wrote and the host cannot show.
     pub wishes: Wishes,
 }
@@ -406,6 +444,7 @@ impl NetworkView {
             dhcp: network.dhcp,
             domain: network.domain.clone(),
             lan: network.lan.clone(),
+            boot: network.boot.clone(),
             wishes: mark.map(Wishes::from_mark).unwrap_or(Wishes {
                 allow_restart: true,
                 ..Wishes::default()

@@ -393,6 +393,42 @@ pub fn host_path(text: &str) -> Result<(), String> {
     ))
 }
 
+/// Certificates in PEM.
+pub fn ca_certificates(text: &str) -> Result<(), String> {
+    crate::pem::certificates(text).map(drop)
+}
+
+/// An address that firmware loads a program from. What DHCP carries of it goes through a file of the host's, so that
+/// it holds nothing that means something there.
+pub fn boot_url(text: &str) -> Result<(), String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
+    let plain = text
+        .chars()
+        .all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | ',' | '\\' | '<' | '>' | '#'));
+    if plain && text.len() <= 250 && host.is_some_and(|host| !host.is_empty() && !host.contains('@')) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be booted from: write https://HOST/FILE or http://HOST/FILE in plain ASCII, at most 250 characters, without user name, quotes, commas and #"
+    ))
+}
+
+/// What a client that asks for a boot file calls itself.
+pub fn vendor_class(text: &str) -> Result<(), String> {
+    let well_formed = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if well_formed && (1..=32).contains(&text.len()) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is no vendor class: use 1 to 32 letters, digits, '.', '_' and '-', like HTTPClient"
+    ))
+}
+
 /// A kernel's command line.
 pub fn cmdline(text: &str) -> Result<(), String> {
     if !text.is_empty() && !text.contains(char::is_control) {
@@ -503,6 +539,23 @@ mod tests {
                 &["", "Lab", "OU="],
             ),
             (bridge, &["br0"], &["", "abcdefghijklmnop", "a/b"]),
+            (
+                boot_url,
+                &["https://boot.lab.test/a.efi", "http://10.0.0.1:8080/x?y=1"],
+                &[
+                    "",
+                    "ftp://a/b",
+                    "https://",
+                    "https://a/b c",
+                    "https://a/b,c",
+                    "https://u@a/b",
+                ],
+            ),
+            (
+                vendor_class,
+                &["HTTPClient", "PXEClient"],
+                &["", "a:b", "a b", "a,b"],
+            ),
             (host_path, &["/boot/vmlinuz"], &["", "vmlinuz"]),
             (cmdline, &["console=ttyS0 quiet ", "ro"], &[""]),
         ];

@@ -18,6 +18,7 @@ pub mod attribute;
 pub mod check;
 pub mod hooks;
 pub mod network;
+pub mod pem;
 pub mod problem;
 pub mod provider;
 pub mod text;

@@ -8,7 +8,7 @@ use labyard_driver::ids::{HostName, ObjectId, ObjectName};
 use labyard_driver::mark::{Ownership, Stage};
 use labyard_driver::observed::{Activity, Autostart};
 use labyard_driver::spec::{Dhcp, NetworkMode};
-use labyard_reconciler::desired::Wishes;
+use labyard_reconciler::desired::{Wishes, network_boot};
 use labyard_reconciler::identity::Identity;
 use labyard_reconciler::lan::Empty;
 use labyard_reconciler::view::{NetworkView, Owner};
@@ -21,6 +21,10 @@ pub fn refreshed(prior: &Network, view: &NetworkView) -> Network {
         ipv4: ipv4(prior, view),
         ipv6: ipv6(prior, view),
         dns: dns(prior, view),
+        boot: view.boot.as_ref().map(|boot| network::NetworkBoot {
+            url: boot.url.clone(),
+            vendor_class: boot.vendor_class.clone(),
+        }),
         bridge: match view.mode {
             Some(NetworkMode::Bridge) => view.bridge.clone(),
             _ => None,
@@ -224,6 +228,7 @@ pub fn as_view(state: &Network, identity: Option<&Identity>) -> NetworkView {
             .and_then(range),
         domain: state.dns.as_ref().and_then(|dns| dns.domain.clone()),
         lan: labyard_reconciler::lan::desired(state).unwrap_or_default(),
+        boot: state.boot.as_ref().map(network_boot),
         wishes: Wishes::default(),
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use labyard_driver::ids::{HostName, Namespace, NicKey};
-use labyard_driver::observed::HostFacts;
+use labyard_driver::observed::{HostFacts, Offer};
+use labyard_driver::spec::{Firmware, SecureBoot};
 use labyard_reconciler::desired::DesiredMachine;
 use labyard_reconciler::diff::machine::{diff, removal, runs};
 use labyard_reconciler::diff::{Change, DiskChange, Disturbance, What};
@@ -302,7 +303,6 @@ fn join(hosts: &[HostName]) -> String {
 
 /// What the host cannot do is refused before anything is made.
 pub fn check_host(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
-    use labyard_driver::spec::Firmware;
     let uefi = plan.planned.field("firmware").field("type").as_str() == Some("uefi");
     if uefi && !facts.firmwares.contains(&Firmware::Uefi) {
         let detail = "The host offers no UEFI firmware. On Debian and Ubuntu: apt install ovmf, on the host.";
@@ -311,5 +311,31 @@ pub fn check_host(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
             "UEFI not available",
             detail,
         );
+        return;
+    }
+    if uefi {
+        check_guards(plan, facts, diags);
+    }
+}
+
+/// Secure boot and TPM are the host's to offer, and a machine's own variables are made of a template of the host's.
+fn check_guards(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
+    let firmware = plan.planned.field("firmware");
+    let at = |leaf| Some(Path::attribute("firmware").then_attribute(leaf));
+    let secure = firmware.field("secure_boot").as_bool() == Some(true);
+    let (kind, leaf) = match secure {
+        true => (SecureBoot::Microsoft, "secure_boot"),
+        false => (SecureBoot::Off, "type"),
+    };
+    if let Some(Err(reason)) = facts.variables.get(&kind) {
+        let detail = format!(
+            "The machine's variables cannot be made: {reason}. On Debian and Ubuntu: apt install ovmf, on the host."
+        );
+        diags.error(at(leaf), "Firmware not available", detail);
+    }
+    if firmware.field("tpm").as_bool() == Some(true) && facts.tpm == Offer::Lacking {
+        let detail =
+            "The host emulates no TPM. On Debian and Ubuntu: apt install swtpm swtpm-tools, on the host.";
+        diags.error(at("tpm"), "TPM not available", detail);
     }
 }

@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use labyard_driver::ids::{Bytes, Digest, DiskKey, Mib, NicKey, ObjectId, ObjectName, PoolName};
 use labyard_driver::mark::{CloneMode, ImageMark, OnRemove, SeedMark};
 use labyard_driver::observed::Power;
-use labyard_driver::spec::{DirectBoot, Firmware};
-use labyard_reconciler::desired::{Wishes, fixed_address, parse_on_remove, seed_version, vlan};
+use labyard_driver::spec::{Firmware, SecureBoot, Tpm};
+use labyard_reconciler::desired::{
+    Wishes, desired_boot, desired_guards, fixed_address, parse_on_remove, seed_version, vlan,
+};
 use labyard_reconciler::identity::Identity;
 use labyard_reconciler::view::{DiskView, MachineView, NicView, Owner, Pending, SeedView};
 use labyard_schema::vm::{self, Vm};
@@ -24,7 +26,7 @@ pub fn refreshed(prior: &Vm, view: &MachineView) -> Vm {
         disks: disks(prior, view),
         nics: nics(prior, view),
         firmware: firmware(prior, view),
-        boot: view.direct_boot.as_ref().map(boot),
+        boot: boot(view),
         cloud_init: cloud_init(prior, view),
         guest: guest(prior, view),
         power: power_text(view.power).to_owned(),
@@ -87,6 +89,7 @@ fn known_disk(before: &vm::Disk, there: &DiskView) -> vm::Disk {
     vm::Disk {
         size_gib,
         storage_pool,
+        boot: there.boot,
         ..before.clone()
     }
 }
@@ -113,6 +116,7 @@ fn new_disk(key: &DiskKey, there: &DiskView, wishes: &Wishes) -> vm::Disk {
         on_remove: there
             .on_remove
             .map(|on_remove| on_remove_text(on_remove).to_owned()),
+        boot: there.boot,
     }
 }
 
@@ -146,6 +150,7 @@ fn nics(prior: &Vm, view: &MachineView) -> Option<BTreeMap<String, vm::Nic>> {
                 mac,
                 ipv4: nic_ipv4(before, there),
                 vlan: there.vlan.map(|vlan| u32::from(vlan.0)),
+                boot: there.boot,
             },
         )
     });
@@ -173,15 +178,22 @@ fn firmware(prior: &Vm, view: &MachineView) -> Option<vm::Firmware> {
     };
     Some(vm::Firmware {
         r#type: r#type.to_owned(),
+        secure_boot: view.guards.secure_boot == SecureBoot::Microsoft,
+        tpm: view.guards.tpm == Tpm::Emulated,
     })
 }
 
-fn boot(boot: &DirectBoot) -> vm::Boot {
-    vm::Boot {
-        kernel: boot.kernel.clone(),
-        initrd: boot.initrd.clone(),
-        cmdline: boot.cmdline.clone(),
+fn boot(view: &MachineView) -> Option<vm::Boot> {
+    if view.direct_boot.is_none() && view.ca_certificate.is_none() {
+        return None;
     }
+    let direct = view.direct_boot.as_ref();
+    Some(vm::Boot {
+        kernel: direct.map(|b| b.kernel.clone()),
+        initrd: direct.and_then(|b| b.initrd.clone()),
+        cmdline: direct.and_then(|b| b.cmdline.clone()),
+        ca_certificate: view.ca_certificate.clone(),
+    })
 }
 
 /// A seed that is not as it was made reads as none, so that the next plan renews it.
@@ -291,11 +303,9 @@ pub fn as_view(state: &Vm, identity: Option<&Identity>) -> MachineView {
             Some(firmware) if firmware.r#type == "uefi" => Firmware::Uefi,
             _ => Firmware::Bios,
         },
-        direct_boot: state.boot.as_ref().map(|b| DirectBoot {
-            kernel: b.kernel.clone(),
-            initrd: b.initrd.clone(),
-            cmdline: b.cmdline.clone(),
-        }),
+        guards: state.firmware.as_ref().map(desired_guards).unwrap_or_default(),
+        ca_certificate: state.boot.as_ref().and_then(|b| b.ca_certificate.clone()),
+        direct_boot: state.boot.as_ref().and_then(desired_boot),
         disks: disks.collect(),
         nics: nic_views(state),
         seed: match seed_version(state) {
@@ -352,6 +362,7 @@ fn disk_view(key: &str, disk: &vm::Disk, state: &Vm) -> DiskView {
         }),
         pool: disk.storage_pool.clone().map(PoolName),
         on_remove: disk.on_remove.as_deref().map(parse_on_remove),
+        boot: disk.boot,
     }
 }
 
@@ -376,6 +387,7 @@ fn nic_views(state: &Vm) -> BTreeMap<NicKey, NicView> {
                 fixed: nic.ipv4.as_ref().and_then(fixed_address),
                 vlan: nic.vlan.and_then(vlan),
                 addresses: Vec::new(),
+                boot: nic.boot,
             };
             Some((NicKey(key.clone()), view))
         })

@@ -13,7 +13,7 @@ use crate::ids::{
     Digest, DiskKey, MacAddr, Namespace, NicKey, ObjectName, PoolName, Token, UnixMillis, UploadId,
     VolumeName,
 };
-use crate::spec::DiskFormat;
+use crate::spec::{DiskFormat, SecureBoot};
 
 /// The format that this program writes and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -163,6 +163,9 @@ pub struct DiskMark {
     /// As written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_remove: Option<OnRemove>,
+    /// Place in the boot order, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<u32>,
 }
 
 /// A NIC of the machine.
@@ -175,6 +178,9 @@ pub struct NicMark {
     /// The address reserved for it on a network of ours; chosen before it is reserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<IpAddr>,
+    /// Place in the boot order, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<u32>,
 }
 
 /// The seed of the machine.
@@ -227,6 +233,46 @@ impl HooksMark {
     }
 }
 
+/// The variables of the machine's firmware.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NvramMark {
+    /// Whether they were made to the end.
+    #[serde(default)]
+    pub made: Made,
+    /// The pool of its volume.
+    pub pool: PoolName,
+    /// Its volume.
+    pub volume: VolumeName,
+    /// Counts the volumes of this machine's variables; part of the volume's name.
+    pub revision: u32,
+    /// What the guest wrote in here is carried over; there until the new ones are whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<VolumeName>,
+    /// The kind of variables.
+    #[serde(default)]
+    pub secure_boot: SecureBoot,
+    /// The certificates in them, in PEM as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_certificate: Option<String>,
+}
+
+/// Whether the host may keep the state of an emulated TPM of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TpmState {
+    /// It never had one.
+    #[default]
+    None,
+    /// It has or had one: its state goes with the machine.
+    Kept,
+}
+
+impl TpmState {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
 /// What a machine's or network's object carries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
@@ -258,6 +304,12 @@ pub struct Mark {
     /// Its seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<SeedMark>,
+    /// Its firmware's variables, where labyard keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvram: Option<NvramMark>,
+    /// What the host may keep of a TPM.
+    #[serde(default, skip_serializing_if = "TpmState::is_none")]
+    pub tpm: TpmState,
     /// Other volumes of its own that are to be deleted with it (replaced seeds, disks being removed).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub discard: BTreeSet<(PoolName, VolumeName)>,
@@ -316,7 +368,15 @@ impl Mark {
     pub fn own_volumes(&self) -> BTreeSet<(PoolName, VolumeName)> {
         let disks = self.disks.values().map(|d| (d.pool.clone(), d.volume.clone()));
         let seed = self.seed.iter().map(|s| (s.pool.clone(), s.volume.clone()));
-        let all: BTreeSet<_> = disks.chain(seed).chain(self.discard.iter().cloned()).collect();
+        let nvram = self.nvram.iter().flat_map(|n| {
+            let volumes = n.previous.iter().chain([&n.volume]);
+            volumes.map(|volume| (n.pool.clone(), volume.clone()))
+        });
+        let all: BTreeSet<_> = disks
+            .chain(seed)
+            .chain(nvram)
+            .chain(self.discard.iter().cloned())
+            .collect();
         all.difference(&self.released).cloned().collect()
     }
 

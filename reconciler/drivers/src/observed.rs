@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, VolumeName};
 use crate::lan::{Lan, VlanId};
 use crate::mark::Mark;
-use crate::spec::{Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, NetworkMode};
+use crate::spec::{
+    Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, Guards, NetworkBoot, NetworkMode, SecureBoot,
+};
 
 /// Everything of interest on one host at one time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,6 +34,12 @@ pub struct HostFacts {
     pub accelerators: Vec<Accelerator>,
     /// The firmwares that it offers.
     pub firmwares: Vec<Firmware>,
+    /// The kinds of variables that UEFI can be given, with where the host keeps each, or why it has none.
+    #[serde(default)]
+    pub variables: BTreeMap<SecureBoot, Result<String, String>>,
+    /// Whether it emulates a TPM.
+    #[serde(default)]
+    pub tpm: Offer,
     /// The configured storage pool, if it exists and is active.
     pub pool: Option<PoolName>,
     /// Why there is no pool, and the way out.
@@ -58,6 +66,16 @@ pub struct HostFacts {
 pub enum Ability {
     /// VLANs on a bridge of the host that filters them.
     BridgeVlan,
+}
+
+/// Whether a host has something to offer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Offer {
+    /// It has.
+    #[default]
+    Offered,
+    /// It has not.
+    Lacking,
 }
 
 /// A machine.
@@ -157,6 +175,10 @@ pub struct MachineDetail {
     pub firmware: Firmware,
     /// What runs it.
     pub accelerator: Accelerator,
+    /// What its firmware guards its start with.
+    pub guards: Guards,
+    /// The file of its firmware's variables, if it has one of its own.
+    pub nvram: Option<ObservedNvram>,
     /// Direct kernel boot.
     pub direct_boot: Option<DirectBoot>,
     /// Disks (not CD drives), in the definition's order.
@@ -181,8 +203,19 @@ pub struct ObservedDisk {
     pub volume: Option<VolumeName>,
     /// Its size.
     pub capacity: Capacity,
+    /// Its place in the boot order, the lowest first.
+    pub boot: Option<u32>,
     /// Whether it is attached in the running machine too (`None`: not running).
     pub live: Option<bool>,
+}
+
+/// The file of a machine's firmware variables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedNvram {
+    /// Its path on the host.
+    pub path: String,
+    /// The volume's name, where it lies in the configured pool.
+    pub volume: Option<VolumeName>,
 }
 
 /// The size of a disk, if it can be told.
@@ -220,6 +253,8 @@ pub struct ObservedNic {
     /// Its VLAN there; `None`: the network's.
     #[serde(default)]
     pub vlan: Option<VlanId>,
+    /// Its place in the boot order, the lowest first.
+    pub boot: Option<u32>,
     /// Whether it is in the running machine too (`None`: not running).
     pub live: Option<bool>,
     /// Addresses that the host knows it by at present (leases), IPv4 first.
@@ -263,6 +298,9 @@ pub struct ObservedNetwork {
     /// What else it offers.
     #[serde(default)]
     pub lan: Lan,
+    /// What guests that boot from it load, as far as labyard says so.
+    #[serde(default)]
+    pub boot: Option<NetworkBoot>,
     /// Reserved addresses.
     pub reservations: Vec<Reservation>,
     /// Leases at present.

@@ -26,6 +26,12 @@ pub struct MachineSpec {
     pub accelerator: Accelerator,
     /// Its firmware.
     pub firmware: Firmware,
+    /// What its firmware guards its start with.
+    pub guards: Guards,
+    /// The file of its firmware's variables; `None` leaves that to the host.
+    pub nvram: Option<NvramSpec>,
+    /// The devices that it boots from, in their order; none: its disks in theirs.
+    pub boot_order: Vec<BootDevice>,
     /// Direct kernel boot.
     pub direct_boot: Option<DirectBoot>,
     /// Its disks, in boot order.
@@ -52,8 +58,66 @@ pub enum Accelerator {
 pub enum Firmware {
     /// BIOS.
     Bios,
-    /// UEFI without secure boot.
+    /// UEFI.
     Uefi,
+}
+
+/// What a machine's firmware guards its start with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Guards {
+    /// Secure boot.
+    pub secure_boot: SecureBoot,
+    /// Trusted platform module.
+    pub tpm: Tpm,
+}
+
+/// Whether UEFI starts only what is signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecureBoot {
+    /// It starts anything.
+    #[default]
+    Off,
+    /// What is signed by Microsoft's keys, which are enrolled.
+    Microsoft,
+}
+
+/// A trusted platform module.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tpm {
+    /// None.
+    #[default]
+    Absent,
+    /// An emulated one, version 2.0.
+    Emulated,
+}
+
+/// The volume that holds the variables of a machine's firmware.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NvramSpec {
+    /// The pool of its volume.
+    pub pool: PoolName,
+    /// Its volume.
+    pub volume: VolumeName,
+}
+
+/// A device that a machine boots from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BootDevice {
+    /// A disk.
+    Disk(DiskKey),
+    /// A NIC: from the network.
+    Nic(NicKey),
+}
+
+impl MachineSpec {
+    /// Whether its firmware is UEFI and asks the network for what it boots.
+    pub fn boots_from_network(&self) -> bool {
+        let nic = |device: &BootDevice| matches!(device, BootDevice::Nic(_));
+        self.firmware == Firmware::Uefi && self.boot_order.iter().any(nic)
+    }
 }
 
 /// A kernel started without a boot loader; paths on the host.
@@ -211,8 +275,19 @@ pub struct NetworkSpec {
     pub domain: Option<String>,
     /// What else it offers.
     pub lan: Lan,
+    /// What guests that boot from it load.
+    pub boot: Option<NetworkBoot>,
     /// Whether it starts with the host.
     pub autostart: Autostart,
+}
+
+/// What guests that boot from a network load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkBoot {
+    /// The boot file's address.
+    pub url: String,
+    /// The vendor class of the clients that are told of it, and of the answer.
+    pub vendor_class: String,
 }
 
 /// A DHCP range, ends included.

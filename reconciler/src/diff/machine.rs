@@ -6,6 +6,7 @@ use labyard_driver::ids::{Bytes, DiskKey, NicKey};
 use labyard_driver::lan::VlanId;
 use labyard_driver::mark::OnRemove;
 use labyard_driver::observed::Power;
+use labyard_driver::spec::{Firmware, SecureBoot, Tpm};
 
 use super::{Change, DiskChange, Disturbance, NicChange, What};
 use crate::desired::{
@@ -80,6 +81,22 @@ fn definition(
             why,
         ));
     }
+    firmware(desired, current, restart, changes);
+    if desired.direct_boot != current.direct_boot {
+        let show = |boot: &Option<labyard_driver::spec::DirectBoot>| {
+            boot.as_ref().map_or("none".to_owned(), |b| b.kernel.clone())
+        };
+        let (from, to) = (show(&current.direct_boot), show(&desired.direct_boot));
+        changes.push(attribute("boot", from, to, restart, NEXT_START));
+    }
+}
+
+fn firmware(
+    desired: &DesiredMachine,
+    current: &MachineView,
+    restart: Disturbance,
+    changes: &mut Vec<Change>,
+) {
     if desired.firmware != current.firmware {
         let why = "a guest installed under one firmware does not boot under the other";
         let (from, to) = (
@@ -87,19 +104,50 @@ fn definition(
             format!("{:?}", desired.firmware),
         );
         changes.push(attribute(
-            "firmware",
+            // Where the object itself goes or comes there is nothing at the path of its type.
+            if desired.wishes.firmware_written {
+                "firmware.type"
+            } else {
+                "firmware"
+            },
             from.to_lowercase(),
             to.to_lowercase(),
             Disturbance::Replace,
             why,
         ));
     }
-    if desired.direct_boot != current.direct_boot {
-        let show = |boot: &Option<labyard_driver::spec::DirectBoot>| {
-            boot.as_ref().map_or("none".to_owned(), |b| b.kernel.clone())
+    if desired.firmware != Firmware::Uefi || current.firmware != Firmware::Uefi {
+        return;
+    }
+    let (from, to) = (current.guards, desired.guards);
+    if from.secure_boot != to.secure_boot {
+        let show = |s: SecureBoot| if s == SecureBoot::Off { "off" } else { "on" };
+        let why = "the firmware's variables are exchanged for those of the other kind, the guest's boot entries kept";
+        let (from, to) = (show(from.secure_boot), show(to.secure_boot));
+        changes.push(attribute("firmware.secure_boot", from, to, restart, why));
+    }
+    if from.tpm != to.tpm {
+        let (why, from, to) = match to.tpm {
+            Tpm::Emulated => ("a TPM comes at a start", "none", "emulated"),
+            Tpm::Absent => (
+                "a TPM goes at a start; its state is kept until the machine is destroyed",
+                "emulated",
+                "none",
+            ),
         };
-        let (from, to) = (show(&current.direct_boot), show(&desired.direct_boot));
-        changes.push(attribute("boot", from, to, restart, NEXT_START));
+        changes.push(attribute("firmware.tpm", from, to, restart, why));
+    }
+    if current.ca_certificate != desired.ca_certificate {
+        let show = |pem: &Option<String>| match pem {
+            None => "none".to_owned(),
+            Some(pem) => match labyard_schema::pem::certificates(pem).map_or(0, |found| found.len()) {
+                1 => "1 certificate".to_owned(),
+                several => format!("{several} certificates"),
+            },
+        };
+        let why = "firmware reads its variables at a start";
+        let (from, to) = (show(&current.ca_certificate), show(&desired.ca_certificate));
+        changes.push(attribute("boot.ca_certificate", from, to, restart, why));
     }
 }
 
@@ -133,9 +181,19 @@ fn disks(
     for (key, disk) in desired {
         match current.get(key) {
             None => changes.push(disk_change(key, DiskChange::Added, "absent", "present", restart)),
-            Some(there) => changes.extend(disk_changes(key, disk, there)),
+            Some(there) => {
+                changes.extend(disk_changes(key, disk, there));
+                if disk.boot != there.boot {
+                    let (from, to) = (place(there.boot), place(disk.boot));
+                    changes.push(disk_change(key, DiskChange::Reordered, &from, &to, restart));
+                }
+            }
         }
     }
+}
+
+fn place(boot: Option<u32>) -> String {
+    boot.map_or("none".to_owned(), |number| number.to_string())
 }
 
 /// What the removal of a disk from the configuration means: the state decides, not the new configuration, which
@@ -165,6 +223,7 @@ pub fn removal(key: &DiskKey, disk: &DiskView, restart: Disturbance) -> Change {
 
 fn disk_change(key: &DiskKey, change: DiskChange, from: &str, to: &str, disturbance: Disturbance) -> Change {
     let why = match change {
+        DiskChange::Reordered => "the boot order counts at a start",
         DiskChange::Added | DiskChange::Detached => {
             "the devices of a running machine change at its next start"
         }
@@ -272,6 +331,9 @@ fn nics(
         };
         if there.network != nic.network {
             push(key, NicChange::Moved, there.network.clone(), nic.network.clone());
+        }
+        if there.boot != nic.boot {
+            push(key, NicChange::Reordered, place(there.boot), place(nic.boot));
         }
         if there.mac != nic.mac {
             push(

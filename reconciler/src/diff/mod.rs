@@ -65,6 +65,8 @@ pub enum DiskChange {
     Remade,
     /// Its volume would have to go to another pool.
     Moved,
+    /// It has another place in the boot order.
+    Reordered,
 }
 
 /// What can change about a NIC.
@@ -82,6 +84,8 @@ pub enum NicChange {
     Fixed,
     /// It has another VLAN.
     Tagged,
+    /// It has another place in the boot order.
+    Reordered,
 }
 
 impl fmt::Display for What {
@@ -91,11 +95,13 @@ impl fmt::Display for What {
             Self::Disk(key, DiskChange::Grown | DiskChange::Shrunk) => write!(f, "disks[{key:?}].size_gib"),
             Self::Disk(key, DiskChange::Remade) => write!(f, "disks[{key:?}].image"),
             Self::Disk(key, DiskChange::Moved) => write!(f, "disks[{key:?}].storage_pool"),
+            Self::Disk(key, DiskChange::Reordered) => write!(f, "disks[{key:?}].boot"),
             Self::Disk(key, _) => write!(f, "disks[{key:?}]"),
             Self::Nic(key, NicChange::Moved) => write!(f, "nics[{key:?}].network"),
             Self::Nic(key, NicChange::Readdressed) => write!(f, "nics[{key:?}].mac"),
             Self::Nic(key, NicChange::Fixed) => write!(f, "nics[{key:?}].ipv4"),
             Self::Nic(key, NicChange::Tagged) => write!(f, "nics[{key:?}].vlan"),
+            Self::Nic(key, NicChange::Reordered) => write!(f, "nics[{key:?}].boot"),
             Self::Nic(key, _) => write!(f, "nics[{key:?}]"),
         }
     }

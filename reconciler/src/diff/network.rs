@@ -48,6 +48,11 @@ pub fn diff(desired: &DesiredNetwork, current: &NetworkView) -> Vec<Change> {
             Effect::Restarts,
         );
     }
+    let boot = |boot: &Option<labyard_driver::spec::NetworkBoot>| {
+        boot.as_ref()
+            .map_or("none".to_owned(), |b| format!("{} for {}", b.url, b.vendor_class))
+    };
+    changes.compare("boot", boot(&from.boot), boot(&to.boot), Effect::Restarts);
     let autostart = |a| format!("{a:?}").to_lowercase();
     let live = Effect::Exchanged("asked for");
     changes.compare(
@@ -213,6 +218,7 @@ mod tests {
             dhcp: desired.dhcp,
             domain: None,
             lan: desired.lan.clone(),
+            boot: None,
             wishes: Wishes::default(),
         }
     }

@@ -77,6 +77,8 @@ impl Embedded {
             disks: Default::default(),
             nics: Default::default(),
             seed: None,
+            nvram: None,
+            tpm: Default::default(),
             discard: Default::default(),
             released: Default::default(),
             give_back: Vec::new(),
@@ -218,6 +220,7 @@ impl Embedded {
                 image: None,
                 clone: None,
                 on_remove: None,
+                boot: None,
             };
             mark.disks.insert(disk.target.as_str().into(), known);
         }
@@ -236,6 +239,7 @@ impl Embedded {
                     network,
                     mac: nic.mac,
                     reserved: None,
+                    boot: None,
                 },
             );
         }

@@ -225,6 +225,8 @@ impl Embedded {
             disks: Default::default(),
             nics: Default::default(),
             seed: None,
+            nvram: None,
+            tpm: Default::default(),
             discard: Default::default(),
             released: Default::default(),
             give_back: Vec::new(),
@@ -258,6 +260,7 @@ fn network_spec(desired: &DesiredNetwork, id: ObjectId, mark: Mark) -> NetworkSp
         dhcp: desired.dhcp,
         domain: desired.domain.clone(),
         lan: desired.lan.clone(),
+        boot: desired.boot.clone(),
         autostart: desired.autostart,
     }
 }

@@ -7,6 +7,7 @@ use labyard_driver::observed::MachineDetail;
 use labyard_driver::spec::MachineSpec;
 
 use super::{Outcome, Work, disks, power};
+use crate::boot_order;
 use crate::diff::machine::runs;
 use crate::error::EngineError;
 
@@ -80,7 +81,17 @@ fn needs_restart(spec: &MachineSpec, detail: Option<&MachineDetail>) -> bool {
         || disks != wanted
         || nics != wanted_nics
         || detail.direct_boot != spec.direct_boot
+        || detail.guards != spec.guards
+        || other_nvram(spec, detail)
+        || !boot_order::holds(spec, detail)
         || seed_drive
+}
+
+/// Whether the machine is to keep its firmware's variables in another file than it does.
+fn other_nvram(spec: &MachineSpec, detail: &MachineDetail) -> bool {
+    let there = detail.nvram.as_ref().and_then(|nvram| nvram.volume.as_ref());
+    let wanted = spec.nvram.as_ref().map(|nvram| &nvram.volume);
+    wanted.is_some() && wanted != there
 }
 
 /// Success means observed: what the host shows now is what was asked for.
@@ -95,6 +106,8 @@ fn verify(work: &Work<'_>, spec: &MachineSpec, detail: Option<&MachineDetail>) -
     let same = detail.cpus == spec.cpus
         && detail.memory == spec.memory
         && detail.direct_boot == spec.direct_boot
+        && detail.guards == spec.guards
+        && !other_nvram(spec, detail)
         && spec.disks.iter().all(|d| {
             detail
                 .disks

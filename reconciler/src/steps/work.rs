@@ -7,10 +7,11 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::ObjectId;
 use labyard_driver::mark::{Mark, Stage};
 use labyard_driver::observed::{MachineDetail, ObservedMachine, Power};
-use labyard_driver::spec::{Accelerator, DiskFormat, DiskSpec, MachineSpec, MediumSpec, NicSpec};
+use labyard_driver::spec::{Accelerator, DiskFormat, DiskSpec, MachineSpec, MediumSpec, NicSpec, NvramSpec};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::boot_order;
 use crate::console::Tail;
 use crate::desired::DesiredMachine;
 use crate::engine::Deps;
@@ -205,6 +206,9 @@ impl Work<'_> {
             memory: self.desired.memory,
             accelerator,
             firmware: self.desired.firmware,
+            guards: self.desired.guards,
+            nvram: None,
+            boot_order: Vec::new(),
             direct_boot: None,
             disks: Vec::new(),
             seed: None,
@@ -251,11 +255,18 @@ impl Work<'_> {
             volume: seed.volume.clone(),
         });
         let direct_boot = self.desired.direct_boot.clone();
+        let boot_order = boot_order::desired(&self.desired);
+        let nvram = mark.nvram.as_ref().map(|nvram| NvramSpec {
+            pool: nvram.pool.clone(),
+            volume: nvram.volume.clone(),
+        });
         Ok(MachineSpec {
             disks,
             seed,
             nics,
             direct_boot,
+            boot_order,
+            nvram,
             ..self.bare_spec(mark, accelerator)
         })
     }

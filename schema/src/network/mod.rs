@@ -28,6 +28,8 @@ attributes! {
         ipv6: Option<Ipv6> = optional();
         /// Name service of the network; refused for `bridge`.
         dns: Option<Dns> = optional();
+        /// What guests on the network that boot from it load; needs `ipv4.dhcp`, refused for `bridge`.
+        boot: Option<NetworkBoot> = optional();
         /// Bridge of the host to use; needed for `bridge`, refused otherwise. A change restarts the network.
         bridge: Option<String> = optional().check(check::bridge);
         /// VLAN of the guests on the host's bridge, for `bridge` only: the bridge must filter VLANs, and the host needs libvirt 11.0 or later. Left out: none. A change restarts the network.
@@ -82,6 +84,14 @@ attributes! {
         start: String = required().check(check::ipv6);
         /// Last address.
         end: String = required().check(check::ipv6);
+    }
+
+    /// What is handed by DHCP to guests that boot from a network. A change restarts the network.
+    pub struct NetworkBoot {
+        /// Address of the boot file, `https://…` or `http://…`: for UEFI an EFI program. A change restarts the network.
+        url: String = required().check(check::boot_url);
+        /// Vendor class of the clients that it is for, and of the answer: `HTTPClient` is UEFI's HTTP boot. Others are not told of the file. A change restarts the network.
+        vendor_class: String = default("HTTPClient").check(check::vendor_class);
     }
 
     /// Name service of a network.

@@ -47,6 +47,14 @@ impl Network {
                     "A bridge of the host has its own: leave mtu out, and set it on the bridge.".into(),
                 );
             }
+            if self.boot.is_some() {
+                refuse(
+                    "boot",
+                    "Boot file on a bridge",
+                    "Who runs the bridge answers its guests' DHCP: leave boot out, or use another mode."
+                        .into(),
+                );
+            }
             if self.dns.is_some() {
                 refuse(
                     "dns",
@@ -86,6 +94,11 @@ impl Network {
                     ),
                 );
             }
+        }
+        let serves = self.ipv4.as_ref().is_some_and(|ipv4| ipv4.dhcp.is_some());
+        if self.mode != "bridge" && self.boot.is_some() && !serves {
+            let detail = "The boot file's address is handed out by DHCP: give ipv4.dhcp, or leave boot out.";
+            problems.push(Problem::new(vec![At::Attribute("boot")], "No DHCP", detail));
         }
         problems.extend(self.ipv4.as_ref().and_then(Ipv4::problem));
         problems.extend(self.ipv4.iter().flat_map(Ipv4::bad_options));
@@ -252,6 +265,25 @@ mod tests {
                 problems[0]
             );
         }
+    }
+
+    #[test]
+    fn a_boot_file_needs_dhcp_to_be_told_of() {
+        let boot = Some(crate::network::NetworkBoot {
+            url: "https://boot.lab.test/a.efi".into(),
+            vendor_class: "HTTPClient".into(),
+        });
+        let with = Network {
+            boot: boot.clone(),
+            ..nat("10.77.0.100", "10.77.0.200")
+        };
+        assert_eq!(with.problems(), []);
+        let without = Network {
+            mode: "isolated".into(),
+            boot,
+            ..Network::default()
+        };
+        assert_eq!(without.problems()[0].at, [At::Attribute("boot")]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `labyard_vm`: a machine.
 
+mod boot_rules;
 mod guest;
 mod rules;
 
@@ -33,13 +34,13 @@ attributes! {
         cpus: u32 = default(1).restart().range(1, 512);
         /// Memory in MiB.
         memory_mib: u64 = required().restart().range(16, 16_777_216);
-        /// Disks by a key of your own, on virtio; the machine boots from the one with the first key that has an image.
+        /// Disks by a key of your own, on virtio. Where no device has a `boot` number, the machine boots from the one with the first key that has an image.
         disks: Option<BTreeMap<String, Disk>> = optional().restart();
         /// Network cards by a key of your own.
         nics: Option<BTreeMap<String, Nic>> = optional().restart();
         /// Firmware; left out: BIOS.
-        firmware: Option<Firmware> = optional().replace();
-        /// Direct kernel boot.
+        firmware: Option<Firmware> = optional();
+        /// What is booted, where it is not what the boot order leads to, and whom the firmware trusts.
         boot: Option<Boot> = optional().restart();
         /// Configuration of the guest by cloud-init (NoCloud, on a CD drive). A change renews the seed of a running machine too; the guest reads it at its next first boot.
         cloud_init: Option<CloudInit> = optional();
@@ -79,6 +80,8 @@ attributes! {
         storage_pool: Option<String> = optional().replace().check(check::pool_name);
         /// What becomes of the disk when it leaves the configuration or the machine is replaced: `refuse` fails the plan, `delete` deletes it, `detach` leaves the volume alone. Left out: `delete` for a disk with an image, `refuse` for one without. Destroying the machine destroys its disks.
         on_remove: Option<String> = optional().choice(ON_REMOVE);
+        /// Place in the order in which the machine tries to boot, the lowest number first, unique among its devices. Disks without a number follow those with one; a machine without any number boots from its disks.
+        boot: Option<u32> = optional().restart().range(1, 999);
     }
 
     /// An image: qcow2 or raw.
@@ -99,6 +102,8 @@ attributes! {
         ipv4: Option<NicIpv4> = optional();
         /// VLAN on a bridge of the host, for networks of mode `bridge`: the bridge must filter VLANs, and the host needs libvirt 11.0 or later. Left out: the network's.
         vlan: Option<u32> = optional().restart().range(1, 4094);
+        /// Place in the order in which the machine tries to boot, the lowest number first, unique among its devices. Left out: the machine does not boot from this card. With UEFI the card boots by HTTP alone (no PXE, no IPv6): see the network's `boot`.
+        boot: Option<u32> = optional().restart().range(1, 999);
     }
 
     /// A fixed IPv4 address. On networks of labyard's with DHCP it is reserved for the card, and DHCP tells it to the guest, at its next request; elsewhere the seed tells it, which the guest reads at its first boot.
@@ -113,16 +118,22 @@ attributes! {
     pub struct Firmware {
         /// Kind of firmware.
         r#type: String = required().replace().choice(FIRMWARES);
+        /// Whether UEFI starts only what is signed, with Microsoft's keys enrolled. A change gives the machine the firmware's variables of the other kind; the boot entries that the guest wrote are kept.
+        secure_boot: bool = default(false).restart();
+        /// Whether the machine has an emulated TPM 2.0. Taken out, its state is kept on the host and comes back with it; it goes with the machine.
+        tpm: bool = default(false).restart();
     }
 
-    /// Direct kernel boot; the paths are on the host.
+    /// What a machine boots and whom its firmware trusts.
     pub struct Boot {
-        /// Path of the kernel.
-        kernel: String = required().restart().check(check::host_path);
-        /// Path of the initial file system.
+        /// Path of a kernel on the host, started without a boot loader.
+        kernel: Option<String> = optional().restart().check(check::host_path);
+        /// Path of its initial file system on the host.
         initrd: Option<String> = optional().restart().check(check::host_path);
         /// Command line of the kernel.
         cmdline: Option<String> = optional().restart().check(check::cmdline);
+        /// Certificates in PEM, one or several, that UEFI trusts when it boots by HTTPS, and no others: certificate authorities, or the server's own certificate. They are put into the machine's own variables. Left out: no server is trusted.
+        ca_certificate: Option<String> = optional().restart().check(check::ca_certificates);
     }
 
     /// Seed for cloud-init. What is written plainly here stands in Terraform's state; `user_data_wo` does not.

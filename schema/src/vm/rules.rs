@@ -25,6 +25,7 @@ impl Vm {
         problems.extend(self.cloud_init.as_ref().and_then(CloudInit::problem));
         problems.extend(self.guest.iter().flat_map(|guest| guest.problems(self)));
         problems.extend(self.ready_without_nic());
+        problems.extend(self.boot_problems());
         problems
     }
 

@@ -1,10 +1,10 @@
 //! What libvirt says of its host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use labyard_driver::ids::{HostUuid, Mib};
-use labyard_driver::observed::{Ability, HostFacts};
-use labyard_driver::spec::{Accelerator, Firmware};
+use labyard_driver::observed::{Ability, HostFacts, Offer};
+use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 
 use libvirt_rpc::Version;
 
@@ -15,16 +15,18 @@ pub(crate) const ARCH: &str = "x86_64";
 /// Their machine type.
 pub(crate) const MACHINE: &str = "q35";
 
-/// The facts of a host, without its pool; `None` where the text lacks the host's id. `boot` is the part of the
-/// domain capabilities about booting.
-pub(crate) fn facts(capabilities: &Element, boot: Option<&Element>, version: Version) -> Option<HostFacts> {
+/// The facts of a host, without its pool; `None` where the text lacks the host's id. `domain` are
+/// the parts of the domain capabilities that [`domain_parts`] leaves.
+pub(crate) fn facts(capabilities: &Element, domain: Option<&Element>, version: Version) -> Option<HostFacts> {
     let uuid = capabilities
         .text_at(&["host", "uuid"])
         .filter(|uuid| !uuid.is_empty())?;
     Some(HostFacts {
         uuid: HostUuid(uuid),
         accelerators: accelerators(capabilities),
-        firmwares: firmwares(boot),
+        firmwares: firmwares(domain.and_then(|d| d.child("os"))),
+        variables: variables(domain.and_then(|d| d.child("os"))),
+        tpm: tpm(domain),
         pool: None,
         pool_fault: None,
         pools: Vec::new(),
@@ -74,15 +76,88 @@ fn abilities(version: Version) -> BTreeSet<Ability> {
     bridge_vlan.into_iter().collect()
 }
 
-/// The part of domain capabilities about booting. All of it is a hundred times as long, for the names of processors,
-/// and would be the dearest text of a refresh.
-pub(crate) fn boot_part(domain_capabilities: &str) -> &str {
-    let part = || {
-        let from = domain_capabilities.find("<os ")?;
-        let length = domain_capabilities[from..].find("</os>")? + "</os>".len();
-        Some(&domain_capabilities[from..from + length])
+/// The parts of domain capabilities about booting and about TPMs. All of it is a hundred times as long, for the names
+/// of processors, and would be the dearest text of a refresh.
+pub(crate) fn domain_parts(domain_capabilities: &str) -> String {
+    let part = |name: &str| {
+        let from = domain_capabilities.find(&format!("<{name} "))?;
+        let (whole, empty) = (format!("</{name}>"), "/>");
+        let rest = &domain_capabilities[from..];
+        let tag = rest.find('>')? + 1;
+        let length = match rest[..tag].ends_with(empty) {
+            true => tag,
+            false => rest.find(&whole)? + whole.len(),
+        };
+        Some(&rest[..length])
     };
-    part().unwrap_or("<os/>")
+    let os = part("os").unwrap_or("<os/>");
+    let tpm = part("tpm").unwrap_or_default();
+    format!("<domainCapabilities>{os}{tpm}</domainCapabilities>")
+}
+
+/// Where nobody may ask, a TPM is assumed: making the machine would tell.
+fn tpm(domain: Option<&Element>) -> Offer {
+    let Some(domain) = domain else {
+        return Offer::Offered;
+    };
+    let emulates = domain
+        .child("tpm")
+        .into_iter()
+        .flat_map(|tpm| tpm.named("enum"))
+        .filter(|list| list.attribute("name") == Some("backendModel"))
+        .flat_map(|list| list.named("value"))
+        .any(|value| value.text() == "emulator");
+    if emulates { Offer::Offered } else { Offer::Lacking }
+}
+
+/// The templates of firmware variables, by their distributors' custom named as the firmware with VARS for CODE.
+fn variables(os: Option<&Element>) -> BTreeMap<SecureBoot, Result<String, String>> {
+    let Some(os) = os else { return BTreeMap::new() };
+    let loaders: Vec<String> = os
+        .child("loader")
+        .into_iter()
+        .flat_map(|loader| loader.named("value"))
+        .map(Element::text)
+        .collect();
+    [SecureBoot::Off, SecureBoot::Microsoft]
+        .into_iter()
+        .map(|kind| (kind, template(&loaders, kind)))
+        .collect()
+}
+
+fn template(loaders: &[String], kind: SecureBoot) -> Result<String, String> {
+    let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let fits = |path: &&String| {
+        let name = file(path);
+        let words: Vec<_> = name.split(['.', '-', '_']).collect();
+        let has = |word: &str| words.contains(&word);
+        let special = ["snakeoil", "amdsev", "inteltdx", "tdx", "sev", "cc"]
+            .into_iter()
+            .any(has);
+        let keys = has("ms") || (has("secboot") && !name.contains("_4m."));
+        let kind_fits = match kind {
+            SecureBoot::Off => !has("ms") && !has("secboot") && !has("secure"),
+            SecureBoot::Microsoft => keys,
+        };
+        kind_fits && !special && (name.ends_with(".fd") || name.ends_with(".bin"))
+    };
+    let found = loaders.iter().find(fits).and_then(|path| {
+        let (directory, name) = path.rsplit_once('/')?;
+        let other = name.replace("CODE", "VARS").replace("code", "vars");
+        (other != name).then(|| format!("{directory}/{other}"))
+    });
+    found.ok_or_else(|| {
+        let what = match kind {
+            SecureBoot::Off => "UEFI firmware without secure boot",
+            SecureBoot::Microsoft => "UEFI firmware with secure boot and Microsoft's keys enrolled",
+        };
+        let list = if loaders.is_empty() {
+            "none at all".to_owned()
+        } else {
+            loaders.join(", ")
+        };
+        format!("the host offers no raw {what} (it lists {list})")
+    })
 }
 
 /// Where nobody may ask (a connection that only reads), UEFI is assumed: making the machine would tell.
@@ -128,17 +203,55 @@ mod tests {
     }
 
     #[test]
+    fn templates_of_variables_are_named_after_the_firmware_that_the_host_lists() {
+        let at = |directory: &str, names: &[&str], kind| {
+            let paths: Vec<_> = names.iter().map(|name| format!("{directory}/{name}")).collect();
+            template(&paths, kind).map(|path| path.replace(directory, ""))
+        };
+        let debian = ["OVMF_CODE_4M.ms.fd", "OVMF_CODE_4M.secboot.fd", "OVMF_CODE_4M.fd"];
+        let fedora = ["OVMF_CODE_4M.qcow2", "OVMF_CODE.secboot.fd", "OVMF_CODE.fd"];
+        let suse = ["ovmf-x86_64-smm-ms-code.bin", "ovmf-x86_64-code.bin"];
+        for (names, plain, keys) in [
+            (&debian[..], "OVMF_VARS_4M.fd", "OVMF_VARS_4M.ms.fd"),
+            (&fedora[..], "OVMF_VARS.fd", "OVMF_VARS.secboot.fd"),
+            (&suse[..], "ovmf-x86_64-vars.bin", "ovmf-x86_64-smm-ms-vars.bin"),
+        ] {
+            assert_eq!(at("/f", names, SecureBoot::Off).unwrap(), format!("/{plain}"));
+            assert_eq!(
+                at("/f", names, SecureBoot::Microsoft).unwrap(),
+                format!("/{keys}")
+            );
+        }
+        let none = template(&["/f/OVMF_CODE_4M.qcow2".to_owned()], SecureBoot::Off).unwrap_err();
+        assert!(none.contains("OVMF_CODE_4M.qcow2"), "{none}");
+    }
+
+    #[test]
+    fn a_tpm_is_offered_where_libvirt_can_emulate_one() {
+        let tpm = |list: &str| {
+            let text = format!(
+                "<domainCapabilities><os supported='no'/><devices><disk/>{list}</devices></domainCapabilities>"
+            );
+            super::tpm(Some(&Element::parse(&domain_parts(&text)).unwrap()))
+        };
+        let with = "<tpm supported='yes'><enum name='backendModel'><value>emulator</value></enum></tpm>";
+        assert_eq!(tpm(with), Offer::Offered);
+        assert_eq!(tpm(&with.replace("emulator", "passthrough")), Offer::Lacking);
+        assert_eq!(tpm("<tpm supported='no'/>"), Offer::Lacking);
+        assert_eq!(super::tpm(None), Offer::Offered);
+    }
+
+    #[test]
     fn uefi_is_offered_where_libvirt_lists_it_and_assumed_where_nobody_may_ask() {
         let list = |values: &str| {
             let text = format!(
                 "<domainCapabilities><vcpu max='8'/><os supported='yes'><enum name='firmware'>{values}</enum></os>\
                  <cpu/></domainCapabilities>"
             );
-            firmwares(Some(&Element::parse(boot_part(&text)).unwrap()))
+            firmwares(Element::parse(&domain_parts(&text)).unwrap().child("os"))
         };
         assert_eq!(list("<value>bios</value><value>efi</value>").len(), 2);
         assert_eq!(list("<value>bios</value>"), [Firmware::Bios]);
-        assert_eq!(boot_part("<domainCapabilities/>"), "<os/>");
         assert_eq!(firmwares(None).len(), 2);
     }
 }

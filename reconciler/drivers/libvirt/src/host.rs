@@ -193,7 +193,7 @@ impl Host {
         let act = Act::on("reading", "the host's capabilities");
         let read = || async {
             let connection = &session.connection;
-            let boot = async {
+            let domain = async {
                 // Nobody who may only read is told this.
                 if self.reads_only() {
                     return Ok(None);
@@ -209,14 +209,14 @@ impl Host {
                     answer => answer.map(Some),
                 }
             };
-            let (text, boot, version) = futures::try_join!(
+            let (text, domain, version) = futures::try_join!(
                 connection.connect_get_capabilities(),
-                boot,
+                domain,
                 connection.connect_get_lib_version()
             )
             .during(&act)?;
-            let boot = boot.map(|text| parse(&act, capabilities::boot_part(&text)));
-            capabilities::facts(&parse(&act, &text)?, boot.transpose()?.as_ref(), version)
+            let domain = domain.map(|text| parse(&act, &capabilities::domain_parts(&text)));
+            capabilities::facts(&parse(&act, &text)?, domain.transpose()?.as_ref(), version)
                 .ok_or_else(|| act.refused("the host tells no id of its own"))
         };
         session.facts.get_or_try_init(read).await.cloned()

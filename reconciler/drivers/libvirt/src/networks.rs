@@ -194,6 +194,7 @@ pub(crate) fn observed(
         dhcp: facts.dhcp,
         domain: facts.domain,
         lan: facts.lan,
+        boot: facts.boot,
         reservations: facts.reservations,
         leases,
     }

@@ -19,6 +19,8 @@ pub(crate) fn mark(name: &str) -> Mark {
         disks: Default::default(),
         nics: Default::default(),
         seed: None,
+        nvram: None,
+        tpm: Default::default(),
         discard: Default::default(),
         released: Default::default(),
         give_back: Default::default(),

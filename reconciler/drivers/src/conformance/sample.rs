@@ -9,8 +9,8 @@ use crate::lan::Lan;
 use crate::mark::{DiskMark, Kind, Made, Mark, Ownership, Stage, VERSION};
 use crate::observed::{Attachment, Autostart};
 use crate::spec::{
-    Accelerator, Dhcp, DiskFormat, DiskSpec, Firmware, MachineSpec, MediumSpec, NetworkMode, NetworkSpec,
-    NicSpec, VolumeContent, VolumeSpec,
+    Accelerator, Dhcp, DiskFormat, DiskSpec, Firmware, Guards, MachineSpec, MediumSpec, NetworkMode,
+    NetworkSpec, NicSpec, VolumeContent, VolumeSpec,
 };
 
 /// A mark of an object that is being built; name and token tell it from others.
@@ -29,6 +29,8 @@ pub fn mark(kind: Kind, name: &str) -> Mark {
         disks: BTreeMap::new(),
         nics: BTreeMap::new(),
         seed: None,
+        nvram: None,
+        tpm: Default::default(),
         discard: BTreeSet::new(),
         released: BTreeSet::new(),
         give_back: Vec::new(),
@@ -74,6 +76,9 @@ pub fn machine(name: &str) -> MachineSpec {
         memory: Mib(128),
         accelerator: Accelerator::Qemu,
         firmware: Firmware::Bios,
+        guards: Guards::default(),
+        nvram: None,
+        boot_order: Vec::new(),
         direct_boot: None,
         disks: Vec::new(),
         seed: None,
@@ -97,6 +102,7 @@ pub fn with_disk(mut machine: MachineSpec, pool: &PoolName, volume: &VolumeName)
         image: None,
         clone: None,
         on_remove: None,
+        boot: None,
     };
     machine.mark.disks.insert(key.clone(), disk);
     machine.disks.push(DiskSpec {
@@ -148,6 +154,7 @@ pub fn network(name: &str, net: ipnet::Ipv4Net) -> NetworkSpec {
         }),
         domain: None,
         lan: Lan::default(),
+        boot: None,
         autostart: Autostart::Off,
     }
 }

@@ -2,7 +2,6 @@ use super::*;
 use crate::desired::{DesiredImage, DesiredReady, DesiredSeed, DesiredShutdown, SeedVersion, Wait, Wishes};
 use labyard_driver::ids::{Mib, PoolName};
 use labyard_driver::mark::{ImageMark, SeedMark};
-use labyard_driver::spec::Firmware;
 use std::time::Duration;
 
 fn desired() -> DesiredMachine {
@@ -12,6 +11,8 @@ fn desired() -> DesiredMachine {
         cpus: 1,
         memory: Mib(256),
         firmware: Firmware::Bios,
+        guards: Default::default(),
+        ca_certificate: None,
         direct_boot: None,
         disks: BTreeMap::from([(
             "root".into(),
@@ -25,6 +26,7 @@ fn desired() -> DesiredMachine {
                 clone: None,
                 pool: None,
                 on_remove: None,
+                boot: None,
             },
         )]),
         nics: BTreeMap::from([(
@@ -34,6 +36,7 @@ fn desired() -> DesiredMachine {
                 mac: "52:54:00:00:00:01".parse().unwrap(),
                 fixed: None,
                 vlan: None,
+                boot: None,
             },
         )]),
         seed: None,
@@ -74,6 +77,8 @@ fn current() -> MachineView {
         memory: Mib(256),
         pending: Pending::Nothing,
         firmware: Firmware::Bios,
+        guards: Default::default(),
+        ca_certificate: None,
         direct_boot: None,
         disks: BTreeMap::from([(
             "root".into(),
@@ -83,6 +88,7 @@ fn current() -> MachineView {
                 clone: None,
                 pool: None,
                 on_remove: None,
+                boot: None,
             },
         )]),
         nics: BTreeMap::from([(
@@ -94,6 +100,7 @@ fn current() -> MachineView {
                 fixed: None,
                 vlan: None,
                 addresses: vec![],
+                boot: None,
             },
         )]),
         seed: SeedView::None,

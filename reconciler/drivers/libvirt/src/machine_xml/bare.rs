@@ -1,9 +1,9 @@
 //! The record of a machine: a definition that names it and carries its mark, without devices.
 
-use labyard_driver::spec::{Firmware, MachineSpec};
+use labyard_driver::spec::MachineSpec;
 
-use super::edit::{set_direct_boot, set_firmware};
-use super::{cpu, domain_type};
+use super::edit::set_direct_boot;
+use super::{cpu, domain_type, firmware};
 use crate::mark_xml;
 use crate::xml::Element;
 
@@ -34,9 +34,7 @@ pub(crate) fn bare(spec: &MachineSpec) -> Element {
         .holding(text("on_crash", "preserve"))
         .holding(Element::new("devices"));
     mark_xml::put(&mut domain, &spec.mark);
-    if spec.firmware == Firmware::Uefi {
-        set_firmware(&mut domain, Firmware::Uefi);
-    }
+    firmware::edit_kind(&mut domain, spec);
     set_direct_boot(&mut domain, spec.direct_boot.as_ref());
     domain
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use labyard_driver::ids::{PoolName, VolumeName};
+use labyard_driver::ids::{DiskKey, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
-use labyard_driver::spec::{DiskSpec, MachineSpec, MediumSpec};
+use labyard_driver::spec::{BootDevice, DiskSpec, MachineSpec, MediumSpec};
 
 use super::{EditError, SEED_ALIAS, alias, alias_of, is_drive, is_ours};
 use crate::places::{Places, Store};
@@ -132,14 +132,23 @@ fn set_source(drive: &mut Element, (path, store): &Source) {
     drive.replace(Element::new("source").with(attribute, path));
 }
 
-/// Numbers the disks in the specification's order, around the numbers that devices of others have.
+/// Numbers the devices that the machine boots from in the specification's order, around the numbers that devices of
+/// others have; no other device of ours has a number.
 pub(super) fn set_boot_order(devices: &mut Element, spec: &MachineSpec) {
-    let aliases: Vec<String> = spec
-        .disks
-        .iter()
-        .map(|disk| alias("disk", disk.key.as_str()))
-        .collect();
+    let disk = |key: &DiskKey| alias("disk", key.as_str());
+    let aliases: Vec<String> = if spec.boot_order.is_empty() {
+        spec.disks.iter().map(|d| disk(&d.key)).collect()
+    } else {
+        let of = |device: &BootDevice| match device {
+            BootDevice::Disk(key) => disk(key),
+            BootDevice::Nic(key) => alias("nic", key.as_str()),
+        };
+        spec.boot_order.iter().map(of).collect()
+    };
     let is_listed = |device: &Element| alias_of(device).is_some_and(|name| aliases.iter().any(|a| a == name));
+    for device in devices.elements_mut().filter(|d| is_ours(d) && !is_listed(d)) {
+        device.remove_named("boot");
+    }
     let taken: BTreeSet<usize> = devices
         .elements()
         .filter(|device| !is_listed(device))
@@ -147,8 +156,8 @@ pub(super) fn set_boot_order(devices: &mut Element, spec: &MachineSpec) {
         .collect();
     let numbers = (1..).filter(|number| !taken.contains(number));
     for (alias, number) in aliases.iter().zip(numbers) {
-        if let Some(disk) = devices.elements_mut().find(|d| alias_of(d) == Some(alias)) {
-            disk.ensure("boot").set_attribute("order", &number.to_string());
+        if let Some(device) = devices.elements_mut().find(|d| alias_of(d) == Some(alias)) {
+            device.ensure("boot").set_attribute("order", &number.to_string());
         }
     }
 }

@@ -1,9 +1,9 @@
 //! An existing definition brought to a specification, the rest left as found.
 
 use labyard_driver::ids::Mib;
-use labyard_driver::spec::{DirectBoot, Firmware, MachineSpec};
+use labyard_driver::spec::{DirectBoot, MachineSpec};
 
-use super::{EditError, cpu, devices, domain_type, furnish, nics, read};
+use super::{EditError, cpu, devices, domain_type, firmware, furnish, nics, read};
 use crate::mark_xml;
 use crate::places::Places;
 use crate::xml::Element;
@@ -15,23 +15,32 @@ pub(crate) fn edit(domain: &mut Element, spec: &MachineSpec, places: &Places) ->
     set_accelerator(domain, spec);
     set_cpus(domain, spec.cpus);
     set_memory(domain, spec.memory);
-    if read::firmware(domain) != spec.firmware {
-        set_firmware(domain, spec.firmware);
-    }
+    let tpm_before = firmware::guards(domain).tpm;
+    firmware::edit_kind(domain, spec);
+    firmware::edit_nvram(domain, spec, places)?;
     set_direct_boot(domain, spec.direct_boot.as_ref());
 
     let fresh = furnish::is_fresh(domain);
     if fresh {
         furnish::furnish(domain);
     }
+    if !spec.boot_order.is_empty()
+        && let Some(os) = domain.child_mut("os")
+    {
+        // One order for all kinds of devices, which does not go together with devices that have their own.
+        os.remove_named("boot");
+    }
     let per_device_boot = domain.at(&["os", "boot"]).is_none();
     let devices = domain.ensure("devices");
+    firmware::edit_tpm(devices, tpm_before, spec.guards.tpm);
     devices::edit_disks(devices, spec, before.ours(), places)?;
+    devices::edit_seed(devices, spec, places)?;
+    nics::edit_nics(devices, spec, before.ours())?;
     if per_device_boot {
         devices::set_boot_order(devices, spec);
     }
-    devices::edit_seed(devices, spec, places)?;
-    nics::edit_nics(devices, spec, before.ours())?;
+    firmware::edit_network_boot(domain, spec);
+    let devices = domain.ensure("devices");
     if furnish::was_furnished(devices) {
         furnish::keep_spare_ports(devices);
     }
@@ -72,26 +81,6 @@ fn set_memory(domain: &mut Element, memory: Mib) {
             let element = domain.ensure(name);
             element.set_attribute("unit", "KiB");
             element.set_text(&(memory.0 * 1024).to_string());
-        }
-    }
-}
-
-/// Both features are always said: left out, libvirt may choose secure boot with keys of its own accord.
-pub(super) fn set_firmware(domain: &mut Element, firmware: Firmware) {
-    let os = domain.ensure("os");
-    for name in ["firmware", "loader", "nvram"] {
-        os.remove_named(name);
-    }
-    match firmware {
-        Firmware::Bios => os.remove_attribute("firmware"),
-        Firmware::Uefi => {
-            os.set_attribute("firmware", "efi");
-            let off = |name| Element::new("feature").with("enabled", "no").with("name", name);
-            os.push(
-                Element::new("firmware")
-                    .holding(off("enrolled-keys"))
-                    .holding(off("secure-boot")),
-            );
         }
     }
 }

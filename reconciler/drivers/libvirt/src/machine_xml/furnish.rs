@@ -50,19 +50,22 @@ pub(super) fn furnish(domain: &mut Element) {
             )
             .holding(Element::new("alias").with("name", AGENT_ALIAS)),
     );
-    devices.push(
-        Element::new("rng").with("model", "virtio").holding(
-            Element::new("backend")
-                .with("model", "random")
-                .saying("/dev/urandom"),
-        ),
-    );
+    devices.push(random_numbers());
     if devices.child("memballoon").is_none() {
         devices.push(Element::new("memballoon").with("model", "virtio"));
     }
     if devices.child("panic").is_none() {
         devices.push(Element::new("panic").with("model", "isa"));
     }
+}
+
+/// Random numbers from the host.
+pub(super) fn random_numbers() -> Element {
+    Element::new("rng").with("model", "virtio").holding(
+        Element::new("backend")
+            .with("model", "random")
+            .saying("/dev/urandom"),
+    )
 }
 
 /// Adds root ports until there is one for each device and some to spare.

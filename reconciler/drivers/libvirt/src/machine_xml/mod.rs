@@ -7,6 +7,7 @@
 mod bare;
 mod devices;
 mod edit;
+mod firmware;
 mod furnish;
 mod nics;
 mod read;

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use labyard_driver::ids::{Bytes, MacAddr, Mib};
 use labyard_driver::observed::{
     Attachment, Capacity, MachineDetail, MachineSize, ObservedDisk, ObservedMedium, ObservedNic,
+    ObservedNvram,
 };
-use labyard_driver::spec::{Accelerator, DirectBoot, Firmware};
+use labyard_driver::spec::{Accelerator, DirectBoot};
 
-use super::is_drive;
+use super::{firmware, is_drive};
 use crate::network_xml;
 use crate::places::Places;
 use crate::xml::Element;
@@ -53,6 +54,7 @@ pub(crate) fn detail(
             pool,
             volume,
             capacity: sizes.of(&target),
+            boot: boot_number(d),
             live: live_devices.map(|live| {
                 live.elements()
                     .any(|l| is_drive(l, "disk") && self::target(l) == target && disk_path(l) == path)
@@ -76,6 +78,7 @@ pub(crate) fn detail(
         let (mac, attachment) = (mac(d)?, attachment(d));
         Some(ObservedNic {
             mac,
+            boot: boot_number(d),
             live: live_devices.map(|live| {
                 live.named("interface")
                     .any(|l| self::mac(l) == Some(mac) && self::attachment(l) == attachment)
@@ -90,7 +93,12 @@ pub(crate) fn detail(
         live_cpus: live.map(cpus),
         memory: memory(domain),
         live_memory: live.map(memory),
-        firmware: firmware(domain),
+        firmware: firmware::kind(domain),
+        guards: firmware::guards(domain),
+        nvram: firmware::nvram(domain).map(|path| ObservedNvram {
+            volume: places.volume_at(&path).map(|(_, volume)| volume),
+            path,
+        }),
         accelerator: accelerator(domain),
         direct_boot: direct_boot(domain),
         disks: disks.collect(),
@@ -143,14 +151,9 @@ pub(super) fn kib(element: &Element) -> u64 {
     bytes.div_ceil(1024)
 }
 
-pub(super) fn firmware(domain: &Element) -> Firmware {
-    let efi = domain.attribute_at(&["os"], "firmware") == Some("efi");
-    let flash = domain.attribute_at(&["os", "loader"], "type") == Some("pflash");
-    if efi || flash {
-        Firmware::Uefi
-    } else {
-        Firmware::Bios
-    }
+/// The place of a device in the boot order.
+fn boot_number(device: &Element) -> Option<u32> {
+    device.attribute_at(&["boot"], "order")?.parse().ok()
 }
 
 fn direct_boot(domain: &Element) -> Option<DirectBoot> {

@@ -4,7 +4,7 @@ use labyard_driver::ids::{Bytes, DiskKey, Mib, NicKey, ObjectId, PoolName, Volum
 use labyard_driver::mark::{DiskMark, Made, Mark, NicMark};
 use labyard_driver::observed::{Attachment, Capacity, MarkState};
 use labyard_driver::spec::{
-    Accelerator, DirectBoot, DiskFormat, DiskSpec, Firmware, MachineSpec, MediumSpec, NicSpec,
+    Accelerator, DirectBoot, DiskFormat, DiskSpec, Firmware, Guards, MachineSpec, MediumSpec, NicSpec,
 };
 
 use super::*;
@@ -51,6 +51,9 @@ fn spec() -> MachineSpec {
         memory: Mib(512),
         accelerator: Accelerator::Qemu,
         firmware: Firmware::Bios,
+        guards: Guards::default(),
+        nvram: None,
+        boot_order: Vec::new(),
         direct_boot: None,
         disks: vec![disk("root", "vda"), disk("data", "vdb")],
         seed: Some(MediumSpec {
@@ -247,6 +250,7 @@ fn an_imported_machine_loses_only_what_its_mark_called_ours() {
         image: None,
         clone: None,
         on_remove: None,
+        boot: None,
     };
     before.disks = [("root", of("old.root", "vda")), ("data", of("old.data", "vdb"))]
         .map(|(key, mark)| (DiskKey::from(key), mark))
@@ -255,6 +259,7 @@ fn an_imported_machine_loses_only_what_its_mark_called_ours() {
         network: "lab".to_owned(),
         mac: mac.parse().unwrap(),
         reserved: None,
+        boot: None,
     };
     before.nics = [("a", "52:54:00:00:00:0a"), ("b", "52:54:00:00:00:0b")]
         .map(|(key, mac)| (NicKey::from(key), nic_mark(mac)))

@@ -1,5 +1,6 @@
 //! Networks as libvirt's network XML: new ones, edits of what is there, and reading.
 
+mod boot;
 mod lan;
 mod options;
 mod read;
@@ -59,6 +60,9 @@ pub(crate) fn edit(network: &mut Element, spec: &NetworkSpec) {
     }
     edit_address(network, spec, &standing);
     lan::edit(network, spec);
+    if standing.boot != spec.boot {
+        boot::set(network, spec.boot.as_ref());
+    }
 }
 
 /// The name of a bridge that libvirt makes for a network, as long as Linux allows it. Left to libvirt, two networks

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 use labyard_driver::lan::Lan;
 use labyard_driver::observed::Reservation;
-use labyard_driver::spec::{Dhcp, NetworkMode};
+use labyard_driver::spec::{Dhcp, NetworkBoot, NetworkMode};
 
 use libvirt_rpc::{NetworkSection, NetworkUpdateCommand};
 
@@ -22,6 +22,7 @@ pub(crate) struct NetworkFacts {
     pub(crate) dhcp: Option<Dhcp>,
     pub(crate) domain: Option<String>,
     pub(crate) lan: Lan,
+    pub(crate) boot: Option<NetworkBoot>,
     pub(crate) reservations: Vec<Reservation>,
 }
 
@@ -56,6 +57,7 @@ impl NetworkFacts {
             dhcp,
             domain,
             lan,
+            boot,
             reservations: _,
         } = self;
         let bridge_differs = wanted.bridge.is_some() && *bridge != wanted.bridge;
@@ -63,7 +65,8 @@ impl NetworkFacts {
             records: wanted.lan.records.clone(),
             ..lan.clone()
         } != wanted.lan;
-        let differs = (mode, address, domain) != (&wanted.mode, &wanted.address, &wanted.domain);
+        let differs =
+            (mode, address, domain, boot) != (&wanted.mode, &wanted.address, &wanted.domain, &wanted.boot);
         if bridge_differs || lan_differs || differs {
             return Transition::Restart;
         }
@@ -121,6 +124,7 @@ pub(crate) fn facts(network: &Element) -> NetworkFacts {
         }),
         domain: network.attribute_at(&["domain"], "name").map(str::to_owned),
         lan: lan::read(network),
+        boot: super::boot::read(network),
         reservations: network.named("ip").flat_map(reservations).collect(),
     }
 }

@@ -25,6 +25,7 @@ fn spec() -> NetworkSpec {
         }),
         domain: Some("lab.test".to_owned()),
         lan: Lan::default(),
+        boot: None,
         autostart: Autostart::On,
     }
 }

@@ -165,12 +165,14 @@ impl State {
             ForeignHand::AttachDisk { target, path, .. } => definition.disks.push(Disk {
                 target,
                 path,
+                boot: None,
                 origin: Origin::Foreign,
             }),
             ForeignHand::AttachNic { mac, attachment, .. } => definition.nics.push(Nic {
                 mac,
                 attachment,
                 vlan: None,
+                boot: None,
                 origin: Origin::Foreign,
             }),
             _ => {}

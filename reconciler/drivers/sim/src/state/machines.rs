@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{Activity, Attachment, ObservedMachine};
-use labyard_driver::spec::MachineSpec;
+use labyard_driver::spec::{BootDevice, Firmware, Guards, MachineSpec};
 use labyard_driver::{DriverError, HostEvent};
 
 use super::guest::{Boots, Course, Process, Run};
@@ -31,6 +31,8 @@ impl State {
             disks: Vec::new(),
             seed: None,
             nics: Vec::new(),
+            nvram: None,
+            boot_order: Vec::new(),
             ..spec.clone()
         };
         self.insert_machine(Machine {
@@ -89,6 +91,7 @@ impl State {
             Ok(Disk {
                 target: disk.target.clone(),
                 path: self.path_in(&disk.pool, &disk.volume)?,
+                boot: place(spec, &BootDevice::Disk(disk.key.clone())),
                 origin: Origin::Ours,
             })
         });
@@ -102,6 +105,13 @@ impl State {
             cpus: spec.cpus,
             memory: spec.memory,
             firmware: spec.firmware,
+            guards: spec.guards,
+            nvram: spec
+                .nvram
+                .as_ref()
+                .map(|nvram| self.path_in(&nvram.pool, &nvram.volume))
+                .transpose()
+                .map_err(in_pool)?,
             accelerator: spec.accelerator,
             direct_boot: spec.direct_boot.clone(),
             disks: disks.collect::<Result<_, DriverError>>().map_err(in_pool)?,
@@ -116,6 +126,7 @@ impl State {
                     mac: nic.mac,
                     attachment: nic.attachment.clone(),
                     vlan: nic.vlan,
+                    boot: place(spec, &BootDevice::Nic(nic.key.clone())),
                     origin: Origin::Ours,
                 })
                 .collect(),
@@ -182,6 +193,7 @@ impl State {
             .cdroms
             .values()
             .flatten()
+            .chain(&definition.nvram)
             .try_for_each(|path| self.check_file(path))?;
         if let Some(boot) = &definition.direct_boot {
             let files = [Some(&boot.kernel), boot.initrd.as_ref()];
@@ -325,6 +337,18 @@ impl Definition {
     }
 }
 
+/// The place of a device in the boot order; without one it is the disks' own.
+fn place(spec: &MachineSpec, device: &BootDevice) -> Option<u32> {
+    let index = if spec.boot_order.is_empty() {
+        spec.disks
+            .iter()
+            .position(|disk| *device == BootDevice::Disk(disk.key.clone()))
+    } else {
+        spec.boot_order.iter().position(|listed| listed == device)
+    };
+    index.and_then(|index| u32::try_from(index + 1).ok())
+}
+
 fn put_media(definition: &mut Definition, wanted: &BTreeMap<String, Option<String>>) {
     for (target, medium) in &mut definition.cdroms {
         *medium = wanted.get(target).cloned().flatten();
@@ -338,6 +362,9 @@ fn check_hardware(spec: &MachineSpec) -> Result<(), DriverError> {
     }
     if spec.cpus == 0 || spec.memory.0 == 0 {
         return refuse("a machine needs at least one processor and some memory");
+    }
+    if spec.firmware == Firmware::Bios && spec.guards != Guards::default() {
+        return refuse("secure boot and an emulated TPM need UEFI");
     }
     let seed = spec.seed.iter().map(|seed| &seed.target);
     let mut targets = BTreeSet::new();

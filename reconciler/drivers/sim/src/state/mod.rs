@@ -20,7 +20,9 @@ use labyard_driver::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName};
 use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{Activity, Attachment, Autostart, MarkState, Reservation};
-use labyard_driver::spec::{Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, NetworkMode};
+use labyard_driver::spec::{
+    Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, Guards, NetworkBoot, NetworkMode,
+};
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +85,11 @@ struct Definition {
     memory: Mib,
     firmware: Firmware,
     accelerator: Accelerator,
+    #[serde(default)]
+    guards: Guards,
+    /// The path of the variables' file.
+    #[serde(default)]
+    nvram: Option<String>,
     direct_boot: Option<DirectBoot>,
     disks: Vec<Disk>,
     cdroms: BTreeMap<String, Option<String>>,
@@ -100,6 +107,8 @@ enum Origin {
 struct Disk {
     target: String,
     path: String,
+    #[serde(default)]
+    boot: Option<u32>,
     origin: Origin,
 }
 
@@ -109,6 +118,7 @@ struct Nic {
     attachment: Attachment,
     #[serde(default)]
     vlan: Option<VlanId>,
+    boot: Option<u32>,
     origin: Origin,
 }
 
@@ -126,6 +136,7 @@ struct Network {
     domain: Option<String>,
     #[serde(default)]
     lan: Lan,
+    boot: Option<NetworkBoot>,
     reservations: BTreeMap<MacAddr, Reservation>,
     leases: BTreeMap<MacAddr, Lease>,
 }

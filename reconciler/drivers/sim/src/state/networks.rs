@@ -43,6 +43,7 @@ impl State {
             dhcp: spec.dhcp,
             domain: spec.domain.clone(),
             lan: spec.lan.clone(),
+            boot: spec.boot.clone(),
             reservations: BTreeMap::new(),
             leases: BTreeMap::new(),
         }
@@ -142,6 +143,7 @@ impl State {
         network.dhcp = spec.dhcp;
         network.domain = spec.domain.clone();
         network.lan = spec.lan.clone();
+        network.boot = spec.boot.clone();
         self.network(&spec.id, now)
     }
 

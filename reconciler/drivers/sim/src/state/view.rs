@@ -7,9 +7,10 @@ use labyard_driver::ids::{ObjectId, PoolName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
     Ability, Activity, Attachment, Detail, HostFacts, MachineDetail, MachineSize, MarkState, ObservedDisk,
-    ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, ObservedVolume, Power, Snapshot,
+    ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, ObservedNvram, ObservedVolume, Offer,
+    Power, Snapshot,
 };
-use labyard_driver::spec::{Accelerator, Firmware};
+use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 
 use super::guest::Process;
 use super::{Machine, MachineActivity, Network, Nic, State};
@@ -43,6 +44,10 @@ impl State {
             uuid: self.uuid.clone(),
             accelerators,
             firmwares: vec![Firmware::Bios, Firmware::Uefi],
+            variables: [SecureBoot::Off, SecureBoot::Microsoft]
+                .map(|kind| (kind, Ok(format!("/firmware/{kind:?}_VARS.fd"))))
+                .into(),
+            tpm: Offer::Offered,
             pool: self.settings.pool.clone().filter(|pool| self.pool(pool).is_ok()),
             pool_fault: None,
             pools: self.pool_facts(),
@@ -107,6 +112,7 @@ impl State {
             pool: at(&disk.path).0,
             volume: at(&disk.path).1,
             capacity: self.capacity_at(&disk.path),
+            boot: disk.boot,
             live: live.map(|live| {
                 live.disks
                     .iter()
@@ -126,6 +132,7 @@ impl State {
             mac: nic.mac,
             attachment: nic.attachment.clone(),
             vlan: nic.vlan,
+            boot: nic.boot,
             live: live.map(|live| {
                 live.nics
                     .iter()
@@ -139,6 +146,11 @@ impl State {
             memory: definition.memory,
             live_memory: live.map(|live| live.memory),
             firmware: definition.firmware,
+            guards: definition.guards,
+            nvram: definition.nvram.as_ref().map(|path| ObservedNvram {
+                path: path.clone(),
+                volume: self.volume_at(path).map(|(_, volume)| volume),
+            }),
             accelerator: definition.accelerator,
             direct_boot: definition.direct_boot.clone(),
             disks: disks.collect(),
@@ -202,6 +214,7 @@ impl Network {
             dhcp: self.dhcp,
             domain: self.domain.clone(),
             lan: self.lan.clone(),
+            boot: self.boot.clone(),
             reservations: self.reservations.values().cloned().collect(),
             leases,
         }
