@@ -5,12 +5,29 @@ use tfplugin::Diagnostics;
 
 use crate::shape::parse_path;
 
+/// Adds the error of a read. What hangs can still be destroyed, since only the read waits for its answer.
+pub fn report_unread(error: &EngineError, doing: &str, diags: &mut Diagnostics) {
+    let detail = match error {
+        EngineError::Unknown { .. } => {
+            " If it hangs for good, destroy it without reading it: terraform destroy -refresh=false -target=…; or take \
+             its power away on the host and plan again."
+        }
+        _ => "",
+    };
+    add(error, doing, detail, diags);
+}
+
 /// Adds an error with all that is known of it.
 pub fn report(error: &EngineError, doing: &str, diags: &mut Diagnostics) {
+    add(error, doing, "", diags);
+}
+
+fn add(error: &EngineError, doing: &str, more: &str, diags: &mut Diagnostics) {
     let mut detail = capitalised(chain(error));
     if !detail.ends_with(['.', '!', '?']) {
         detail.push('.');
     }
+    detail += more;
     if let Some(console) = error.console() {
         detail += &format!("\n\nThe end of its console:\n{console}");
     }

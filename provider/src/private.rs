@@ -9,6 +9,9 @@ pub struct Private {
     /// Who it is; none while it is planned, or foreign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// The serial number that a machine was given: what it is set back to, also after a rename.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
 }
 
 impl Private {
@@ -16,6 +19,15 @@ impl Private {
     pub fn of(identity: Option<&Identity>) -> Self {
         Self {
             identity: identity.cloned(),
+            serial: None,
+        }
+    }
+
+    /// Of a machine that is ours, with the serial number that it was given.
+    pub fn of_machine(identity: Option<&Identity>, serial: Option<String>) -> Self {
+        Self {
+            serial,
+            ..Self::of(identity)
         }
     }
 

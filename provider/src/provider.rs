@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use labyard_driver::ids::{HostName, Namespace};
+use labyard_driver::ids::{HostName, Namespace, ObjectId, ObjectName};
 use labyard_driver::{Driver, DriverError};
 use labyard_driver_libvirt::{AcceleratorChoice, LibvirtConfig, LibvirtDriver};
 use labyard_driver_sim::SimDriver;
-use labyard_reconciler::engine::{Access, Deps, Embedded, Engine, Run};
+use labyard_reconciler::engine::{Access, Deps, Embedded, Engine, ObjectRef, Run};
 use labyard_reconciler::host::Host;
 use labyard_schema::provider::{
     self as config, DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_URI, LibvirtHost, NAMESPACE_VARIABLE,
@@ -20,6 +20,7 @@ use tfplugin::value::{Path, Value};
 use tfplugin::{ConfigureRequest, Diagnostics, Provider, Resource};
 
 use crate::planned::Planned;
+use crate::private::Private;
 use crate::{network, shape, values, vm};
 
 /// The provider.
@@ -55,6 +56,20 @@ pub struct Context {
     pub engine: Arc<dyn Engine>,
     /// What this run has planned so far.
     pub planned: Planned,
+}
+
+impl Context {
+    /// The reference of an object in a state.
+    pub fn reference(&self, host: Option<&str>, name: &str, id: Option<&str>, private: &[u8]) -> ObjectRef {
+        ObjectRef {
+            host: HostName(host.unwrap_or_default().to_owned()),
+            namespace: self.namespace.clone(),
+            name: ObjectName(name.to_owned()),
+            identity: Private::parse(private).identity,
+            id: id.map(|id| ObjectId(id.to_owned())),
+            pools: Default::default(),
+        }
+    }
 }
 
 impl Shared {

@@ -6,11 +6,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use labyard_driver::ids::{Bytes, Digest, DiskKey, MacAddr, Mib, Namespace, NicKey, ObjectName, PoolName};
+use labyard_driver::ids::{
+    Bytes, Digest, DiskKey, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectName, PoolName,
+};
 use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::{CloneMode, OnRemove};
 use labyard_driver::observed::Autostart;
-use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, Guards, NetworkBoot, NetworkMode, SecureBoot, Tpm};
+use labyard_driver::spec::{
+    CpuModel, Dhcp, DirectBoot, Firmware, Graphics, Guards, MachineType, Nested, NetworkBoot, NetworkMode,
+    SecureBoot, Tpm,
+};
 use labyard_schema::text::Span;
 use labyard_schema::{network, vm};
 use serde::{Deserialize, Serialize};
@@ -36,10 +41,22 @@ pub struct DesiredMachine {
     pub guards: Guards,
     /// Certificates that its firmware trusts, in PEM.
     pub ca_certificate: Option<String>,
+    /// Chipset; `None` is one that labyard does not make and leaves as it is.
+    pub machine_type: Option<MachineType>,
+    /// Processor, as written.
+    pub cpu: DesiredCpu,
+    /// Display.
+    pub graphics: Graphics,
+    /// Serial number, as written or derived; `None` leaves what is there.
+    pub serial: Option<String>,
+    /// Whether it starts with the host.
+    pub autostart: Autostart,
     /// Direct kernel boot.
     pub direct_boot: Option<DirectBoot>,
     /// Disks by key.
     pub disks: BTreeMap<DiskKey, DesiredDisk>,
+    /// CD drives by key, each with the image in it.
+    pub media: BTreeMap<MediaKey, Option<DesiredImage>>,
     /// NICs by key.
     pub nics: BTreeMap<NicKey, DesiredNic>,
     /// Seed for cloud-init.
@@ -97,6 +114,15 @@ pub struct DesiredImage {
     pub digest: Option<Digest>,
     /// Its digest, as written.
     pub sha256: Option<Digest>,
+}
+
+/// A processor as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DesiredCpu {
+    /// Its model.
+    pub model: Option<CpuModel>,
+    /// Whether guests may run guests of their own.
+    pub nested: Option<Nested>,
 }
 
 /// A NIC as it shall be.
@@ -206,6 +232,18 @@ pub struct Wishes {
     /// Whether a seed that `guest` asks for was asked for by `cloud_init` too.
     #[serde(default)]
     pub cloud_init_written: bool,
+    /// Processor, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<vm::Cpu>,
+    /// The serial number that the machine was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// As written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// As written.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub deletion_protection: bool,
     /// Timeouts of a network, as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_timeouts: Option<network::NetworkTimeouts>,
@@ -218,6 +256,10 @@ pub struct Wishes {
     /// The power as it shall be, `running` or `stopped`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<String>,
+}
+
+fn is_no(value: &bool) -> bool {
+    !value
 }
 
 fn yes() -> bool {
@@ -279,6 +321,16 @@ impl DesiredMachine {
             firmware: desired_firmware(vm.firmware.as_ref()),
             guards: vm.firmware.as_ref().map(desired_guards).unwrap_or_default(),
             ca_certificate: vm.boot.as_ref().and_then(|boot| boot.ca_certificate.clone()),
+            machine_type: vm.machine_type.as_deref().and_then(parse_machine_type),
+            cpu: desired_cpu(vm.cpu.as_ref()),
+            graphics: parse_graphics(&vm.graphics),
+            serial: vm.serial.clone(),
+            autostart: if vm.autostart {
+                Autostart::On
+            } else {
+                Autostart::Off
+            },
+            media: desired_media(vm),
             direct_boot,
             ready: desired_ready(vm.ready.as_ref(), bootable && !nics.is_empty()),
             shutdown: desired_shutdown(vm.shutdown.as_ref()),
@@ -295,15 +347,62 @@ impl DesiredMachine {
     }
 }
 
-fn desired_disk(disk: &vm::Disk, pinned: Option<&String>) -> DesiredDisk {
-    let image = disk.image.as_ref().map(|image| {
-        let sha256 = image.sha256.clone().map(Digest);
-        DesiredImage {
-            source: image.source.clone(),
-            digest: sha256.clone().or_else(|| pinned.cloned().map(Digest)),
-            sha256,
-        }
+fn desired_image(source: &str, sha256: Option<&String>, pinned: Option<&String>) -> DesiredImage {
+    DesiredImage {
+        source: source.to_owned(),
+        digest: sha256.or(pinned).cloned().map(Digest),
+        sha256: sha256.cloned().map(Digest),
+    }
+}
+
+fn desired_media(vm: &vm::Vm) -> BTreeMap<MediaKey, Option<DesiredImage>> {
+    let pinned = |key| vm.media_digests.as_ref().and_then(|digests| digests.get(key));
+    let drives = vm.media.iter().flatten().map(|(key, drive)| {
+        let image = drive
+            .image
+            .as_ref()
+            .map(|image| desired_image(&image.source, image.sha256.as_ref(), pinned(key)));
+        (MediaKey(key.clone()), image)
     });
+    drives.collect()
+}
+
+/// Reads `machine_type` as it is written.
+pub fn parse_machine_type(text: &str) -> Option<MachineType> {
+    match text {
+        "q35" => Some(MachineType::Q35),
+        "pc" => Some(MachineType::Pc),
+        _ => None,
+    }
+}
+
+/// Reads `graphics` as it is written.
+pub fn parse_graphics(text: &str) -> Graphics {
+    match text {
+        "vnc" => Graphics::Vnc,
+        _ => Graphics::None,
+    }
+}
+
+/// Reads `cpu` as it is written.
+pub fn desired_cpu(cpu: Option<&vm::Cpu>) -> DesiredCpu {
+    let model = cpu.and_then(|cpu| cpu.model.as_deref()).map(|model| match model {
+        "host-passthrough" => CpuModel::HostPassthrough,
+        "host-model" => CpuModel::HostModel,
+        "maximum" => CpuModel::Maximum,
+        name => CpuModel::Named(name.to_owned()),
+    });
+    let nested = cpu
+        .and_then(|cpu| cpu.nested)
+        .map(|nested| if nested { Nested::On } else { Nested::Off });
+    DesiredCpu { model, nested }
+}
+
+fn desired_disk(disk: &vm::Disk, pinned: Option<&String>) -> DesiredDisk {
+    let image = disk
+        .image
+        .as_ref()
+        .map(|image| desired_image(&image.source, image.sha256.as_ref(), pinned));
     DesiredDisk {
         size: disk.size_gib.map(Bytes::from_gib),
         image,
@@ -454,6 +553,10 @@ fn machine_wishes(vm: &vm::Vm) -> Wishes {
         cloud_init_written: vm.cloud_init.is_some(),
         user_data_written: vm.cloud_init.as_ref().is_some_and(|c| c.user_data.is_some()),
         power: Some(vm.power.clone()),
+        cpu: vm.cpu.clone(),
+        serial: vm.serial.clone(),
+        labels: vm.labels.clone(),
+        deletion_protection: vm.deletion_protection,
         ..Wishes::default()
     }
 }
@@ -536,6 +639,8 @@ impl DesiredNetwork {
             wishes: Wishes {
                 allow_restart: true,
                 network_timeouts: config.timeouts.clone(),
+                labels: config.labels.clone(),
+                deletion_protection: config.deletion_protection,
                 dns_written: config.dns.is_some(),
                 network_written: crate::lan::written(config),
                 ..Wishes::default()

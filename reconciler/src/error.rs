@@ -191,6 +191,16 @@ pub enum EngineError {
         /// What to do.
         way_out: String,
     },
+    /// It was said that the object must not be destroyed.
+    #[error(
+        "{what} on host {host} is protected: deletion_protection is true. Set it to false, apply that, then destroy or replace it"
+    )]
+    Protected {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+    },
     /// Nothing to import.
     #[error("{what} does not exist on host {host}: {found}")]
     NotFound {
@@ -217,6 +227,7 @@ impl EngineError {
     pub fn attribute(&self) -> Option<&str> {
         match self {
             Self::Attribute { attribute, .. } | Self::Image { attribute, .. } => Some(attribute),
+            Self::Protected { .. } => Some("deletion_protection"),
             _ => None,
         }
     }

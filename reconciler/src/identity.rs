@@ -101,6 +101,17 @@ pub fn derived_mac(host: &HostUuid, namespace: &Namespace, name: &ObjectName, ke
     MacAddr([0x52, digest[0], digest[1], digest[2], digest[3], digest[4]])
 }
 
+/// The serial number of a machine for which none is written: the same for the same name on the same host.
+pub fn derived_serial(host: &HostUuid, namespace: &Namespace, name: &ObjectName) -> String {
+    let mut hash = sha2::Sha256::new();
+    for part in ["serial", host.as_str(), namespace.as_str(), name.as_str()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    format!("LY-{}", hex(&digest[..8]).to_uppercase())
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use labyard_driver::ids::{DiskKey, NicKey, PoolName};
-use labyard_driver::mark::{DiskMark, ImageMark, Made, Mark, NicMark, OnRemove};
+use labyard_driver::mark::{DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove};
 use labyard_driver::observed::{PoolKind, Snapshot};
 use labyard_driver::spec::DiskFormat;
 
@@ -43,6 +43,7 @@ pub const SEED_TARGET: &str = "sda";
 /// NICs with the addresses they have. The seed and the wishes are left: they change when they are done.
 pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, storage: &Storage) -> Mark {
     let mut mark = before.clone();
+    mark.name = desired.name.clone();
     for (key, disk) in before
         .disks
         .iter()
@@ -84,6 +85,7 @@ pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, storage:
             mark.give_back.push(nic.clone());
         }
     }
+    intend_media(desired, before, &mut mark, &storage.pool);
     mark.nics = desired
         .nics
         .iter()
@@ -120,6 +122,61 @@ fn wish_disk(mut mark: DiskMark, disk: &DesiredDisk, storage: &Storage) -> DiskM
         }
     });
     mark
+}
+
+/// An image that leaves a drive may be in it until the drive is seen without.
+fn intend_media(desired: &DesiredMachine, before: &Mark, mark: &mut Mark, pool: &PoolName) {
+    mark.media.clear();
+    for (key, wanted) in &desired.media {
+        let known = before.media.get(key);
+        let there = known.and_then(|medium| medium.image.as_ref());
+        let image = wanted.as_ref().map(|wanted| {
+            let kept = there.filter(|image| {
+                let same_digest = wanted.sha256.is_none() || wanted.sha256 == image.digest;
+                image.source == wanted.source && same_digest
+            });
+            ImageMark {
+                source: wanted.source.clone(),
+                sha256: wanted.sha256.clone(),
+                digest: kept
+                    .and_then(|image| image.digest.clone())
+                    .or_else(|| wanted.digest.clone()),
+                pool: None,
+                volume: kept.and_then(|image| image.volume.clone()),
+                upload: kept.and_then(|image| image.upload.clone()),
+            }
+        });
+        let target = known.map_or_else(|| free_drive(before, mark), |medium| medium.target.clone());
+        let pool = known.map_or(pool, |medium| &medium.pool).clone();
+        mark.media.insert(key.clone(), MediumMark { pool, target, image });
+    }
+    let still: BTreeSet<_> = mark
+        .media
+        .values()
+        .filter_map(|medium| medium.image.as_ref()?.volume.clone())
+        .collect();
+    let former = before
+        .media
+        .values()
+        .filter_map(|medium| medium.image.as_ref()?.volume.clone());
+    mark.ejecting
+        .extend(former.filter(|volume| !still.contains(volume)));
+}
+
+/// The first target of a CD drive that no device has or had.
+fn free_drive(before: &Mark, mark: &Mark) -> String {
+    let taken = |target: &String| {
+        let drives = before.media.values().chain(mark.media.values());
+        let disks = mark.disks.values().map(|disk| &disk.target);
+        drives
+            .map(|drive| &drive.target)
+            .chain(disks)
+            .any(|t| t == target)
+    };
+    ('b'..='z')
+        .map(|letter| format!("sd{letter}"))
+        .find(|target| !taken(target))
+        .unwrap_or_default()
 }
 
 fn intend_nic(key: &NicKey, nic: &crate::desired::DesiredNic, before: &Mark) -> NicMark {

@@ -7,19 +7,21 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use labyard_driver::ids::{
-    Bytes, DiskKey, HostUuid, MacAddr, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName,
+    Bytes, DiskKey, HostUuid, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName,
 };
 use labyard_driver::lan::{Lan, VlanId};
-use labyard_driver::mark::{CloneMode, ImageMark, Made, Mark, OnRemove, Ownership, SeedMark, Stage};
+use labyard_driver::mark::{
+    CloneMode, ImageMark, Made, Mark, MediumMark, OnRemove, Ownership, SeedMark, Stage,
+};
 use labyard_driver::observed::{
-    Activity, Attachment, Autostart, Capacity, MachineDetail, ObservedDisk, ObservedMachine, ObservedNetwork,
-    Power, Snapshot,
+    Activity, Attachment, Autostart, Capacity, Hardware, MachineDetail, ObservedDisk, ObservedMachine,
+    ObservedMedium, ObservedNetwork, Power, Snapshot,
 };
 use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, Guards, NetworkBoot, NetworkMode};
 
 use crate::boot_order::{self, Numbers};
 use crate::desired::{FixedAddress, Wishes};
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 
 /// A machine as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,10 +46,16 @@ pub struct MachineView {
     pub guards: Guards,
     /// Certificates that its firmware trusts, in PEM, as far as labyard put them there.
     pub ca_certificate: Option<String>,
+    /// Chipset, processor, display and serial number.
+    pub hardware: Hardware,
+    /// Whether it starts with the host.
+    pub autostart: Autostart,
     /// Direct kernel boot.
     pub direct_boot: Option<DirectBoot>,
     /// Disks that are there, by key.
     pub disks: BTreeMap<DiskKey, DiskView>,
+    /// CD drives that are there, by key.
+    pub media: BTreeMap<MediaKey, MediumView>,
     /// NICs that are there, by key.
     pub nics: BTreeMap<NicKey, NicView>,
     /// The seed.
@@ -98,6 +106,37 @@ pub struct DiskView {
     pub boot: Option<u32>,
 }
 
+/// A CD drive as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediumView {
+    /// The image that was inserted last.
+    pub image: Option<ImageMark>,
+    /// What is in it now.
+    pub content: Content,
+}
+
+/// What is in a CD drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The image that was inserted, or nothing where there was none.
+    AsRecorded,
+    /// Nothing: somebody ejected it.
+    Empty,
+    /// Another file of the host, put there by somebody else.
+    Other(String),
+}
+
+impl MediumView {
+    /// The source of what is in it, as it would be written; a file that somebody put there is one of the host.
+    pub fn source(&self) -> Option<String> {
+        match &self.content {
+            Content::AsRecorded => self.image.as_ref().map(|image| image.source.clone()),
+            Content::Empty => None,
+            Content::Other(path) => Some(format!("host:{path}")),
+        }
+    }
+}
+
 /// A NIC as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NicView {
@@ -136,9 +175,12 @@ impl MachineView {
         let namespace = mark.map(|m| &m.namespace);
         let order = boot_order::numbers(detail, mark, |mac| nic_key(mark, mac));
         Some(Self {
-            name: mark.map_or_else(|| ObjectName(machine.host_name.clone()), |m| m.name.clone()),
+            name: shown_name(machine),
             id: machine.id.clone(),
             owner: owner(mark, &machine.id, Some(&snapshot.host.uuid)),
+            hardware: detail.hardware.clone(),
+            autostart: machine.autostart,
+            media: media(detail, mark),
             power: machine.power,
             cpus: detail.cpus,
             memory: detail.memory,
@@ -180,6 +222,22 @@ impl MachineView {
     }
 }
 
+/// The name of a machine: the user's, unless the host calls it by another than follows from that one.
+pub fn shown_name(machine: &ObservedMachine) -> ObjectName {
+    let by_host = || ObjectName(machine.host_name.clone());
+    let Some(mark) = machine.mark.ours() else {
+        return by_host();
+    };
+    if machine.host_name.is_empty() || machine.host_name == identity::host_name(&mark.namespace, &mark.name) {
+        return mark.name.clone();
+    }
+    let prefix = format!("{}.", mark.namespace);
+    machine
+        .host_name
+        .strip_prefix(&prefix)
+        .map_or_else(by_host, |name| ObjectName(name.to_owned()))
+}
+
 /// Addresses worth showing: IPv4 first, link-local ones left out.
 pub fn presentable(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let local = |a: &IpAddr| match a {
@@ -210,7 +268,12 @@ fn pending(detail: &MachineDetail) -> Pending {
     let memory = detail.live_memory.is_some_and(|live| live != detail.memory);
     let devices = detail.disks.iter().any(|d| d.live == Some(false))
         || detail.nics.iter().any(|n| n.live == Some(false));
-    if cpus || memory || devices {
+    let hardware = detail.live_hardware.as_ref().is_some_and(|live| {
+        let defined = &detail.hardware;
+        (live.graphics, &live.serial, &live.cpu_model)
+            != (defined.graphics, &defined.serial, &defined.cpu_model)
+    });
+    if cpus || memory || devices || hardware {
         Pending::Restart
     } else {
         Pending::Nothing
@@ -268,6 +331,41 @@ fn disks(detail: &MachineDetail, mark: Option<&Mark>, order: &Numbers) -> BTreeM
             })
         })
         .collect()
+}
+
+/// The drives that the mark names. A running machine's drive counts as what is in it now and at the next start.
+fn media(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<MediaKey, MediumView> {
+    let drives = mark.into_iter().flat_map(|mark| &mark.media);
+    let seen = drives.filter_map(|(key, known)| {
+        let defined = detail.cdroms.get(&known.target)?;
+        let live = match &detail.live_cdroms {
+            Some(live) => Some(live.get(&known.target)?),
+            None => None,
+        };
+        let content = content(known, defined.as_ref(), live);
+        let image = known.image.clone();
+        Some((key.clone(), MediumView { image, content }))
+    });
+    seen.collect()
+}
+
+fn content(known: &MediumMark, defined: Option<&ObservedMedium>, live: Option<&String>) -> Content {
+    let path = defined.map(|medium| medium.path.as_str()).unwrap_or_default();
+    let wanted = known.image.as_ref().and_then(|image| image.volume.as_ref());
+    let as_recorded = match (wanted, defined) {
+        (None, None) => true,
+        (Some(wanted), Some(there)) => {
+            there.volume.as_ref() == Some(wanted) && there.capacity != Capacity::Missing
+        }
+        _ => false,
+    };
+    let shown = live.map_or(path, String::as_str);
+    match (as_recorded && shown == path, shown) {
+        (true, _) => Content::AsRecorded,
+        // Gone from what runs or from the next start alone: what is left is not what was asked for.
+        (false, "") => Content::Empty,
+        (false, shown) => Content::Other(shown.to_owned()),
+    }
 }
 
 /// The key of a NIC: the mark's, else one made of its address.

@@ -1,6 +1,9 @@
 //! Checks of single values. Each error says what was found and what to write instead.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::problem::{At, Problem};
 
 /// Names of machines, networks and hosts: also file names and host-side names.
 pub fn object_name(text: &str) -> Result<(), String> {
@@ -126,6 +129,72 @@ pub fn mac(text: &str) -> Result<(), String> {
             "{text:?} is no MAC address: write six pairs of lower-case hex digits with colons, like 52:54:00:12:34:56"
         )),
     }
+}
+
+/// A serial number that SMBIOS carries.
+pub fn serial(text: &str) -> Result<(), String> {
+    let fits = (1..=64).contains(&text.len()) && text.trim() == text;
+    if fits && text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is no serial number: write 1 to 64 printable ASCII characters, no space at either end"
+    ))
+}
+
+/// A processor model's name.
+pub fn cpu_model(text: &str) -> Result<(), String> {
+    let well_formed = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if well_formed && (1..=64).contains(&text.len()) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is no processor model: write host-passthrough, host-model, maximum, or a name that virsh cpu-models shows"
+    ))
+}
+
+/// The value of a label.
+pub fn label_value(text: &str) -> Result<(), String> {
+    if text.len() <= 255 && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be a label: use up to 255 bytes without control characters"
+    ))
+}
+
+/// The key of a label.
+pub fn label_key(text: &str) -> Result<(), String> {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+    let ends = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if ends && text.len() <= 63 && text.chars().all(inner) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be a label's key: use 1 to 63 letters, digits, '.', '_', '/' and '-', a letter or digit first"
+    ))
+}
+
+/// Labels whose keys cannot be, and labels beyond what a mark can carry.
+pub fn bad_labels(labels: Option<&BTreeMap<String, String>>) -> Vec<Problem> {
+    const MOST: usize = 64;
+    let Some(labels) = labels else { return Vec::new() };
+    let keys = labels.keys().filter_map(|key| {
+        let at = vec![At::Attribute("labels"), At::Key(key.clone())];
+        Some(Problem::new(at, "Bad label", label_key(key).err()?))
+    });
+    let mut problems: Vec<_> = keys.collect();
+    if labels.len() > MOST {
+        let detail = format!("{} labels are more than the {MOST} that are kept.", labels.len());
+        problems.push(Problem::new(
+            vec![At::Attribute("labels")],
+            "Too many labels",
+            detail,
+        ));
+    }
+    problems
 }
 
 /// What a machine is ready by.
@@ -524,6 +593,14 @@ mod tests {
                 &["10.77.0.5", "10.77.0.5,10.77.0.6", "https://a/b?c=d", "a b"],
                 &["", "a,,b", "a ", "a#b"],
             ),
+            (serial, &["LY-12", "a b"], &["", "ä", " x"]),
+            (
+                cpu_model,
+                &["host-passthrough", "Haswell-noTSX"],
+                &["", "a b", "x<y"],
+            ),
+            (label_value, &["", "a b"], &[]),
+            (label_key, &["team", "a/b.c"], &["", "-a", "a b"]),
             (domain, &["lab.test", "x"], &["", "a..b", "-a", "a_b"]),
             (host_label, &["web-01", "x"], &["", "a.b", "-a", "a_b"]),
             (ip, &["10.77.0.1", "fd00::1"], &["10.77.0", "x"]),

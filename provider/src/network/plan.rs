@@ -16,7 +16,7 @@ use crate::planned::overlap;
 use crate::private::Private;
 use crate::provider::Context;
 use crate::values;
-use crate::vm::NO_VLAN;
+use crate::vm::{NO_VLAN, refuse_protected};
 
 /// What follows from the configuration alone.
 pub fn settle(plan: &mut Plan) {
@@ -120,6 +120,9 @@ pub async fn compare(plan: &Plan, context: &Context, host: &HostName, diags: &mu
     ) else {
         return;
     };
+    if !plan.requires_replace.is_empty() && prior.deletion_protection {
+        refuse_protected("labyard_network", &prior.name, "replaces", diags);
+    }
     let identity = Private::parse(&plan.prior_private).identity;
     let Ok(desired) = DesiredNetwork::from_config(&context.namespace, &planned) else {
         return;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use labyard_driver::ids::{HostName, ObjectId, ObjectName};
+use labyard_driver::ids::HostName;
 use labyard_reconciler::EngineError;
 use labyard_reconciler::desired::DesiredNetwork;
 use labyard_reconciler::engine::{Bounds, ObjectRef, Reading};
@@ -19,7 +19,7 @@ use super::plan as planning;
 use super::state::{imported, refreshed};
 use crate::private::Private;
 use crate::provider::{self, Configured, Shared};
-use crate::vm::{parse_id, plan_host};
+use crate::vm::{parse_id, plan_host, refuse_protected};
 use crate::{errors, shape, values};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -49,14 +49,7 @@ impl Networks {
 }
 
 fn reference(context: &provider::Context, state: &Network, private: &[u8]) -> ObjectRef {
-    ObjectRef {
-        host: HostName(state.host.clone().unwrap_or_default()),
-        namespace: context.namespace.clone(),
-        name: ObjectName(state.name.clone()),
-        identity: Private::parse(private).identity,
-        id: state.id.clone().map(ObjectId),
-        pools: Default::default(),
-    }
+    context.reference(state.host.as_deref(), &state.name, state.id.as_deref(), private)
 }
 
 fn bounds(
@@ -102,8 +95,10 @@ impl Resource for Networks {
     async fn validate(&self, config: &Value, diags: &mut Diagnostics) {
         shape::check::<Network>(config, diags);
         let mut config = config.clone();
-        if config.field("autostart").is_null() {
-            values::put(&mut config, "autostart", true);
+        for (name, default) in [("autostart", true), ("deletion_protection", false)] {
+            if config.field(name).is_null() {
+                values::put(&mut config, name, default);
+            }
         }
         if !diags.has_errors()
             && config.is_wholly_known()
@@ -115,6 +110,10 @@ impl Resource for Networks {
 
     async fn plan(&self, _ctx: &Context, plan: &mut Plan, diags: &mut Diagnostics) {
         if plan.planned.is_null() {
+            let prior = values::known::<Network>(&plan.prior, diags);
+            if let Some(prior) = prior.filter(|prior| prior.deletion_protection) {
+                refuse_protected("labyard_network", &prior.name, "destroys", diags);
+            }
             return;
         }
         planning::settle(plan);

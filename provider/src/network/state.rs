@@ -34,6 +34,8 @@ pub fn refreshed(prior: &Network, view: &NetworkView) -> Network {
         autostart: view.autostart == Autostart::On,
         active: Some(view.active == Activity::Active),
         id: Some(view.id.to_string()),
+        labels: view.wishes.labels.clone(),
+        deletion_protection: view.wishes.deletion_protection,
         gateway: gateway(view),
         bridge_name: view.bridge.clone(),
         owned: Some(view.owner != Owner::Foreign),

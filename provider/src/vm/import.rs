@@ -45,6 +45,7 @@ pub fn imported(host: &HostName, view: &MachineView, seed: Option<Contents>) -> 
         timeouts: wishes.timeouts.clone(),
         cloud_init: asked_by_cloud_init(wishes).then(|| cloud_init(wishes, seed)),
         guest: wishes.guest.clone(),
+        cpu: wishes.cpu.clone(),
         ..Vm::default()
     };
     let mut state = refreshed(&blank, view);

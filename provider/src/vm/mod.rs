@@ -2,11 +2,12 @@
 
 mod addressing;
 mod import;
+mod kit;
 mod plan;
 mod resource;
 mod state;
 
 pub use addressing::NO_VLAN;
 pub use import::parse_id;
-pub use plan::host as plan_host;
+pub use plan::{host as plan_host, refuse_protected};
 pub use resource::Machines;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use labyard_driver::ids::{HostName, Namespace, NicKey};
 use labyard_driver::observed::{HostFacts, Offer};
-use labyard_driver::spec::{Firmware, SecureBoot};
+use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 use labyard_reconciler::desired::DesiredMachine;
 use labyard_reconciler::diff::machine::{diff, removal, runs};
 use labyard_reconciler::diff::{Change, DiskChange, Disturbance, What};
-use labyard_reconciler::identity::derived_mac;
+use labyard_reconciler::identity::{derived_mac, derived_serial};
 use labyard_reconciler::view::MachineView;
 use labyard_schema::vm::Vm;
 use tfplugin::value::{Path, Value};
@@ -23,6 +23,12 @@ use crate::{shape, values};
 pub fn settle(plan: &mut Plan, facts: Option<(&Namespace, &HostFacts)>) {
     let macs = macs(plan, facts);
     let digests = image_digests(plan);
+    let media = media_digests(plan);
+    let serial = serial(plan, facts);
+    values::put(&mut plan.planned, "media_digests", media);
+    values::put(&mut plan.planned, "serial", serial);
+    let machine_type = machine_type(plan);
+    values::put(&mut plan.planned, "machine_type", machine_type);
     values::put(&mut plan.planned, "macs", macs);
     values::put(&mut plan.planned, "image_digests", digests);
     values::put(&mut plan.planned, "owned", true);
@@ -41,12 +47,11 @@ fn macs(plan: &Plan, facts: Option<(&Namespace, &HostFacts)>) -> Value {
             Value::object([] as [(&str, Value); 0])
         };
     }
-    let same_machine = plan.prior.field("name") == plan.planned.field("name");
     let entries = nics.entries().map(|(key, nic)| {
         let written = nic.field("mac");
         let before = plan.prior.field("macs").field(key);
         let mac = match (written, plan.planned.field("name").as_str(), facts) {
-            (Value::Null, _, _) if same_machine && !before.is_null() => before.clone(),
+            (Value::Null, _, _) if !before.is_null() => before.clone(),
             (Value::Null, Some(name), Some((namespace, facts))) => {
                 let mac = derived_mac(&facts.uuid, namespace, &name.into(), &NicKey(key.to_owned()));
                 Value::from(mac.to_string())
@@ -57,6 +62,66 @@ fn macs(plan: &Plan, facts: Option<(&Namespace, &HostFacts)>) -> Value {
         (key.to_owned(), mac)
     });
     Value::Keyed(entries.collect::<BTreeMap<_, _>>())
+}
+
+/// The chipset: as written, else as it is, else the usual one.
+fn machine_type(plan: &Plan) -> Value {
+    let (written, before) = (
+        plan.config.field("machine_type"),
+        plan.prior.field("machine_type"),
+    );
+    match (written, before) {
+        (Value::Null, Value::Null) => Value::from("q35"),
+        (Value::Null, before) => before.clone(),
+        (written, _) => written.clone(),
+    }
+}
+
+/// The serial number: as written, else what the machine was given, else derived where the host is known. A machine
+/// that was given none keeps what it has.
+fn serial(plan: &Plan, facts: Option<(&Namespace, &HostFacts)>) -> Value {
+    let written = plan.config.field("serial");
+    if !written.is_null() {
+        return written.clone();
+    }
+    if !plan.prior.is_null() {
+        let given = Private::parse(&plan.prior_private).serial;
+        return given.map_or_else(|| plan.prior.field("serial").clone(), Value::from);
+    }
+    match (plan.planned.field("name").as_str(), facts) {
+        (Some(name), Some((namespace, facts))) => {
+            Value::from(derived_serial(&facts.uuid, namespace, &name.into()))
+        }
+        _ => Value::Unknown,
+    }
+}
+
+/// The digests by drive: as written, else as they were when the image was inserted.
+fn media_digests(plan: &Plan) -> Value {
+    let media = plan.planned.field("media");
+    if media.is_unknown() {
+        return Value::Unknown;
+    }
+    let mut digests = BTreeMap::new();
+    for (key, drive) in media.entries() {
+        let image = drive.field("image");
+        let prior = plan.prior.field("media").field(key).field("image");
+        let before = plan.prior.field("media_digests").field(key);
+        let digest = if image.is_null() {
+            continue;
+        } else if image.is_unknown() || drive.is_unknown() {
+            Value::Unknown
+        } else if !image.field("sha256").is_null() {
+            image.field("sha256").clone()
+        } else if !before.is_null() && prior.field("source") == image.field("source") {
+            before.clone()
+        } else {
+            Value::Unknown
+        };
+        digests.insert(key.to_owned(), digest);
+    }
+    let null = digests.is_empty() && plan.prior.field("media_digests").is_null();
+    if null { Value::Null } else { Value::Keyed(digests) }
 }
 
 /// The digests by disk: as written, else as they were when the disk was made.
@@ -113,7 +178,23 @@ pub fn compare(plan: &mut Plan, context: &Context, diags: &mut Diagnostics) {
         put_back_warning(&prior, diags);
     } else {
         removal_by_replacement(&current, diags);
+        if prior.deletion_protection {
+            refuse_protected("labyard_vm", &prior.name, "replaces", diags);
+        }
     }
+}
+
+/// The error of a plan that takes away what was said to stay.
+pub fn refuse_protected(resource: &str, name: &str, does: &str, diags: &mut Diagnostics) {
+    let detail = format!(
+        "This plan {does} {resource} {name:?}, whose deletion_protection is true. If that is meant, set it to false and \
+         apply that first."
+    );
+    diags.error(
+        Some(Path::attribute("deletion_protection")),
+        "Protected from deletion",
+        detail,
+    );
 }
 
 /// What is desired, where all of it is known.
@@ -303,6 +384,7 @@ fn join(hosts: &[HostName]) -> String {
 
 /// What the host cannot do is refused before anything is made.
 pub fn check_host(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
+    check_cpu(plan, facts, diags);
     let uefi = plan.planned.field("firmware").field("type").as_str() == Some("uefi");
     if uefi && !facts.firmwares.contains(&Firmware::Uefi) {
         let detail = "The host offers no UEFI firmware. On Debian and Ubuntu: apt install ovmf, on the host.";
@@ -338,4 +420,25 @@ fn check_guards(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
             "The host emulates no TPM. On Debian and Ubuntu: apt install swtpm swtpm-tools, on the host.";
         diags.error(at("tpm"), "TPM not available", detail);
     }
+}
+
+fn check_cpu(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
+    let model = plan.planned.field("cpu").field("model");
+    let detail = match model.as_str() {
+        Some("host-passthrough") if !facts.accelerators.contains(&Accelerator::Kvm) => {
+            "The host runs guests by QEMU's emulation, which cannot pass its own processor through: use maximum, leave \
+             it out, or run the host with KVM."
+                .to_owned()
+        }
+        None | Some("host-passthrough" | "host-model" | "maximum") => return,
+        Some(name) => match &facts.cpu_models {
+            Some(known) if !known.iter().any(|model| model == name) => format!(
+                "The host knows no processor model {name:?}. virsh domcapabilities shows those that it does, like {}.",
+                known.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
+            ),
+            _ => return,
+        },
+    };
+    let at = Path::attribute("cpu").then_attribute("model");
+    diags.error(Some(at), "Processor not available", detail);
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use labyard_driver::ids::{HostName, NicKey, ObjectId, ObjectName, PoolName};
+use labyard_driver::ids::{HostName, NicKey, ObjectName, PoolName};
 use labyard_reconciler::EngineError;
 use labyard_reconciler::desired::DesiredMachine;
 use labyard_reconciler::engine::{Bounds, ObjectRef, Reading};
-use labyard_reconciler::identity::derived_mac;
+use labyard_reconciler::identity::{Identity, derived_mac, derived_serial};
 use labyard_reconciler::steps::Progress;
+use labyard_reconciler::view::MachineView;
 use labyard_schema::text::Span;
 use labyard_schema::vm::Vm;
 use tfplugin::schema::Schema;
@@ -42,21 +43,19 @@ impl Machines {
     }
 }
 
-/// The reference of a machine in a state.
 fn reference(context: &provider::Context, state: &Vm, private: &[u8]) -> ObjectRef {
+    let pools = state.disks.iter().flatten();
+    let pools = pools.filter_map(|(_, disk)| disk.storage_pool.clone().map(PoolName));
     ObjectRef {
-        host: HostName(state.host.clone().unwrap_or_default()),
-        namespace: context.namespace.clone(),
-        name: ObjectName(state.name.clone()),
-        identity: Private::parse(private).identity,
-        id: state.id.clone().map(ObjectId),
-        pools: state
-            .disks
-            .iter()
-            .flatten()
-            .filter_map(|(_, disk)| disk.storage_pool.clone().map(PoolName))
-            .collect(),
+        pools: pools.collect(),
+        ..context.reference(state.host.as_deref(), &state.name, state.id.as_deref(), private)
     }
+}
+
+/// What is kept beside the state of a machine as it is.
+fn private_of(view: &MachineView, fallback: Option<&Identity>) -> Vec<u8> {
+    let serial = view.wishes.serial.clone();
+    Private::of_machine(view.identity().or(fallback), serial).to_bytes()
 }
 
 /// A machine as its state has it; a NIC whose MAC is not there is none.
@@ -110,7 +109,15 @@ fn reached(planned: &Value, progress: &Progress) -> State {
             first_ip(&progress.seen, reserved).map_or(Value::Null, Value::from),
         );
     }
-    let private = Private::of(Some(&progress.identity)).to_bytes();
+    let media = progress.mark.media.iter().filter_map(|(key, drive)| {
+        let seen = drive.image.as_ref()?.digest.as_ref()?;
+        Some((key.to_string(), Value::from(seen.as_str())))
+    });
+    if !planned.field("media_digests").is_null() {
+        values::put(&mut value, "media_digests", Value::Keyed(media.collect()));
+    }
+    let serial = value.field("serial").as_str().map(str::to_owned);
+    let private = Private::of_machine(Some(&progress.identity), serial).to_bytes();
     State {
         value: values::without_unknowns(&value),
         private,
@@ -138,6 +145,7 @@ impl Machines {
             None => context.engine.hosts().into_iter().next()?,
         };
         let mut macs = vm.macs.clone().unwrap_or_default();
+        let unnumbered = vm.serial.is_none() && request.planned.field("serial").is_unknown();
         let missing: Vec<_> = vm
             .nics
             .iter()
@@ -145,17 +153,20 @@ impl Machines {
             .map(|(k, _)| k)
             .filter(|k| !macs.contains_key(*k))
             .collect();
-        if !missing.is_empty() {
+        if !missing.is_empty() || unnumbered {
             let facts = context
                 .engine
                 .facts(&host)
                 .await
                 .map_err(|e| errors::report(&e, "Host not readable", diags));
             let facts = facts.ok()?;
+            let name = ObjectName(vm.name.clone());
             for key in missing {
-                let name = ObjectName(vm.name.clone());
                 let mac = derived_mac(&facts.uuid, &context.namespace, &name, &NicKey(key.clone()));
                 macs.insert(key.clone(), mac.to_string());
+            }
+            if unnumbered {
+                vm.serial = Some(derived_serial(&facts.uuid, &context.namespace, &name));
             }
         }
         let digests = vm.image_digests.clone().unwrap_or_default();
@@ -165,6 +176,27 @@ impl Machines {
                 errors::report(&EngineError::from(unusable), "Unusable value", diags);
                 None
             }
+        }
+    }
+
+    /// A protected machine is not destroyed. One whose creation never came to its end is not bound: its mark tells.
+    async fn plan_destroy(&self, plan: &Plan, diags: &mut Diagnostics) {
+        let (Some(prior), Configured::Now(context)) =
+            (values::known::<Vm>(&plan.prior, diags), self.shared.configured())
+        else {
+            return;
+        };
+        if !prior.deletion_protection {
+            return;
+        }
+        let object = reference(&context, &prior, &plan.prior_private);
+        let protected = match context.engine.read_machine(&object).await {
+            Ok(Reading::Present(view)) => view.wishes.deletion_protection,
+            Ok(Reading::Gone) => false,
+            Ok(Reading::DisksOnly) | Err(_) => true,
+        };
+        if protected {
+            planning::refuse_protected("labyard_vm", &prior.name, "destroys", diags);
         }
     }
 
@@ -183,7 +215,7 @@ impl Machines {
         {
             saver.save(State {
                 value,
-                private: Private::of(view.identity()).to_bytes(),
+                private: private_of(&view, None),
             });
         } else {
             saver.save(State {
@@ -216,7 +248,7 @@ impl Resource for Machines {
 
     async fn plan(&self, _ctx: &Context, plan: &mut Plan, diags: &mut Diagnostics) {
         if plan.planned.is_null() {
-            return;
+            return self.plan_destroy(plan, diags).await;
         }
         let Configured::Now(context) = self.shared.configured() else {
             return planning::settle(plan, None);
@@ -283,7 +315,8 @@ impl Resource for Machines {
         let last = std::sync::Mutex::new(None);
         let report = |progress: &Progress| {
             // Only who it is: what it has become is read when it has become it.
-            let private = Private::of(Some(&progress.identity)).to_bytes();
+            let serial = Private::parse(&request.private).serial;
+            let private = Private::of_machine(Some(&progress.identity), serial).to_bytes();
             saver.save(State {
                 value: request.prior.clone(),
                 private,
@@ -333,8 +366,8 @@ impl Resource for Machines {
         let object = reference(&context, &known, &prior.private);
         let (state, private) = match context.engine.read_machine(&object).await {
             Ok(Reading::Present(view)) => {
-                let identity = view.identity().or(object.identity.as_ref());
-                (refreshed(&known, &view), Private::of(identity).to_bytes())
+                let private = private_of(&view, object.identity.as_ref());
+                (refreshed(&known, &view), private)
             }
             Ok(Reading::DisksOnly) => (
                 Vm {
@@ -345,7 +378,7 @@ impl Resource for Machines {
             ),
             Ok(Reading::Gone) => return None,
             Err(error) => {
-                errors::report(&error, "Machine not readable", diags);
+                errors::report_unread(&error, "Machine not readable", diags);
                 return None;
             }
         };
@@ -370,7 +403,7 @@ impl Resource for Machines {
         let value = values::whole(&import::imported(&host, &view, seed), &self.schema, diags)?;
         Some(State {
             value,
-            private: Private::of(view.identity()).to_bytes(),
+            private: private_of(&view, None),
         })
     }
 }
@@ -395,6 +428,9 @@ fn with_defaults(config: &Value) -> Value {
         ("cpus", Value::from(1)),
         ("power", Value::from("running")),
         ("allow_restart", Value::from(true)),
+        ("graphics", Value::from("none")),
+        ("autostart", Value::from(false)),
+        ("deletion_protection", Value::from(false)),
     ] {
         if value.field(name).is_null() {
             values::put(&mut value, name, default);

@@ -5,14 +5,17 @@ use std::net::IpAddr;
 
 use labyard_driver::ids::{Bytes, Digest, DiskKey, Mib, NicKey, ObjectId, ObjectName, PoolName};
 use labyard_driver::mark::{CloneMode, ImageMark, OnRemove, SeedMark};
-use labyard_driver::observed::Power;
+use labyard_driver::observed::{Autostart, Power};
 use labyard_driver::spec::{Firmware, SecureBoot, Tpm};
 use labyard_reconciler::desired::{
     Wishes, desired_boot, desired_guards, fixed_address, parse_on_remove, seed_version, vlan,
 };
+use labyard_reconciler::diff::kit::graphics_text;
 use labyard_reconciler::identity::Identity;
 use labyard_reconciler::view::{DiskView, MachineView, NicView, Owner, Pending, SeedView};
 use labyard_schema::vm::{self, Vm};
+
+use super::kit;
 
 /// A disk of the state whose definition is gone and whose disks are there has this power.
 pub const ABSENT: &str = "absent";
@@ -21,6 +24,16 @@ pub const ABSENT: &str = "absent";
 pub fn refreshed(prior: &Vm, view: &MachineView) -> Vm {
     let owned = matches!(view.owner, Owner::Ours { .. });
     let mut state = Vm {
+        name: view.name.to_string(),
+        machine_type: Some(kit::machine_type(&view.hardware)),
+        cpu: prior.cpu.as_ref().map(|cpu| kit::cpu(cpu, &view.hardware)),
+        graphics: graphics_text(view.hardware.graphics).to_owned(),
+        serial: view.hardware.serial.clone(),
+        autostart: view.autostart == Autostart::On,
+        labels: view.wishes.labels.clone(),
+        deletion_protection: view.wishes.deletion_protection,
+        media: kit::media(prior, view),
+        media_digests: kit::media_digests(prior, view),
         cpus: view.cpus,
         memory_mib: view.memory.0,
         disks: disks(prior, view),
@@ -57,7 +70,7 @@ pub fn power_text(power: Power) -> &'static str {
 }
 
 /// A map that stays null where it was null and nothing is there.
-fn some_map<V>(
+pub(super) fn some_map<V>(
     prior: &Option<BTreeMap<String, V>>,
     entries: impl Iterator<Item = (String, V)>,
 ) -> Option<BTreeMap<String, V>> {
@@ -299,6 +312,13 @@ pub fn as_view(state: &Vm, identity: Option<&Identity>) -> MachineView {
         cpus: state.cpus,
         memory: Mib(state.memory_mib),
         pending: Pending::Nothing,
+        hardware: kit::hardware(state),
+        autostart: if state.autostart {
+            Autostart::On
+        } else {
+            Autostart::Off
+        },
+        media: kit::media_views(state),
         firmware: match &state.firmware {
             Some(firmware) if firmware.r#type == "uefi" => Firmware::Uefi,
             _ => Firmware::Bios,
@@ -320,6 +340,9 @@ pub fn as_view(state: &Vm, identity: Option<&Identity>) -> MachineView {
         wishes: Wishes {
             seed: seed_version(state),
             allow_restart: state.allow_restart,
+            cpu: state.cpu.clone(),
+            labels: state.labels.clone(),
+            deletion_protection: state.deletion_protection,
             ..Wishes::default()
         },
     }

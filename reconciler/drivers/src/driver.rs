@@ -12,7 +12,7 @@ use crate::error::DriverError;
 use crate::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use crate::mark::Mark;
 use crate::observed::{
-    DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+    Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
 };
 use crate::spec::{Accelerator, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
 
@@ -65,6 +65,15 @@ pub trait Driver: Send + Sync + 'static {
     /// Writes the mark alone.
     async fn write_mark(&self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError>;
 
+    /// Gives a stopped machine another name on the host; id and mark stay. It has the name already: success.
+    ///
+    /// # Errors
+    /// [`DriverError::Exists`] where the name is taken; [`DriverError::Refused`] where it runs.
+    async fn rename_machine(&self, id: &ObjectId, host_name: &str) -> Result<(), DriverError>;
+
+    /// Lets a machine start with the host, or not.
+    async fn set_autostart(&self, id: &ObjectId, autostart: Autostart) -> Result<(), DriverError>;
+
     /// Starts a machine; one that runs already is left alone, a paused one is resumed.
     async fn start_machine(&self, id: &ObjectId) -> Result<(), DriverError>;
 
@@ -78,7 +87,8 @@ pub trait Driver: Send + Sync + 'static {
     /// snapshot metadata), not its volumes. Gone already is success.
     async fn remove_machine(&self, id: &ObjectId) -> Result<(), DriverError>;
 
-    /// Puts the medium of the specification into a machine's CD drive, live where it runs, and in the definition.
+    /// Brings a machine's CD drives, the seed's and the others, and what is in them to the specification, live where
+    /// it runs, and in the definition. Drives of others are left alone.
     async fn change_medium(&self, spec: &MachineSpec) -> Result<(), DriverError>;
 
     /// Grows a disk to `capacity`: online where the machine runs, else its volume. Never shrinks; as large

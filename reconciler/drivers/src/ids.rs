@@ -48,6 +48,8 @@ text_newtype! {
     Token;
     /// The user's key of a disk.
     DiskKey;
+    /// The user's key of a CD drive.
+    MediaKey;
     /// The user's key of a NIC.
     NicKey;
     /// A volume's name in its pool.

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{
-    Digest, DiskKey, MacAddr, Namespace, NicKey, ObjectName, PoolName, Token, UnixMillis, UploadId,
+    Digest, DiskKey, MacAddr, MediaKey, Namespace, NicKey, ObjectName, PoolName, Token, UnixMillis, UploadId,
     VolumeName,
 };
 use crate::spec::{DiskFormat, SecureBoot};
@@ -168,6 +168,18 @@ pub struct DiskMark {
     pub boot: Option<u32>,
 }
 
+/// A CD drive of the machine, besides the seed's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediumMark {
+    /// The pool of the image in it.
+    pub pool: PoolName,
+    /// Its target in the machine, `sdb`.
+    pub target: String,
+    /// The image in it; none in an empty drive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageMark>,
+}
+
 /// A NIC of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NicMark {
@@ -298,6 +310,12 @@ pub struct Mark {
     /// Its disks by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub disks: BTreeMap<DiskKey, DiskMark>,
+    /// Its CD drives by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub media: BTreeMap<MediaKey, MediumMark>,
+    /// Images that may still be in a drive though nothing asks for them any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ejecting: BTreeSet<VolumeName>,
     /// Its NICs by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nics: BTreeMap<NicKey, NicMark>,
@@ -382,9 +400,12 @@ impl Mark {
 
     /// The shared image volumes that the object needs or is uploading.
     pub fn image_volumes(&self) -> impl Iterator<Item = &VolumeName> {
-        self.disks
-            .values()
-            .filter_map(|d| d.image.as_ref()?.volume.as_ref())
+        let disks = self.disks.values().map(|disk| &disk.image);
+        let media = self.media.values().map(|medium| &medium.image);
+        disks
+            .chain(media)
+            .filter_map(|image| image.as_ref()?.volume.as_ref())
+            .chain(&self.ejecting)
     }
 
     /// Every pool in which something lies that the object owns or needs.
@@ -397,6 +418,7 @@ impl Mark {
             .into_iter()
             .map(|(pool, _)| pool)
             .chain(images)
+            .chain(self.media.values().map(|medium| medium.pool.clone()))
             .collect()
     }
 }

@@ -9,7 +9,8 @@ use crate::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, VolumeName};
 use crate::lan::{Lan, VlanId};
 use crate::mark::Mark;
 use crate::spec::{
-    Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, Guards, NetworkBoot, NetworkMode, SecureBoot,
+    Accelerator, CpuModel, Dhcp, DirectBoot, DiskFormat, Firmware, Graphics, Guards, MachineType, Nested,
+    NetworkBoot, NetworkMode, SecureBoot,
 };
 
 /// Everything of interest on one host at one time.
@@ -40,6 +41,9 @@ pub struct HostFacts {
     /// Whether it emulates a TPM.
     #[serde(default)]
     pub tpm: Offer,
+    /// The processor models that it can give a guest, by name; `None` where it does not tell.
+    #[serde(default)]
+    pub cpu_models: Option<Vec<String>>,
     /// The configured storage pool, if it exists and is active.
     pub pool: Option<PoolName>,
     /// Why there is no pool, and the way out.
@@ -92,6 +96,9 @@ pub struct ObservedMachine {
     /// What it takes of the host, where its definition could be read; of foreign machines too.
     #[serde(default)]
     pub size: Option<MachineSize>,
+    /// Whether it starts with the host.
+    #[serde(default)]
+    pub autostart: Autostart,
     /// What it is made of.
     pub detail: Detail,
 }
@@ -183,10 +190,34 @@ pub struct MachineDetail {
     pub direct_boot: Option<DirectBoot>,
     /// Disks (not CD drives), in the definition's order.
     pub disks: Vec<ObservedDisk>,
+    /// Chipset, processor, display and serial number.
+    #[serde(default)]
+    pub hardware: Hardware,
+    /// The same of the running machine, where it runs.
+    #[serde(default)]
+    pub live_hardware: Option<Hardware>,
     /// CD drives by target, with the volume or path inserted at the next start.
     pub cdroms: BTreeMap<String, Option<ObservedMedium>>,
+    /// The paths in the CD drives of the running machine by target, empty for a drive with nothing in it.
+    #[serde(default)]
+    pub live_cdroms: Option<BTreeMap<String, String>>,
     /// NICs in the definition's order.
     pub nics: Vec<ObservedNic>,
+}
+
+/// What a machine shows of its chipset, processor, display and serial number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// Its chipset; `None` for one that labyard does not make.
+    pub machine_type: Option<MachineType>,
+    /// Its processor's model; `None` where the definition leaves it to the hypervisor.
+    pub cpu_model: Option<CpuModel>,
+    /// What the definition says of guests' guests; `None`: as the model has it.
+    pub nested: Option<Nested>,
+    /// Its display.
+    pub graphics: Graphics,
+    /// Its serial number.
+    pub serial: Option<String>,
 }
 
 /// A disk.
@@ -317,11 +348,12 @@ pub enum Activity {
 }
 
 /// Whether an object starts with the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Autostart {
     /// It does.
     On,
     /// It does not.
+    #[default]
     Off,
 }
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Bytes, DiskKey, MacAddr, Mib, NicKey, ObjectId, PoolName, VolumeName};
+use crate::ids::{Bytes, DiskKey, MacAddr, MediaKey, Mib, NicKey, ObjectId, PoolName, VolumeName};
 use crate::lan::{Lan, VlanId};
 use crate::mark::Mark;
 use crate::observed::{Attachment, Autostart};
@@ -32,12 +32,22 @@ pub struct MachineSpec {
     pub nvram: Option<NvramSpec>,
     /// The devices that it boots from, in their order; none: its disks in theirs.
     pub boot_order: Vec<BootDevice>,
+    /// Its chipset, for a machine that is made; it is never changed.
+    pub machine_type: MachineType,
+    /// Its processor.
+    pub cpu: CpuSpec,
+    /// Its display.
+    pub graphics: Graphics,
+    /// Its serial number in SMBIOS; `None` leaves what is there.
+    pub serial: Option<String>,
     /// Direct kernel boot.
     pub direct_boot: Option<DirectBoot>,
     /// Its disks, in boot order.
     pub disks: Vec<DiskSpec>,
     /// Its seed, on a CD drive.
     pub seed: Option<MediumSpec>,
+    /// Its other CD drives, in order of their keys.
+    pub media: Vec<DriveSpec>,
     /// Its NICs, in order of their keys.
     pub nics: Vec<NicSpec>,
 }
@@ -50,6 +60,17 @@ pub enum Accelerator {
     Kvm,
     /// QEMU's emulation.
     Qemu,
+}
+
+impl Accelerator {
+    /// The processor that a machine has where nothing else is asked for: the host's own where the hardware runs it;
+    /// elsewhere all that emulation can do, since current distributions are built for more than QEMU's usual model.
+    pub fn usual_cpu(self) -> CpuModel {
+        match self {
+            Self::Kvm => CpuModel::HostPassthrough,
+            Self::Qemu => CpuModel::Maximum,
+        }
+    }
 }
 
 /// A machine's firmware.
@@ -120,6 +141,74 @@ impl MachineSpec {
     }
 }
 
+/// A machine's chipset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MachineType {
+    /// PCI Express.
+    #[default]
+    Q35,
+    /// The older one with PCI alone (i440FX).
+    Pc,
+}
+
+/// A machine's processor. What is left open stays as it is in a machine that stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuSpec {
+    /// The model.
+    pub model: Choice<CpuModel>,
+    /// Whether guests may run guests of their own.
+    pub nested: Choice<Nested>,
+}
+
+/// What is asked for of a part of a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice<T> {
+    /// Nothing: it stays as it is.
+    #[default]
+    AsFound,
+    /// As a new machine has it.
+    Default,
+    /// This.
+    Is(T),
+}
+
+/// A processor's model.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CpuModel {
+    /// The host's own; only where the hardware runs the guest.
+    HostPassthrough,
+    /// The closest to the host's own that can be described.
+    HostModel,
+    /// All that the accelerator offers.
+    Maximum,
+    /// By its name.
+    Named(String),
+}
+
+/// Whether guests may run guests of their own with the hardware's support.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nested {
+    /// They may.
+    On,
+    /// They may not.
+    Off,
+}
+
+/// A machine's display.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Graphics {
+    /// None.
+    #[default]
+    None,
+    /// VNC on the host's loopback address, at a free port.
+    Vnc,
+}
+
 /// A kernel started without a boot loader; paths on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectBoot {
@@ -165,6 +254,17 @@ pub struct MediumSpec {
     pub pool: PoolName,
     /// Its volume.
     pub volume: VolumeName,
+}
+
+/// A CD drive of a machine, besides the seed's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriveSpec {
+    /// The user's key.
+    pub key: MediaKey,
+    /// `sdb`.
+    pub target: String,
+    /// What is in it; `None` for an empty one.
+    pub medium: Option<(PoolName, VolumeName)>,
 }
 
 /// A NIC of a machine.

@@ -8,6 +8,7 @@ use labyard_driver::mark::OnRemove;
 use labyard_driver::observed::Power;
 use labyard_driver::spec::{Firmware, SecureBoot, Tpm};
 
+use super::kit::{hardware, kept, media};
 use super::{Change, DiskChange, Disturbance, NicChange, What};
 use crate::desired::{
     DesiredDisk, DesiredMachine, DesiredNic, DesiredPower, FixedAddress, SeedVersion, default_on_remove,
@@ -23,11 +24,15 @@ pub fn diff(desired: &DesiredMachine, current: &MachineView) -> Vec<Change> {
     } else {
         Disturbance::Live
     };
+    name(desired, current, restart, &mut changes);
     definition(desired, current, restart, &mut changes);
+    hardware(desired, current, restart, &mut changes);
     disks(&desired.disks, &current.disks, restart, &mut changes);
+    media(&desired.media, &current.media, &mut changes);
     nics(&desired.nics, &current.nics, restart, &mut changes);
     seed(desired, current, &mut changes);
     power(desired, current, &mut changes);
+    kept(desired, current, &mut changes);
     if current.owner == Owner::Foreign {
         changes.push(attribute(
             "owned",
@@ -151,7 +156,19 @@ fn firmware(
     }
 }
 
-fn attribute(
+fn name(desired: &DesiredMachine, current: &MachineView, restart: Disturbance, changes: &mut Vec<Change>) {
+    if desired.name != current.name {
+        changes.push(attribute(
+            "name",
+            current.name.as_str(),
+            desired.name.as_str(),
+            restart,
+            "a machine is renamed while it is off",
+        ));
+    }
+}
+
+pub(super) fn attribute(
     name: &'static str,
     from: impl Into<String>,
     to: impl Into<String>,

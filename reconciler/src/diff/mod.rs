@@ -2,6 +2,7 @@
 //!
 //! The same function serves a plan (what is = the refreshed state) and an apply (what is = the host, read now).
 
+pub mod kit;
 pub mod machine;
 pub mod network;
 
@@ -42,6 +43,8 @@ pub enum What {
     Attribute(&'static str),
     /// A disk, with its key.
     Disk(String, DiskChange),
+    /// A CD drive, with its key.
+    Medium(String, MediumChange),
     /// A NIC, with its key.
     Nic(String, NicChange),
 }
@@ -67,6 +70,17 @@ pub enum DiskChange {
     Moved,
     /// It has another place in the boot order.
     Reordered,
+}
+
+/// What can change about a CD drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MediumChange {
+    /// It is new.
+    Added,
+    /// It leaves.
+    Removed,
+    /// Another image, or none, is in it.
+    Exchanged,
 }
 
 /// What can change about a NIC.
@@ -97,6 +111,8 @@ impl fmt::Display for What {
             Self::Disk(key, DiskChange::Moved) => write!(f, "disks[{key:?}].storage_pool"),
             Self::Disk(key, DiskChange::Reordered) => write!(f, "disks[{key:?}].boot"),
             Self::Disk(key, _) => write!(f, "disks[{key:?}]"),
+            Self::Medium(key, MediumChange::Exchanged) => write!(f, "media[{key:?}].image"),
+            Self::Medium(key, _) => write!(f, "media[{key:?}]"),
             Self::Nic(key, NicChange::Moved) => write!(f, "nics[{key:?}].network"),
             Self::Nic(key, NicChange::Readdressed) => write!(f, "nics[{key:?}].mac"),
             Self::Nic(key, NicChange::Fixed) => write!(f, "nics[{key:?}].ipv4"),

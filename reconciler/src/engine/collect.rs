@@ -18,7 +18,8 @@ impl Embedded {
     /// have: once a run is looked after that too.
     pub(super) async fn collect_after(&self, host: &Host, work: &Work<'_>, result: &Result<(), EngineError>) {
         let first = !host.looked_after.swap(true, Ordering::Relaxed);
-        if (first || result.is_err()) && !work.desired.disks.is_empty() {
+        let with_images = !work.desired.disks.is_empty() || !work.desired.media.is_empty();
+        if work.lets_go || ((first || result.is_err()) && with_images) {
             self.collect(host, &work.mark().await).await;
         }
     }

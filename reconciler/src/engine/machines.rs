@@ -10,7 +10,7 @@ use labyard_driver::observed::{Detail, MarkState, ObservedMachine, Power, Snapsh
 use super::claim::{Claim, Name, claim, same_host, same_owner};
 use super::embedded::describe;
 use super::{Bounds, Embedded, ObjectRef, Reading};
-use crate::desired::DesiredMachine;
+use crate::desired::{DesiredMachine, Wishes};
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity::Identity;
@@ -229,18 +229,34 @@ impl Embedded {
                     let (host, what) = (host.name.clone(), describe(Kind::Machine, object.name.as_str()));
                     return Err(EngineError::NotOurs { host, what });
                 }
+                refuse_protected(&host, Kind::Machine, &object.name, machine.mark.ours())?;
                 self.take_up(&mut work, object, machine).await?;
                 gone = work.mark().await;
                 backward(&mut work).await?;
                 self.keeper.drop_hold(&work.id);
             }
             None => {
+                if known.wishes.deletion_protection && self.rest_is_there(&host, object).await? {
+                    let what = describe(Kind::Machine, object.name.as_str());
+                    let host = host.name.clone();
+                    return Err(EngineError::Protected { host, what });
+                }
                 self.remove_rest(&mut work, object).await?;
                 gone = work.first_mark.clone();
             }
         }
         self.collect(&host, &gone).await;
         Ok(())
+    }
+
+    /// Whether disks of a machine without definition are there.
+    async fn rest_is_there(&self, host: &Host, object: &ObjectRef) -> Result<bool, EngineError> {
+        let Some(identity) = &object.identity else {
+            return Ok(false);
+        };
+        let snapshot = host.fresh().await?;
+        let left = left::volumes(host, &snapshot, identity, &object.pools).await?;
+        Ok(!left.is_empty())
     }
 
     async fn ended(
@@ -332,6 +348,22 @@ pub(super) fn refuse_other_namespace(
                 "Set namespace = {:?} in the provider to import it",
                 mark.namespace.as_str()
             ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The wish in the mark counts: it gets there with the end of a create, so that a half-made object is not bound.
+pub(super) fn refuse_protected(
+    host: &Host,
+    kind: Kind,
+    name: &ObjectName,
+    mark: Option<&Mark>,
+) -> Result<(), EngineError> {
+    match mark {
+        Some(mark) if Wishes::from_mark(mark).deletion_protection => Err(EngineError::Protected {
+            host: host.name.clone(),
+            what: describe(kind, name.as_str()),
         }),
         _ => Ok(()),
     }

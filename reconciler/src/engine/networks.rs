@@ -186,6 +186,7 @@ impl Embedded {
                 what,
             });
         }
+        super::machines::refuse_protected(&host, Kind::Network, &object.name, network.mark.ours())?;
         let users: Vec<_> = attached(&snapshot, &network.host_name)
             .iter()
             .map(|m| m.host_name.clone())
@@ -223,6 +224,8 @@ impl Embedded {
             stage: Stage::Finished,
             lease: Some(lease),
             disks: Default::default(),
+            media: Default::default(),
+            ejecting: Default::default(),
             nics: Default::default(),
             seed: None,
             nvram: None,

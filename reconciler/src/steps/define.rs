@@ -2,31 +2,43 @@
 //! no longer needs goes, and the mark says that it is whole.
 
 use futures::future::BoxFuture;
+use labyard_driver::DriverError;
 use labyard_driver::mark::{Ownership, Stage};
-use labyard_driver::observed::MachineDetail;
-use labyard_driver::spec::MachineSpec;
+use labyard_driver::observed::{Hardware, MachineDetail};
+use labyard_driver::spec::{Choice, DriveSpec, MachineSpec};
 
 use super::{Outcome, Work, disks, power};
 use crate::boot_order;
 use crate::diff::machine::runs;
 use crate::error::EngineError;
+use crate::identity;
+use crate::view::shown_name;
 
 pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         let accelerator = work.accelerator().await?;
         let spec = work.spec(work.mark().await, accelerator).await?;
-        let running = runs(work.power());
-        if running && needs_restart(&spec, work.detail()) {
+        let renamed = work
+            .found
+            .as_ref()
+            .is_some_and(|m| shown_name(m) != work.desired.name);
+        if runs(work.power()) && (renamed || needs_restart(&spec, work.detail())) {
             power::stop(work).await?;
         }
         work.may_mutate().await?;
+        if renamed {
+            rename(work).await?;
+        }
         let record = work.record()?.clone();
         let held = record.hold().await;
         let spec = MachineSpec {
             mark: held.clone(),
+            host_name: work.host_name.clone(),
             ..spec
         };
-        if runs(work.power()) && spec.seed.is_some() {
+        let drives = spec.seed.is_some() || !spec.media.is_empty();
+        let had = work.detail().is_some_and(|detail| !detail.cdroms.is_empty());
+        if runs(work.power()) && (drives || had) {
             work.host
                 .driver
                 .change_medium(&spec)
@@ -41,9 +53,35 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
             .map_err(work.failed())?;
         drop(held);
         verify(work, &spec, defined.detail.known())?;
+        if defined.autostart != work.desired.autostart {
+            work.may_mutate().await?;
+            let (driver, autostart) = (&work.host.driver, work.desired.autostart);
+            let set = driver.set_autostart(&work.id, autostart).await;
+            set.map_err(work.failed())?;
+        }
         work.found = Some(defined);
         disks::grow(work).await
     })
+}
+
+/// Its name on the host follows the user's; the mark says the new one already.
+async fn rename(work: &mut Work<'_>) -> Outcome {
+    let desired = &work.desired;
+    let host_name = identity::host_name(&desired.namespace, &desired.name);
+    let renamed = work.host.driver.rename_machine(&work.id, &host_name).await;
+    match renamed {
+        Ok(()) => {}
+        Err(DriverError::Exists { .. }) => {
+            let message = format!(
+                "host {} has another machine called {host_name}: choose another name, or move that one first",
+                work.host.name
+            );
+            return Err(work.at("name", message));
+        }
+        Err(error) => return Err(work.failed()(error)),
+    }
+    work.host_name = host_name;
+    work.look().await
 }
 
 /// Whether a running machine must be restarted to take the definition.
@@ -75,7 +113,12 @@ fn needs_restart(spec: &MachineSpec, detail: Option<&MachineDetail>) -> bool {
         .collect();
     nics.sort();
     wanted_nics.sort();
-    let seed_drive = spec.seed.is_some() && detail.cdroms.is_empty();
+    let hardware = [Some(&detail.hardware), detail.live_hardware.as_ref()];
+    let hardware = hardware.into_iter().flatten().any(|there| !fits(spec, there))
+        || detail
+            .live_hardware
+            .as_ref()
+            .is_some_and(|live| *live != detail.hardware);
     live_cpus != spec.cpus
         || live_memory != spec.memory
         || disks != wanted
@@ -84,7 +127,23 @@ fn needs_restart(spec: &MachineSpec, detail: Option<&MachineDetail>) -> bool {
         || detail.guards != spec.guards
         || other_nvram(spec, detail)
         || !boot_order::holds(spec, detail)
-        || seed_drive
+        || hardware
+}
+
+/// Whether processor, display and serial number are as asked for.
+fn fits(spec: &MachineSpec, there: &Hardware) -> bool {
+    let model = match &spec.cpu.model {
+        Choice::AsFound => true,
+        Choice::Default => there.cpu_model == Some(spec.accelerator.usual_cpu()),
+        Choice::Is(model) => there.cpu_model.as_ref() == Some(model),
+    };
+    let nested = match spec.cpu.nested {
+        Choice::AsFound => true,
+        Choice::Default => there.nested.is_none(),
+        Choice::Is(nested) => there.nested == Some(nested),
+    };
+    let serial = spec.serial.is_none() || there.serial == spec.serial;
+    model && nested && serial && there.graphics == spec.graphics
 }
 
 /// Whether the machine is to keep its firmware's variables in another file than it does.
@@ -117,7 +176,9 @@ fn verify(work: &Work<'_>, spec: &MachineSpec, detail: Option<&MachineDetail>) -
         && spec
             .nics
             .iter()
-            .all(|n| detail.nics.iter().any(|there| there.mac == n.mac));
+            .all(|n| detail.nics.iter().any(|there| there.mac == n.mac))
+        && fits(spec, &detail.hardware)
+        && spec.media.iter().all(|drive| holds(drive, detail));
     if same {
         return Ok(());
     }
@@ -128,9 +189,22 @@ fn verify(work: &Work<'_>, spec: &MachineSpec, detail: Option<&MachineDetail>) -
     })
 }
 
+/// Whether a drive has in it what was asked for, in what runs too.
+fn holds(drive: &DriveSpec, detail: &MachineDetail) -> bool {
+    let Some(there) = detail.cdroms.get(&drive.target) else {
+        return false;
+    };
+    let wanted = drive.medium.as_ref().map(|(_, volume)| volume);
+    let path = there.as_ref().map_or("", |medium| medium.path.as_str());
+    let live = detail.live_cdroms.as_ref();
+    there.as_ref().and_then(|medium| medium.volume.as_ref()) == wanted
+        && live.is_none_or(|live| live.get(&drive.target).is_some_and(|live| live == path))
+}
+
 pub(super) fn finish<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         let mark = work.mark().await;
+        work.lets_go |= !mark.ejecting.is_empty();
         for (pool, volume) in &mark.discard {
             work.may_mutate().await?;
             work.host
@@ -143,6 +217,7 @@ pub(super) fn finish<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         wishes.seed = crate::desired::Wishes::from_mark(&mark).seed;
         work.write(|mark| {
             mark.discard.clear();
+            mark.ejecting.clear();
             mark.wishes = wishes.to_json();
             mark.stage = Stage::Finished;
             if mark.ownership == Ownership::Confirmed {

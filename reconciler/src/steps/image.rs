@@ -1,11 +1,12 @@
-//! Image: the images of disks that are still to be made are in the pool, and the mark names them.
+//! Image: the images of disks that are still to be made and of CD drives are in the pool, and the mark names them.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
-use labyard_driver::ids::{Digest, DiskKey, PoolName, UploadId, VolumeName};
+use labyard_driver::ids::{Digest, DiskKey, MediaKey, PoolName, UploadId, VolumeName};
 use labyard_driver::mark::{ImageMark, Mark};
+use labyard_driver::spec::DiskFormat;
 
 use super::{Outcome, Work};
 use crate::error::EngineError;
@@ -17,25 +18,81 @@ use crate::record::Record;
 pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         let mark = work.mark().await;
-        for (key, disk) in mark.disks {
+        for (key, disk) in &mark.disks {
             let Some(image) = &disk.image else { continue };
-            if super::disks::made(work, &disk).await?.is_none() {
+            if super::disks::made(work, disk).await?.is_none() {
                 let pool = image.pool.as_ref().unwrap_or(&disk.pool);
-                let stored = fetch(work, &key, pool, image).await?;
-                note(work, &key, &stored).await?;
+                let of = Holder::Disk(key.clone());
+                let stored = fetch(work, &of, pool, image).await?;
+                note(work, &of, &stored).await?;
+            }
+        }
+        for (key, drive) in &mark.media {
+            let Some(image) = &drive.image else { continue };
+            if !stands(work, &drive.pool, image).await? {
+                let of = Holder::Medium(key.clone());
+                let stored = fetch(work, &of, &drive.pool, image).await?;
+                if stored.format != DiskFormat::Raw {
+                    let message = "it is a qcow2 image: a CD drive takes a raw one (ISO 9660)";
+                    return Err(work.at(format!("{}.source", of.attribute()), message));
+                }
+                note(work, &of, &stored).await?;
             }
         }
         Ok(())
     })
 }
 
+/// The device that an image is for.
+#[derive(Clone)]
+enum Holder {
+    Disk(DiskKey),
+    Medium(MediaKey),
+}
+
+impl Holder {
+    fn attribute(&self) -> String {
+        match self {
+            Self::Disk(key) => format!("disks[{:?}].image", key.as_str()),
+            Self::Medium(key) => format!("media[{:?}].image", key.as_str()),
+        }
+    }
+
+    fn image<'m>(&self, mark: &'m mut Mark) -> Option<&'m mut ImageMark> {
+        match self {
+            Self::Disk(key) => mark.disks.get_mut(key)?.image.as_mut(),
+            Self::Medium(key) => mark.media.get_mut(key)?.image.as_mut(),
+        }
+    }
+
+    fn pool<'m>(&self, mark: &'m Mark) -> Option<&'m PoolName> {
+        match self {
+            Self::Disk(key) => {
+                let disk = mark.disks.get(key)?;
+                let apart = disk.image.as_ref().and_then(|image| image.pool.as_ref());
+                Some(apart.unwrap_or(&disk.pool))
+            }
+            Self::Medium(key) => mark.media.get(key).map(|drive| &drive.pool),
+        }
+    }
+}
+
+/// Whether the image that a drive's mark names is in the pool.
+async fn stands(work: &Work<'_>, pool: &PoolName, image: &ImageMark) -> Result<bool, EngineError> {
+    let (Some(digest), Some(volume)) = (&image.digest, &image.volume) else {
+        return Ok(false);
+    };
+    let found = work.host.images.find(pool, digest).await.map_err(work.failed())?;
+    Ok(found.is_some_and(|stored| stored.volume == *volume))
+}
+
 async fn fetch(
     work: &Work<'_>,
-    key: &DiskKey,
+    of: &Holder,
     pool: &PoolName,
     image: &ImageMark,
 ) -> Result<StoredImage, EngineError> {
-    let attribute = format!("disks[{:?}].image", key.as_str());
+    let attribute = of.attribute();
     let source = match image.source.parse::<ImageSource>() {
         Ok(ImageSource::Streamed(source)) => source,
         Ok(ImageSource::OnHost(_)) => {
@@ -55,7 +112,7 @@ async fn fetch(
     // An upload that this machine began and did not finish is begun again under its name: nothing is left over.
     let begun = image.upload.clone();
     let upload = begun.unwrap_or_else(|| new_upload(work.deps.random.as_ref()));
-    let (record, of) = (work.record()?.clone(), key.clone());
+    let (record, of) = (work.record()?.clone(), of.clone());
     let announce: Announce = Box::new(move |volume, upload| Box::pin(announce(record, of, volume, upload)));
     let stored = work
         .host
@@ -80,12 +137,12 @@ async fn fetch(
 
 async fn announce(
     record: Arc<Record>,
-    key: DiskKey,
+    of: Holder,
     volume: VolumeName,
     upload: UploadId,
 ) -> Result<(), DriverError> {
     let change = |mark: &mut Mark| {
-        if let Some(image) = mark.disks.get_mut(&key).and_then(|disk| disk.image.as_mut()) {
+        if let Some(image) = of.image(mark) {
             image.volume = Some(volume);
             image.upload = Some(upload);
         }
@@ -95,21 +152,17 @@ async fn announce(
 
 /// Names the image in the mark, then looks whether it is still there: whoever removes images does it in the other
 /// order, so that one of the two sees the other.
-async fn note(work: &mut Work<'_>, key: &DiskKey, stored: &StoredImage) -> Outcome {
+async fn note(work: &mut Work<'_>, of: &Holder, stored: &StoredImage) -> Outcome {
     let mark = work
         .write(|mark| {
-            if let Some(image) = mark.disks.get_mut(key).and_then(|disk| disk.image.as_mut()) {
+            if let Some(image) = of.image(mark) {
                 image.volume = Some(stored.volume.clone());
                 image.upload = None;
                 image.digest = Some(stored.digest.clone());
             }
         })
         .await?;
-    let disk = mark.disks.get(key);
-    let apart = disk.and_then(|disk| disk.image.as_ref()?.pool.as_ref());
-    let pool = apart
-        .or(disk.map(|disk| &disk.pool))
-        .unwrap_or(&work.storage.pool);
+    let pool = of.pool(&mark).unwrap_or(&work.storage.pool);
     if work
         .host
         .images
@@ -120,7 +173,7 @@ async fn note(work: &mut Work<'_>, key: &DiskKey, stored: &StoredImage) -> Outco
         return Ok(());
     }
     Err(work.at(
-        format!("disks[{:?}].image", key.as_str()),
+        of.attribute(),
         "the image was removed from the host at the same time by another run: apply again",
     ))
 }

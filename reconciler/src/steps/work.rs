@@ -7,13 +7,16 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::ObjectId;
 use labyard_driver::mark::{Mark, Stage};
 use labyard_driver::observed::{MachineDetail, ObservedMachine, Power};
-use labyard_driver::spec::{Accelerator, DiskFormat, DiskSpec, MachineSpec, MediumSpec, NicSpec, NvramSpec};
+use labyard_driver::spec::{
+    Accelerator, Choice, CpuSpec, DiskFormat, DiskSpec, DriveSpec, Graphics, MachineSpec, MediumSpec,
+    NicSpec, NvramSpec,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::boot_order;
 use crate::console::Tail;
-use crate::desired::DesiredMachine;
+use crate::desired::{DesiredMachine, Wishes, desired_cpu};
 use crate::engine::Deps;
 use crate::error::EngineError;
 use crate::host::Host;
@@ -64,6 +67,8 @@ pub struct Work<'a> {
     pub limit: Duration,
     /// Where the operation is.
     pub stage: Stage,
+    /// Whether images left its drives that nobody may need any more.
+    pub lets_go: bool,
     /// Addresses that `ready` saw.
     pub seen: Vec<std::net::IpAddr>,
     /// The end of the serial console, while the machine is started.
@@ -81,6 +86,14 @@ pub enum Started {
     Now,
     /// It was adopted in mid-build: nobody waited for it to the end.
     Adopted,
+}
+
+fn choice<T>(wanted: Option<T>, asked_before: bool) -> Choice<T> {
+    match wanted {
+        Some(wanted) => Choice::Is(wanted),
+        None if asked_before => Choice::Default,
+        None => Choice::AsFound,
+    }
 }
 
 impl Work<'_> {
@@ -209,9 +222,14 @@ impl Work<'_> {
             guards: self.desired.guards,
             nvram: None,
             boot_order: Vec::new(),
+            machine_type: self.desired.machine_type.unwrap_or_default(),
+            cpu: CpuSpec::default(),
+            graphics: Graphics::None,
+            serial: None,
             direct_boot: None,
             disks: Vec::new(),
             seed: None,
+            media: Vec::new(),
             nics: Vec::new(),
         }
     }
@@ -254,6 +272,15 @@ impl Work<'_> {
             pool: seed.pool.clone(),
             volume: seed.volume.clone(),
         });
+        let media = mark.media.iter().map(|(key, drive)| {
+            let volume = drive.image.as_ref().and_then(|image| image.volume.clone());
+            DriveSpec {
+                key: key.clone(),
+                target: drive.target.clone(),
+                medium: volume.map(|volume| (drive.pool.clone(), volume)),
+            }
+        });
+        let media = media.collect();
         let direct_boot = self.desired.direct_boot.clone();
         let boot_order = boot_order::desired(&self.desired);
         let nvram = mark.nvram.as_ref().map(|nvram| NvramSpec {
@@ -261,6 +288,10 @@ impl Work<'_> {
             volume: nvram.volume.clone(),
         });
         Ok(MachineSpec {
+            cpu: self.cpu(&mark),
+            graphics: self.desired.graphics,
+            serial: self.desired.serial.clone(),
+            media,
             disks,
             seed,
             nics,
@@ -269,6 +300,16 @@ impl Work<'_> {
             nvram,
             ..self.bare_spec(mark, accelerator)
         })
+    }
+
+    /// The processor: what was asked for before and no longer is goes back to what a new machine has.
+    fn cpu(&self, mark: &Mark) -> CpuSpec {
+        let before = desired_cpu(Wishes::from_mark(mark).cpu.as_ref());
+        let wanted = &self.desired.cpu;
+        CpuSpec {
+            model: choice(wanted.model.clone(), before.model.is_some()),
+            nested: choice(wanted.nested, before.nested.is_some()),
+        }
     }
 
     /// The error of a NIC whose network is nowhere.

@@ -40,6 +40,10 @@ attributes! {
         autostart: bool = default(true);
         /// How long its operations may take.
         timeouts: Option<NetworkTimeouts> = optional();
+        /// Labels of your own, kept with the network.
+        labels: Option<std::collections::BTreeMap<String, String>> = optional().check(check::label_value);
+        /// Whether destroying and replacing the network is refused.
+        deletion_protection: bool = default(false);
         /// Id that the host keeps for it.
         id: Option<String> = computed();
         /// The host's own address on the network, the guests' gateway and name server, IPv4 where it has that; null for `bridge`.

@@ -104,6 +104,7 @@ impl Network {
         problems.extend(self.ipv4.iter().flat_map(Ipv4::bad_options));
         problems.extend(self.ipv6.as_ref().and_then(Ipv6::problem));
         problems.extend(self.dns.iter().flat_map(Dns::problems));
+        problems.extend(crate::check::bad_labels(self.labels.as_ref()));
         problems
     }
 }

@@ -22,12 +22,16 @@ pub const ON_REMOVE: &[&str] = &["refuse", "delete", "detach"];
 pub const FIRMWARES: &[&str] = &["bios", "uefi"];
 /// How a machine is stopped.
 pub const SHUTDOWNS: &[&str] = &["graceful", "force"];
+/// Chipsets.
+pub const MACHINE_TYPES: &[&str] = &["q35", "pc"];
+/// Displays.
+pub const GRAPHICS: &[&str] = &["none", "vnc"];
 
 attributes! {
     /// A virtual machine.
     pub struct Vm {
-        /// Name of the machine, unique in its namespace on the host.
-        name: String = required().replace().check(check::object_name);
+        /// Name of the machine, unique in its namespace on the host. Another name renames it in place, which needs it stopped; its MACs, serial number and volumes stay as they are.
+        name: String = required().restart().check(check::object_name);
         /// Host it runs on, a key of the provider's `hosts`. Where the provider knows one host, that one.
         host: Option<String> = optional_computed().replace();
         /// Number of virtual processors.
@@ -36,24 +40,40 @@ attributes! {
         memory_mib: u64 = required().restart().range(16, 16_777_216);
         /// Disks by a key of your own, on virtio. Where no device has a `boot` number, the machine boots from the one with the first key that has an image.
         disks: Option<BTreeMap<String, Disk>> = optional().restart();
+        /// CD drives by a key of your own, besides the one of `cloud_init`. Drives and what is in them change while the machine runs.
+        media: Option<BTreeMap<String, Medium>> = optional();
         /// Network cards by a key of your own.
         nics: Option<BTreeMap<String, Nic>> = optional().restart();
         /// Firmware; left out: BIOS.
         firmware: Option<Firmware> = optional();
         /// What is booted, where it is not what the boot order leads to, and whom the firmware trusts.
         boot: Option<Boot> = optional().restart();
+        /// Chipset. Left out: `q35` for a new machine, and what is there for one that stands.
+        machine_type: Option<String> = optional_computed().replace().choice(MACHINE_TYPES);
+        /// Processor as the guest sees it. Left out: the host's own under KVM, all that emulation can do under QEMU; of an imported machine what is there.
+        cpu: Option<Cpu> = optional().restart();
+        /// Display: none, or VNC on the host's loopback address at a free port.
+        graphics: String = default("none").restart().choice(GRAPHICS);
+        /// Serial number that the guest reads by SMBIOS (`/sys/class/dmi/id/product_serial`). Left out: derived from the host, the namespace and the name it is made under, so that a machine made anew under the same name has the same.
+        serial: Option<String> = optional_computed().restart().check(check::serial);
         /// Configuration of the guest by cloud-init (NoCloud, on a CD drive). A change renews the seed of a running machine too; the guest reads it at its next first boot.
         cloud_init: Option<CloudInit> = optional();
         /// Configuration of the guest in words that mean the same on every hypervisor.
         guest: Option<Guest> = optional();
         /// Whether the machine runs; enforced. `running` or `stopped`; a read also shows `paused`, `saved`, `crashed`, `absent`.
         power: String = default("running").choice(POWERS);
+        /// Whether the machine starts with the host.
+        autostart: bool = default(false);
         /// Whether a change may restart the machine. If not, a change that needs it is an error of the plan.
         allow_restart: bool = default(true);
         /// What a create or start waits for. Left out: an address where the machine has a NIC and something to boot, else nothing.
         ready: Option<Ready> = optional();
         /// How the machine is stopped.
         shutdown: Option<Shutdown> = optional();
+        /// Labels of your own, kept with the machine.
+        labels: Option<BTreeMap<String, String>> = optional().check(check::label_value);
+        /// Whether destroying and replacing the machine is refused. It does not bind a machine whose creation never came to its end.
+        deletion_protection: bool = default(false);
         /// How long its operations may take.
         timeouts: Option<Timeouts> = optional();
         /// Id that the host keeps for it.
@@ -64,6 +84,8 @@ attributes! {
         macs: Option<BTreeMap<String, String>> = computed();
         /// SHA-256 digests of the images by disk, as they were when the disks were made.
         image_digests: Option<BTreeMap<String, String>> = computed();
+        /// SHA-256 digests of the images in the CD drives by drive, as they were when they were inserted.
+        media_digests: Option<BTreeMap<String, String>> = computed();
         /// Whether it carries the provider's mark. An imported foreign machine gets it at the next apply.
         owned: Option<bool> = computed();
     }
@@ -90,6 +112,20 @@ attributes! {
         source: String = required().replace().check(check::image_source);
         /// SHA-256 digest of the image. Left out: pinned by what is seen at create.
         sha256: Option<String> = optional().replace().check(check::sha256);
+    }
+
+    /// A CD drive.
+    pub struct Medium {
+        /// Image in the drive; left out: the drive is empty.
+        image: Option<MediumImage> = optional();
+    }
+
+    /// An image of a CD, raw (ISO 9660).
+    pub struct MediumImage {
+        /// `https://…`, `http://…`, or `file:` and a path on the computer that runs Terraform.
+        source: String = required().check(check::image_source);
+        /// SHA-256 digest of the image. Left out: pinned by what is seen when it is inserted.
+        sha256: Option<String> = optional().check(check::sha256);
     }
 
     /// A network card.
@@ -122,6 +158,14 @@ attributes! {
         secure_boot: bool = default(false).restart();
         /// Whether the machine has an emulated TPM 2.0. Taken out, its state is kept on the host and comes back with it; it goes with the machine.
         tpm: bool = default(false).restart();
+    }
+
+    /// Processor as the guest sees it.
+    pub struct Cpu {
+        /// `host-passthrough` (the host's own; under KVM only), `host-model` (the closest that can be described), `maximum` (all that the accelerator offers), or a model's name, like `Haswell-noTSX`.
+        model: Option<String> = optional().restart().check(check::cpu_model);
+        /// Whether the guest may run guests of its own with hardware support (VMX or SVM). Left out: as the model says.
+        nested: Option<bool> = optional().restart();
     }
 
     /// What a machine boots and whom its firmware trusts.

@@ -20,6 +20,13 @@ impl Vm {
             .flatten()
             .filter_map(|(key, _)| bad_key("nics", key));
         let mut problems: Vec<_> = disks.chain(nics).collect();
+        problems.extend(
+            self.media
+                .iter()
+                .flatten()
+                .filter_map(|(key, _)| bad_key("media", key)),
+        );
+        problems.extend(check::bad_labels(self.labels.as_ref()));
         problems.extend(self.duplicate_mac());
         problems.extend(self.bad_addresses());
         problems.extend(self.cloud_init.as_ref().and_then(CloudInit::problem));

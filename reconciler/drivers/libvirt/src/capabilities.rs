@@ -8,6 +8,7 @@ use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 
 use libvirt_rpc::Version;
 
+use crate::machine_xml::hardware::Vendor;
 use crate::xml::Element;
 
 /// The architecture of machines made here.
@@ -27,6 +28,7 @@ pub(crate) fn facts(capabilities: &Element, domain: Option<&Element>, version: V
         firmwares: firmwares(domain.and_then(|d| d.child("os"))),
         variables: variables(domain.and_then(|d| d.child("os"))),
         tpm: tpm(domain),
+        cpu_models: None,
         pool: None,
         pool_fault: None,
         pools: Vec::new(),
@@ -160,6 +162,27 @@ fn template(loaders: &[String], kind: SecureBoot) -> Result<String, String> {
     })
 }
 
+/// The names of the processor models in domain capabilities, picked out of a text that is long for them.
+pub(crate) fn cpu_models(domain_capabilities: &str) -> Vec<String> {
+    let Some((_, custom)) = domain_capabilities.split_once("<mode name='custom'") else {
+        return Vec::new();
+    };
+    let custom = custom.split("</mode>").next().unwrap_or_default();
+    let names = custom.split("<model ").skip(1).filter_map(|model| {
+        let name = model.split_once('>')?.1.split('<').next()?;
+        Some(name.to_owned())
+    });
+    names.collect()
+}
+
+/// Who made the host's processor.
+pub(crate) fn vendor(capabilities: &Element) -> Vendor {
+    match capabilities.text_at(&["host", "cpu", "vendor"]).as_deref() {
+        Some("Intel") => Vendor::Intel,
+        _ => Vendor::Amd,
+    }
+}
+
 /// Where nobody may ask (a connection that only reads), UEFI is assumed: making the machine would tell.
 fn firmwares(boot: Option<&Element>) -> Vec<Firmware> {
     let Some(os) = boot else {
@@ -253,5 +276,15 @@ mod tests {
         assert_eq!(list("<value>bios</value><value>efi</value>").len(), 2);
         assert_eq!(list("<value>bios</value>"), [Firmware::Bios]);
         assert_eq!(firmwares(None).len(), 2);
+    }
+
+    #[test]
+    fn processor_models_are_those_of_the_custom_mode() {
+        let text = "<mode name='host-model'><model fallback='forbid'>EPYC</model></mode>\
+            <mode name='custom' supported='yes'><model usable='yes' vendor='unknown'>486</model>\
+            <blockers model='x'><feature name='y'/></blockers><model usable='no'>Haswell</model></mode>\
+            <mode name='other'><model a='b'>z</model></mode>";
+        assert_eq!(cpu_models(text), ["486", "Haswell"]);
+        assert_eq!(cpu_models(""), [""; 0]);
     }
 }

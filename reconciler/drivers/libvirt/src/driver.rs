@@ -9,7 +9,7 @@ use labyard_driver::driver::{AgentState, Console};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+    Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
 };
 use labyard_driver::spec::{Accelerator, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
 use labyard_driver::{Driver, DriverError, HostEvent, UploadStream};
@@ -97,6 +97,14 @@ impl Driver for LibvirtDriver {
 
     async fn change_medium(&self, spec: &MachineSpec) -> Result<(), DriverError> {
         media::change_medium(&self.host, spec).await
+    }
+
+    async fn rename_machine(&self, id: &ObjectId, host_name: &str) -> Result<(), DriverError> {
+        machines::rename(&self.host, id, host_name).await
+    }
+
+    async fn set_autostart(&self, id: &ObjectId, autostart: Autostart) -> Result<(), DriverError> {
+        machines::set_autostart(&self.host, id, autostart).await
     }
 
     async fn grow_disk(&self, id: &ObjectId, target: &str, capacity: Bytes) -> Result<(), DriverError> {

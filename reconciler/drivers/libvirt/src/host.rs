@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use crate::capabilities::{self, ARCH, MACHINE};
 use crate::errors::{Act, During};
 use crate::explain;
+use crate::machine_xml::hardware::Vendor;
 use crate::places::{Place, Places};
 use crate::volume_xml;
 use crate::xml::Element;
@@ -62,7 +63,7 @@ impl Drop for Line {
 pub(crate) struct Session {
     /// The connection.
     pub(crate) connection: Line,
-    facts: OnceCell<HostFacts>,
+    facts: OnceCell<(HostFacts, Vendor)>,
     pools: Mutex<BTreeMap<PoolName, Arc<Pool>>>,
 }
 
@@ -190,6 +191,15 @@ impl Host {
 
     /// What the host can do and has, without its pool.
     pub(crate) async fn facts(&self, session: &Session) -> Result<HostFacts, DriverError> {
+        self.learnt(session).await.map(|(facts, _)| facts)
+    }
+
+    /// Who made the host's processor.
+    pub(crate) async fn vendor(&self, session: &Session) -> Result<Vendor, DriverError> {
+        self.learnt(session).await.map(|(_, vendor)| vendor)
+    }
+
+    async fn learnt(&self, session: &Session) -> Result<(HostFacts, Vendor), DriverError> {
         let act = Act::on("reading", "the host's capabilities");
         let read = || async {
             let connection = &session.connection;
@@ -215,9 +225,13 @@ impl Host {
                 connection.connect_get_lib_version()
             )
             .during(&act)?;
+            let cpu_models = domain.as_deref().map(capabilities::cpu_models);
             let domain = domain.map(|text| parse(&act, &capabilities::domain_parts(&text)));
-            capabilities::facts(&parse(&act, &text)?, domain.transpose()?.as_ref(), version)
-                .ok_or_else(|| act.refused("the host tells no id of its own"))
+            let text = parse(&act, &text)?;
+            let facts = capabilities::facts(&text, domain.transpose()?.as_ref(), version)
+                .ok_or_else(|| act.refused("the host tells no id of its own"))?;
+            let facts = HostFacts { cpu_models, ..facts };
+            Ok((facts, capabilities::vendor(&text)))
         };
         session.facts.get_or_try_init(read).await.cloned()
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{ObjectId, PoolName};
 use labyard_driver::mark::{Mark, XML_NAMESPACE};
-use labyard_driver::observed::ObservedMachine;
-use labyard_driver::spec::MachineSpec;
+use labyard_driver::observed::{Autostart, ObservedMachine};
+use labyard_driver::spec::{Accelerator, Choice, MachineSpec};
 use libvirt_rpc::flags::{
     Affect, DomainCreate, DomainDefine, DomainDestroy, DomainShutdown, DomainUndefine, DomainXml,
 };
@@ -14,6 +14,7 @@ use libvirt_rpc::{Connection, DomainRef, DomainState, Error, ErrorCode, Metadata
 
 use crate::errors::{Act, During, is_wrong_state};
 use crate::host::{Host, Session, parse};
+use crate::machine_xml::hardware::{Vendor, set_nested};
 use crate::xml::Element;
 use crate::{machine_xml, mark_xml, observe};
 
@@ -42,6 +43,11 @@ pub(crate) fn pools_of(spec: &MachineSpec) -> Vec<PoolName> {
     let disks = spec.disks.iter().map(|disk| disk.pool.clone());
     disks
         .chain(spec.seed.iter().map(|seed| seed.pool.clone()))
+        .chain(
+            spec.media
+                .iter()
+                .filter_map(|drive| Some(drive.medium.as_ref()?.0.clone())),
+        )
         .chain(marked)
         .chain(released)
         .collect()
@@ -87,6 +93,13 @@ pub(crate) async fn redefine(host: &Host, spec: &MachineSpec) -> Result<Observed
     let mut definition = definition(&session, &act, &domain).await?;
     let before = definition.to_string();
     machine_xml::edit(&mut definition, spec, &places).map_err(|error| act.refused(error.to_string()))?;
+    if spec.cpu.nested != Choice::AsFound {
+        let vendor = match spec.accelerator {
+            Accelerator::Kvm => host.vendor(&session).await?,
+            Accelerator::Qemu => Vendor::Amd,
+        };
+        set_nested(&mut definition, &spec.cpu.nested, vendor);
+    }
     let changed = definition.to_string() != before;
     // One that runs without a definition shows what runs, and needs one however little there is to change.
     if changed
@@ -146,6 +159,47 @@ pub(crate) async fn write_mark(host: &Host, id: &ObjectId, mark: &Mark) -> Resul
             .await;
     }
     result.during(&act)
+}
+
+pub(crate) async fn rename(host: &Host, id: &ObjectId, name: &str) -> Result<(), DriverError> {
+    let act = act("renaming", id);
+    let session = host.session().await?;
+    let domain = reference(&act, id)?;
+    let connection = &session.connection;
+    if definition(&session, &act, &domain)
+        .await?
+        .text_at(&["name"])
+        .as_deref()
+        == Some(name)
+    {
+        return Ok(());
+    }
+    let state = connection.domain_get_state(&domain).await.during(&act)?;
+    if is_active(&state) {
+        return Err(act.refused("it runs, and libvirt renames only what is off: stop it first"));
+    }
+    match connection.domain_rename(&domain, name).await {
+        Ok(()) => Ok(()),
+        Err(error) => match connection.domain_lookup_by_name(name).await {
+            Ok(_) => Err(Act::on("renaming", format!("machine {id} to {name}")).exists()),
+            Err(_) => Err(act.failed(&error)),
+        },
+    }
+}
+
+pub(crate) async fn set_autostart(
+    host: &Host,
+    id: &ObjectId,
+    autostart: Autostart,
+) -> Result<(), DriverError> {
+    let act = act("changing the autostart of", id);
+    let session = host.session().await?;
+    let domain = reference(&act, id)?;
+    session
+        .connection
+        .domain_set_autostart(&domain, autostart == Autostart::On)
+        .await
+        .during(&act)
 }
 
 pub(crate) async fn start(host: &Host, id: &ObjectId) -> Result<(), DriverError> {

@@ -1,4 +1,4 @@
-//! Media and disks of machines that may be running.
+//! CD drives and disks of machines that may be running.
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, ObjectId};
@@ -9,8 +9,8 @@ use libvirt_rpc::flags::{BlockResize, DeviceModify, DomainXml};
 use crate::errors::{Act, During};
 use crate::host::{Host, Session, parse};
 use crate::machine_xml;
+use crate::machine_xml::drives::{self, Drive};
 use crate::machines::{act, is_active, pools_of, reference};
-use crate::places::Places;
 use crate::volumes;
 use crate::xml::Element;
 
@@ -19,20 +19,20 @@ pub(crate) async fn change_medium(host: &Host, spec: &MachineSpec) -> Result<(),
     let session = host.session().await?;
     let domain = reference(&act, &spec.id)?;
     let places = host.places(&session, pools_of(spec), &act).await?;
+    let wanted = drives::wanted(spec, &places).map_err(|error| act.refused(error.to_string()))?;
     let state = session.connection.domain_get_state(&domain).await.during(&act)?;
     if is_active(&state) {
-        change(&session, &act, &domain, spec, &places, DeviceModify::LIVE).await?;
+        change(&session, &act, &domain, &wanted, DeviceModify::LIVE).await?;
     }
-    change(&session, &act, &domain, spec, &places, DeviceModify::CONFIG).await
+    change(&session, &act, &domain, &wanted, DeviceModify::CONFIG).await
 }
 
-/// Each of the two has its own drive element, with addresses and aliases of its own.
+/// Each of the two has its own drives, with addresses and aliases of its own.
 async fn change(
     session: &Session,
     act: &Act,
     domain: &DomainRef,
-    spec: &MachineSpec,
-    places: &Places,
+    wanted: &[Drive],
     of: DeviceModify,
 ) -> Result<(), DriverError> {
     let which = if of == DeviceModify::LIVE {
@@ -40,37 +40,49 @@ async fn change(
     } else {
         DomainXml::INACTIVE
     };
-    let text = session
-        .connection
-        .domain_get_xml_desc(domain, which)
-        .await
-        .during(act)?;
+    let connection = &session.connection;
+    let text = connection.domain_get_xml_desc(domain, which).await.during(act)?;
     let definition = parse(act, &text)?;
-    let drive = definition
-        .child("devices")
-        .and_then(|devices| machine_xml::medium_drive(devices, spec.seed.as_ref()));
-    let Some(drive) = drive else {
-        return match spec.seed {
-            None => Ok(()),
-            Some(_) => Err(act.refused("it has no CD drive there; one is added at its next start")),
-        };
-    };
-    let changed = machine_xml::with_medium(drive, spec.seed.as_ref(), places)
-        .map_err(|error| act.refused(error.to_string()))?;
-    if changed == *drive {
-        return Ok(());
-    }
-    // A guest that has mounted the old one does not keep the drive shut.
-    let flags = if of == DeviceModify::LIVE {
+    let none = Element::new("devices");
+    let devices = definition.child("devices").unwrap_or(&none);
+    // A guest that has mounted what is in it does not keep the drive shut.
+    let by_force = if of == DeviceModify::LIVE {
         of | DeviceModify::FORCE
     } else {
         of
     };
-    session
-        .connection
-        .domain_update_device_flags(domain, &changed.to_string(), flags)
-        .await
-        .during(act)
+    for drive in drives::surplus(devices, wanted) {
+        if of == DeviceModify::CONFIG || drives::comes_and_goes(drive) {
+            let gone = drive.to_string();
+            let removed = connection.domain_detach_device_flags(domain, &gone, of);
+            removed.await.during(act)?;
+        } else {
+            let emptied = drives::emptied(drive).to_string();
+            let changed = connection.domain_update_device_flags(domain, &emptied, by_force);
+            changed.await.during(act)?;
+        }
+    }
+    let (controller, mut missing) = drives::controller(devices);
+    for drive in wanted {
+        let Some(there) = drive.find(devices) else {
+            if let Some(controller) = missing.take() {
+                let controller = controller.to_string();
+                let added = connection.domain_attach_device_flags(domain, &controller, of);
+                added.await.during(act)?;
+            }
+            let made = drive.made(&controller).to_string();
+            let added = connection.domain_attach_device_flags(domain, &made, of);
+            added.await.during(act)?;
+            continue;
+        };
+        let filled = drive.filled(there);
+        if filled != *there {
+            let filled = filled.to_string();
+            let changed = connection.domain_update_device_flags(domain, &filled, by_force);
+            changed.await.during(act)?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) async fn grow_disk(

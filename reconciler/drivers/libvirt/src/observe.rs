@@ -7,7 +7,9 @@ use std::time::Duration;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::XML_NAMESPACE;
-use labyard_driver::observed::{Attachment, Detail, MachineDetail, MarkState, ObservedMachine, Power};
+use labyard_driver::observed::{
+    Attachment, Autostart, Detail, MachineDetail, MarkState, ObservedMachine, Power,
+};
 use libvirt_rpc::flags::{Affect, DomainXml, GetStats, StatsTypes};
 use libvirt_rpc::{
     Connection, DomainRef, DomainState, DomainStats, Error, ErrorCode, MetadataKind, StateAndReason,
@@ -89,7 +91,7 @@ pub(crate) async fn machine(
     let connection = &session.connection;
     let state = connection.domain_get_state(&domain).await.during(&act)?;
     let quick = connection.within(READ);
-    let (definition, live, saved) = futures::join!(
+    let (definition, live, saved, autostart) = futures::join!(
         quick.domain_get_xml_desc(&domain, DomainXml::INACTIVE),
         async {
             match is_active(&state) {
@@ -103,6 +105,7 @@ pub(crate) async fn machine(
         async {
             !is_active(&state) && matches!(quick.domain_has_managed_save_image(&domain).await, Ok(true))
         },
+        quick.domain_get_autostart(&domain),
     );
     let power = power(&state, saved);
     let (definition, live) = match (definition, live) {
@@ -118,6 +121,7 @@ pub(crate) async fn machine(
                 mark,
                 power,
                 size: None,
+                autostart: Autostart::Off,
                 detail,
             });
         }
@@ -152,9 +156,15 @@ pub(crate) async fn machine(
         host_name: definition.text_at(&["name"]).unwrap_or_default(),
         mark,
         power,
+        autostart: autostart_of(matches!(autostart, Ok(true))),
         size: Some(machine_xml::size(&definition)),
         detail: out_of_reach.map_or_else(|| Detail::Known(Box::new(detail)), Detail::Unknown),
     })
+}
+
+/// Whether it starts with the host, as libvirt tells it.
+pub(crate) fn autostart_of(starts: bool) -> Autostart {
+    if starts { Autostart::On } else { Autostart::Off }
 }
 
 async fn ask_sizes(connection: &Connection, domain: &DomainRef) -> Result<Sizes, Error> {

@@ -11,7 +11,8 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Attachment, Detail, HostFacts, MarkState, ObservedMachine, ObservedNetwork, ObservedVolume, Snapshot,
+    Attachment, Autostart, Detail, HostFacts, MarkState, ObservedMachine, ObservedNetwork, ObservedVolume,
+    Snapshot,
 };
 use libvirt_rpc::flags::{DomainXml, GetStats, ListDomains, ListNetworks, NetworkXml, StatsTypes};
 use libvirt_rpc::{
@@ -70,9 +71,10 @@ impl Reading {
 pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
     let act = reading_all();
     let session = host.session().await?;
-    let (facts, readings, networks, (pools, pool_facts)) = futures::try_join!(
+    let (facts, readings, autostart, networks, (pools, pool_facts)) = futures::try_join!(
         host.facts(&session),
         read_machines(&session, &act),
+        read_autostart(&session, &act),
         read_networks(&session, &act),
         pools::all(host, &session, &act),
     )?;
@@ -89,7 +91,11 @@ pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
     }
     let machines = readings
         .into_iter()
-        .map(|reading| machine(host, reading, &saved, &sizes, &pools, &networks))
+        .map(|reading| {
+            let autostart = observe::autostart_of(autostart.contains(&reading.domain.uuid));
+            let seen = machine(host, reading, &saved, &sizes, &pools, &networks);
+            ObservedMachine { autostart, ..seen }
+        })
         .collect();
     let mut volumes = pool.volumes;
     volumes.extend(elsewhere);
@@ -233,6 +239,15 @@ async fn read_saved(session: &Session, act: &Act, ours: &[&Reading]) -> Result<B
     Ok(saved.into_iter().map(|domain| domain.uuid).collect())
 }
 
+/// Which machines start with the host.
+async fn read_autostart(session: &Session, act: &Act) -> Result<BTreeSet<Uuid>, DriverError> {
+    let list = session
+        .connection
+        .connect_list_all_domains(ListDomains::AUTOSTART)
+        .await;
+    Ok(list.during(act)?.into_iter().map(|domain| domain.uuid).collect())
+}
+
 fn machine(
     host: &Host,
     reading: Reading,
@@ -271,6 +286,7 @@ fn machine(
         mark: reading.mark,
         power: power(&reading.state, saved.contains(&uuid)),
         size,
+        autostart: Autostart::Off,
         detail,
     }
 }

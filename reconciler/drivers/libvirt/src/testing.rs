@@ -17,6 +17,8 @@ pub(crate) fn mark(name: &str) -> Mark {
         stage: Stage::Record,
         lease: None,
         disks: Default::default(),
+        media: Default::default(),
+        ejecting: Default::default(),
         nics: Default::default(),
         seed: None,
         nvram: None,

@@ -9,7 +9,7 @@ use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+    Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
 };
 use labyard_driver::spec::{Accelerator, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
 use labyard_driver::{Console, Driver, DriverError, HostEvent, UploadStream};
@@ -113,6 +113,15 @@ impl Driver for SimDriver {
 
     async fn change_medium(&self, spec: &MachineSpec) -> Result<(), DriverError> {
         self.done(Request::ChangeMedium(Box::new(spec.clone()))).await
+    }
+
+    async fn rename_machine(&self, id: &ObjectId, host_name: &str) -> Result<(), DriverError> {
+        self.done(Request::RenameMachine(id.clone(), host_name.to_owned()))
+            .await
+    }
+
+    async fn set_autostart(&self, id: &ObjectId, autostart: Autostart) -> Result<(), DriverError> {
+        self.done(Request::SetAutostart(id.clone(), autostart)).await
     }
 
     async fn grow_disk(&self, id: &ObjectId, target: &str, capacity: Bytes) -> Result<(), DriverError> {

@@ -7,7 +7,7 @@ use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+    Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
 };
 use labyard_driver::spec::{Accelerator, MachineSpec, NetworkSpec, VolumeSpec};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ pub enum Verb {
     PowerOff,
     RemoveMachine,
     ChangeMedium,
+    RenameMachine,
+    SetAutostart,
     GrowDisk,
     PoolRoom,
     Volume,
@@ -93,6 +95,8 @@ pub(crate) enum Request {
     PowerOff(ObjectId),
     RemoveMachine(ObjectId),
     ChangeMedium(Box<MachineSpec>),
+    RenameMachine(ObjectId, String),
+    SetAutostart(ObjectId, Autostart),
     GrowDisk(ObjectId, String, Bytes),
     PoolRoom(PoolName),
     Volume(PoolName, VolumeName),
@@ -148,6 +152,8 @@ impl Request {
             Self::PowerOff(_) => Verb::PowerOff,
             Self::RemoveMachine(_) => Verb::RemoveMachine,
             Self::ChangeMedium(_) => Verb::ChangeMedium,
+            Self::RenameMachine(..) => Verb::RenameMachine,
+            Self::SetAutostart(..) => Verb::SetAutostart,
             Self::GrowDisk(..) => Verb::GrowDisk,
             Self::PoolRoom(_) => Verb::PoolRoom,
             Self::Volume(..) => Verb::Volume,
@@ -185,6 +191,8 @@ impl Request {
             | Self::Shutdown(id)
             | Self::PowerOff(id)
             | Self::RemoveMachine(id)
+            | Self::RenameMachine(id, _)
+            | Self::SetAutostart(id, _)
             | Self::GrowDisk(id, ..)
             | Self::Network(id)
             | Self::WriteNetworkMark(id, _)
@@ -219,6 +227,8 @@ impl State {
             Request::PowerOff(id) => self.power_off(id, now).map(done),
             Request::RemoveMachine(id) => self.remove_machine(id).map(done),
             Request::ChangeMedium(spec) => self.change_medium(spec).map(done),
+            Request::RenameMachine(id, name) => self.rename_machine(id, name).map(done),
+            Request::SetAutostart(id, autostart) => self.set_autostart(id, *autostart).map(done),
             Request::GrowDisk(id, target, capacity) => self.grow_disk(id, target, *capacity).map(done),
             Request::Addresses(id) => self.addresses(id).map(Reply::Addresses),
             Request::AgentAnswers(id) => self.agent(id).map(Reply::Agent),

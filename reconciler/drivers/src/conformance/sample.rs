@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{
-    Bytes, DiskKey, MacAddr, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName, Token, VolumeName,
+    Bytes, DiskKey, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName, Token,
+    VolumeName,
 };
 use crate::lan::Lan;
 use crate::mark::{DiskMark, Kind, Made, Mark, Ownership, Stage, VERSION};
 use crate::observed::{Attachment, Autostart};
 use crate::spec::{
-    Accelerator, Dhcp, DiskFormat, DiskSpec, Firmware, Guards, MachineSpec, MediumSpec, NetworkMode,
-    NetworkSpec, NicSpec, VolumeContent, VolumeSpec,
+    Accelerator, CpuSpec, Dhcp, DiskFormat, DiskSpec, DriveSpec, Firmware, Graphics, Guards, MachineSpec,
+    MachineType, MediumSpec, NetworkMode, NetworkSpec, NicSpec, VolumeContent, VolumeSpec,
 };
 
 /// A mark of an object that is being built; name and token tell it from others.
@@ -27,6 +28,8 @@ pub fn mark(kind: Kind, name: &str) -> Mark {
         stage: Stage::Record,
         lease: None,
         disks: BTreeMap::new(),
+        media: BTreeMap::new(),
+        ejecting: BTreeSet::new(),
         nics: BTreeMap::new(),
         seed: None,
         nvram: None,
@@ -79,9 +82,14 @@ pub fn machine(name: &str) -> MachineSpec {
         guards: Guards::default(),
         nvram: None,
         boot_order: Vec::new(),
+        machine_type: MachineType::Q35,
+        cpu: CpuSpec::default(),
+        graphics: Graphics::None,
+        serial: None,
         direct_boot: None,
         disks: Vec::new(),
         seed: None,
+        media: Vec::new(),
         nics: Vec::new(),
     }
 }
@@ -121,6 +129,21 @@ pub fn with_seed(mut machine: MachineSpec, pool: &PoolName, volume: &VolumeName)
         target: "sda".to_owned(),
         pool: pool.clone(),
         volume: volume.clone(),
+    });
+    machine
+}
+
+/// The machine with one more CD drive, with that volume or nothing in it.
+pub fn with_drive(
+    mut machine: MachineSpec,
+    key: &str,
+    medium: Option<(&PoolName, &VolumeName)>,
+) -> MachineSpec {
+    let letter = u8::try_from(machine.media.len()).unwrap_or(20);
+    machine.media.push(DriveSpec {
+        key: MediaKey(key.to_owned()),
+        target: format!("sd{}", char::from(b'b' + letter)),
+        medium: medium.map(|(pool, volume)| (pool.clone(), volume.clone())),
     });
     machine
 }

@@ -13,6 +13,12 @@ fn desired() -> DesiredMachine {
         firmware: Firmware::Bios,
         guards: Default::default(),
         ca_certificate: None,
+        machine_type: None,
+        cpu: Default::default(),
+        graphics: Default::default(),
+        serial: None,
+        autostart: Default::default(),
+        media: Default::default(),
         direct_boot: None,
         disks: BTreeMap::from([(
             "root".into(),
@@ -79,6 +85,9 @@ fn current() -> MachineView {
         firmware: Firmware::Bios,
         guards: Default::default(),
         ca_certificate: None,
+        hardware: Default::default(),
+        autostart: Default::default(),
+        media: Default::default(),
         direct_boot: None,
         disks: BTreeMap::from([(
             "root".into(),

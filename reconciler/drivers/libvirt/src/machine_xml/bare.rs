@@ -3,6 +3,7 @@
 use labyard_driver::spec::MachineSpec;
 
 use super::edit::set_direct_boot;
+use super::hardware::machine_name;
 use super::{cpu, domain_type, firmware};
 use crate::mark_xml;
 use crate::xml::Element;
@@ -18,7 +19,11 @@ pub(crate) fn bare(spec: &MachineSpec) -> Element {
         .holding(text("memory", &spec.memory.0.to_string()).with("unit", "MiB"))
         .holding(text("vcpu", &spec.cpus.to_string()))
         .holding(
-            Element::new("os").holding(text("type", "hvm").with("arch", "x86_64").with("machine", "q35")),
+            Element::new("os").holding(
+                text("type", "hvm")
+                    .with("arch", "x86_64")
+                    .with("machine", machine_name(spec.machine_type)),
+            ),
         )
         .holding(
             Element::new("features")

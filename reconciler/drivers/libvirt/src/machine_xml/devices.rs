@@ -1,12 +1,12 @@
-//! Disks and the seed's drive.
+//! Disks.
 
 use std::collections::BTreeSet;
 
 use labyard_driver::ids::{DiskKey, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
-use labyard_driver::spec::{BootDevice, DiskSpec, MachineSpec, MediumSpec};
+use labyard_driver::spec::{BootDevice, DiskSpec, MachineSpec};
 
-use super::{EditError, SEED_ALIAS, alias, alias_of, is_drive, is_ours};
+use super::{EditError, alias, alias_of, is_drive, is_ours};
 use crate::places::{Places, Store};
 use crate::volume_xml::format_name;
 use crate::xml::Element;
@@ -120,7 +120,7 @@ fn serial(disk: &DiskSpec) -> String {
 }
 
 /// Points a drive to a volume. What stood there about another (its chain, its slices) goes with it.
-fn set_source(drive: &mut Element, (path, store): &Source) {
+pub(super) fn set_source(drive: &mut Element, (path, store): &Source) {
     let attribute = store.source_attribute();
     if drive.attribute("type") == Some(store.disk_type())
         && drive.attribute_at(&["source"], attribute) == Some(path.as_str())
@@ -162,114 +162,10 @@ pub(super) fn set_boot_order(devices: &mut Element, spec: &MachineSpec) {
     }
 }
 
-/// Brings the seed's drive to the specification.
-pub(super) fn edit_seed(devices: &mut Element, spec: &MachineSpec, places: &Places) -> Result<(), EditError> {
-    let Some(seed) = &spec.seed else {
-        devices.remove_where(|device| alias_of(device) == Some(SEED_ALIAS));
-        return Ok(());
-    };
-    let source = source(places, &seed.pool, &seed.volume)?;
-    if medium_drive(devices, Some(seed)).is_none() {
-        let controller = scsi_controller(devices);
-        devices.push(new_drive(seed, &source, &controller));
-        return Ok(());
-    }
-    if let Some(drive) = devices
-        .elements_mut()
-        .find(|device| is_medium_drive(device, Some(seed)))
-    {
-        set_source(drive, &source);
-        drive.ensure("alias").set_attribute("name", SEED_ALIAS);
-    }
-    Ok(())
-}
-
-/// The index of the virtio-scsi controller, added where there is none: the kernels that clouds run have no driver
-/// for the chipset's own SATA controller.
-fn scsi_controller(devices: &mut Element) -> String {
-    const MODEL: &str = "virtio-scsi";
-    let of = |device: &Element, name: &str| device.attribute(name).map(str::to_owned);
-    let controllers: Vec<_> = devices
-        .named("controller")
-        .filter(|device| device.attribute("type") == Some("scsi"))
-        .map(|device| {
-            (
-                of(device, "model"),
-                of(device, "index").unwrap_or_else(|| "0".to_owned()),
-            )
-        })
-        .collect();
-    let there = controllers
-        .iter()
-        .find(|(model, _)| model.as_deref() == Some(MODEL));
-    if let Some((_, index)) = there {
-        return index.clone();
-    }
-    let free = (0..=controllers.len())
-        .map(|index| index.to_string())
-        .find(|index| controllers.iter().all(|(_, taken)| taken != index))
-        .unwrap_or_default();
-    devices.push(
-        Element::new("controller")
-            .with("type", "scsi")
-            .with("index", &free)
-            .with("model", MODEL),
-    );
-    free
-}
-
-fn new_drive(seed: &MediumSpec, (path, store): &Source, controller: &str) -> Element {
-    Element::new("disk")
-        .with("type", store.disk_type())
-        .with("device", "cdrom")
-        .holding(Element::new("driver").with("name", "qemu").with("type", "raw"))
-        .holding(Element::new("source").with(store.source_attribute(), path))
-        .holding(
-            Element::new("target")
-                .with("dev", &seed.target)
-                .with("bus", "scsi"),
-        )
-        .holding(Element::new("readonly"))
-        .holding(Element::new("alias").with("name", SEED_ALIAS))
-        .holding(
-            Element::new("address")
-                .with("type", "drive")
-                .with("controller", controller),
-        )
-}
-
-/// The drive that holds, or is to hold, the seed.
-pub(crate) fn medium_drive<'a>(devices: &'a Element, seed: Option<&MediumSpec>) -> Option<&'a Element> {
-    devices.elements().find(|device| is_medium_drive(device, seed))
-}
-
-fn is_medium_drive(device: &Element, seed: Option<&MediumSpec>) -> bool {
-    let at_target = |seed: &MediumSpec| device.attribute_at(&["target"], "dev") == Some(seed.target.as_str());
-    is_drive(device, "cdrom") && (alias_of(device) == Some(SEED_ALIAS) || seed.is_some_and(at_target))
-}
-
-/// The drive with another medium in it, or none.
-pub(crate) fn with_medium(
-    drive: &Element,
-    seed: Option<&MediumSpec>,
-    places: &Places,
-) -> Result<Element, EditError> {
-    let mut drive = drive.clone();
-    match seed {
-        Some(seed) => set_source(&mut drive, &source(places, &seed.pool, &seed.volume)?),
-        None => {
-            drive.set_attribute("type", "file");
-            drive.remove_named("backingStore");
-            drive.remove_named("source");
-        }
-    }
-    Ok(drive)
-}
-
 /// Where a volume lies and what it is.
-type Source = (String, Store);
+pub(super) type Source = (String, Store);
 
-fn source(places: &Places, pool: &PoolName, volume: &VolumeName) -> Result<Source, EditError> {
+pub(super) fn source(places: &Places, pool: &PoolName, volume: &VolumeName) -> Result<Source, EditError> {
     places
         .path(pool, volume)
         .ok_or_else(|| EditError::UnknownPool(pool.clone()))

@@ -1,9 +1,9 @@
 //! An existing definition brought to a specification, the rest left as found.
 
 use labyard_driver::ids::Mib;
-use labyard_driver::spec::{DirectBoot, MachineSpec};
+use labyard_driver::spec::{DirectBoot, MachineSpec, MachineType};
 
-use super::{EditError, cpu, devices, domain_type, firmware, furnish, nics, read};
+use super::{EditError, cpu, devices, domain_type, drives, firmware, furnish, hardware, nics, read};
 use crate::mark_xml;
 use crate::places::Places;
 use crate::xml::Element;
@@ -34,15 +34,18 @@ pub(crate) fn edit(domain: &mut Element, spec: &MachineSpec, places: &Places) ->
     let devices = domain.ensure("devices");
     firmware::edit_tpm(devices, tpm_before, spec.guards.tpm);
     devices::edit_disks(devices, spec, before.ours(), places)?;
-    devices::edit_seed(devices, spec, places)?;
+    drives::edit(devices, spec, places)?;
     nics::edit_nics(devices, spec, before.ours())?;
     if per_device_boot {
         devices::set_boot_order(devices, spec);
     }
     firmware::edit_network_boot(domain, spec);
-    let devices = domain.ensure("devices");
-    if furnish::was_furnished(devices) {
-        furnish::keep_spare_ports(devices);
+    hardware::edit(domain, spec);
+    if hardware::machine_type(domain) == Some(MachineType::Q35) {
+        let devices = domain.ensure("devices");
+        if furnish::was_furnished(devices) {
+            furnish::keep_spare_ports(devices);
+        }
     }
     Ok(())
 }

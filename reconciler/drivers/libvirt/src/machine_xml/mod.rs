@@ -6,9 +6,11 @@
 
 mod bare;
 mod devices;
+pub(crate) mod drives;
 mod edit;
 mod firmware;
 mod furnish;
+pub(crate) mod hardware;
 mod nics;
 mod read;
 
@@ -16,7 +18,6 @@ mod read;
 mod tests;
 
 pub(crate) use bare::bare;
-pub(crate) use devices::{medium_drive, with_medium};
 pub(crate) use edit::edit;
 pub(crate) use read::{Sizes, detail, disk_path, networks_of, size};
 

@@ -9,7 +9,7 @@ use labyard_driver::observed::{
 };
 use labyard_driver::spec::{Accelerator, DirectBoot};
 
-use super::{firmware, is_drive};
+use super::{firmware, hardware, is_drive};
 use crate::network_xml;
 use crate::places::Places;
 use crate::xml::Element;
@@ -88,6 +88,11 @@ pub(crate) fn detail(
             addresses: Vec::new(),
         })
     });
+    let live_cdroms = live_devices.map(|live| {
+        let drives = live.elements().filter(|d| is_drive(d, "cdrom"));
+        drives.map(|d| (target(d), disk_path(d))).collect()
+    });
+    let hardware = hardware::read(domain);
     MachineDetail {
         cpus: cpus(domain),
         live_cpus: live.map(cpus),
@@ -102,7 +107,10 @@ pub(crate) fn detail(
         accelerator: accelerator(domain),
         direct_boot: direct_boot(domain),
         disks: disks.collect(),
+        live_hardware: live.map(|live| hardware::read_live(live, &hardware)),
+        hardware,
         cdroms: cdroms.collect(),
+        live_cdroms,
         nics: nics.collect(),
     }
 }

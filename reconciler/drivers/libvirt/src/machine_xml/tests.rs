@@ -4,7 +4,8 @@ use labyard_driver::ids::{Bytes, DiskKey, Mib, NicKey, ObjectId, PoolName, Volum
 use labyard_driver::mark::{DiskMark, Made, Mark, NicMark};
 use labyard_driver::observed::{Attachment, Capacity, MarkState};
 use labyard_driver::spec::{
-    Accelerator, DirectBoot, DiskFormat, DiskSpec, Firmware, Guards, MachineSpec, MediumSpec, NicSpec,
+    Accelerator, CpuSpec, DirectBoot, DiskFormat, DiskSpec, DriveSpec, Firmware, Graphics, Guards,
+    MachineSpec, MachineType, MediumSpec, NicSpec,
 };
 
 use super::*;
@@ -54,6 +55,11 @@ fn spec() -> MachineSpec {
         guards: Guards::default(),
         nvram: None,
         boot_order: Vec::new(),
+        machine_type: MachineType::Q35,
+        cpu: CpuSpec::default(),
+        graphics: Graphics::None,
+        serial: None,
+        media: Vec::new(),
         direct_boot: None,
         disks: vec![disk("root", "vda"), disk("data", "vdb")],
         seed: Some(MediumSpec {
@@ -156,7 +162,8 @@ fn the_seed_is_on_a_scsi_controller_that_cloud_kernels_drive() {
     };
     let drive_at = |domain: &Element| {
         let devices = domain.child("devices").unwrap();
-        let drive = medium_drive(devices, spec().seed.as_ref()).unwrap();
+        let wanted = drives::wanted(&spec(), &places()).unwrap();
+        let drive = wanted[0].find(devices).unwrap();
         assert_eq!(drive.attribute_at(&["target"], "bus"), Some("scsi"));
         drive.attribute_at(&["address"], "controller").map(str::to_owned)
     };
@@ -366,19 +373,72 @@ fn maxima_of_others_are_kept_where_they_leave_room() {
     assert!(domain.to_string().contains("<vcpu>9</vcpu>"));
 }
 
+fn tools(medium: Option<&str>) -> DriveSpec {
+    DriveSpec {
+        key: "tools".into(),
+        target: "sdc".to_owned(),
+        medium: medium.map(|volume| (pool(), volume.into())),
+    }
+}
+
 #[test]
-fn a_medium_is_changed_or_taken_out_of_its_drive() {
-    let domain = made(&spec());
-    let devices = domain.child("devices").unwrap();
-    let drive = medium_drive(devices, None).unwrap();
-    let new = MediumSpec {
-        target: "sda".to_owned(),
-        pool: pool(),
-        volume: VolumeName::from("web.seed2"),
+fn a_medium_is_changed_taken_out_of_its_drive_and_the_drive_goes_when_nothing_asks_for_it() {
+    let mut wanted = MachineSpec {
+        media: vec![tools(Some("one.iso"))],
+        ..spec()
     };
-    let changed = with_medium(drive, Some(&new), &places()).unwrap();
-    assert_eq!(disk_path(&changed), "/pool/web.seed2");
-    assert_eq!(disk_path(&with_medium(drive, None, &places()).unwrap()), "");
+    let mut domain = made(&wanted);
+    let content = |domain: &Element, wanted: &MachineSpec| {
+        let drives = drives::wanted(wanted, &places()).unwrap();
+        let devices = domain.child("devices").unwrap();
+        let there = drives.iter().map(|drive| drive.find(devices).map(disk_path));
+        there.collect::<Vec<_>>()
+    };
+    let seed = Some("/pool/web.seed".to_owned());
+    assert_eq!(
+        content(&domain, &wanted),
+        [seed.clone(), Some("/pool/one.iso".to_owned())]
+    );
+    let place = |domain: &Element| {
+        let drives = drives::wanted(&wanted, &places()).unwrap();
+        let drive = drives[1].find(domain.child("devices").unwrap()).unwrap();
+        drive.attribute_at(&["address"], "target").map(str::to_owned)
+    };
+    assert_eq!(place(&domain).as_deref(), Some("2"));
+    for medium in [Some("two.iso"), None] {
+        wanted.media = vec![tools(medium)];
+        edit(&mut domain, &wanted, &places()).unwrap();
+        let path = medium.map_or(String::new(), |volume| format!("/pool/{volume}"));
+        assert_eq!(content(&domain, &wanted), [seed.clone(), Some(path)]);
+    }
+    wanted.media.clear();
+    edit(&mut domain, &wanted, &places()).unwrap();
+    assert_eq!(content(&domain, &wanted), [seed]);
+    assert_eq!(domain.to_string().matches("cdrom").count(), 1);
+}
+
+#[test]
+fn a_drive_that_somebody_else_put_there_stays() {
+    let foreign = "<disk type='file' device='cdrom'><source file='/other.iso'/><target dev='sdx' bus='sata'/>\
+        </disk></devices>";
+    let text = made(&spec()).to_string().replace("</devices>", foreign);
+    let mut domain = Element::parse(&text).unwrap();
+    let wanted = MachineSpec {
+        media: vec![tools(None)],
+        ..spec()
+    };
+    edit(&mut domain, &wanted, &places()).unwrap();
+    assert!(domain.to_string().contains("/other.iso"));
+}
+
+#[test]
+fn the_older_chipset_gets_no_ports_of_the_newer() {
+    let domain = made(&MachineSpec {
+        machine_type: MachineType::Pc,
+        ..spec()
+    });
+    assert!(domain.to_string().contains("machine=\"pc\"") || domain.to_string().contains("machine='pc'"));
+    assert!(!domain.to_string().contains("pcie-root"));
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{Activity, Attachment, ObservedMachine};
-use labyard_driver::spec::{BootDevice, Firmware, Guards, MachineSpec};
+use labyard_driver::observed::{Activity, Attachment, Autostart, Hardware, ObservedMachine};
+use labyard_driver::spec::{Accelerator, BootDevice, Choice, CpuModel, Firmware, Guards, MachineSpec};
 use labyard_driver::{DriverError, HostEvent};
 
 use super::guest::{Boots, Course, Process, Run};
+use super::view::CPU_MODELS;
 use super::{Definition, Disk, Machine, MachineActivity, Nic, Origin, State, busy, exists, refused, stored};
 use crate::clock::Millis;
 use crate::settings::BootMedium;
@@ -30,6 +31,7 @@ impl State {
             direct_boot: None,
             disks: Vec::new(),
             seed: None,
+            media: Vec::new(),
             nics: Vec::new(),
             nvram: None,
             boot_order: Vec::new(),
@@ -39,6 +41,7 @@ impl State {
             id: spec.id.clone(),
             host_name: spec.host_name.clone(),
             mark: stored(&spec.mark),
+            autostart: Autostart::Off,
             definition: self.definition_of(&bare)?,
             activity: MachineActivity::Off,
         });
@@ -59,16 +62,16 @@ impl State {
         self.answering(&spec.id, "defining")?;
         check_hardware(spec)?;
         let mut definition = self.definition_of(spec)?;
-        self.rename(&spec.id, &spec.host_name)?;
         let machine = self.machine_mut(&spec.id)?;
         definition.keep_foreign(&machine.definition);
+        definition.hardware = hardware(spec, &machine.definition.hardware);
         machine.definition = definition;
         machine.mark = stored(&spec.mark);
         self.event(HostEvent::Machine(spec.id.clone()));
         self.machine(&spec.id, now)
     }
 
-    fn rename(&mut self, id: &ObjectId, name: &str) -> Result<(), DriverError> {
+    pub(crate) fn rename_machine(&mut self, id: &ObjectId, name: &str) -> Result<(), DriverError> {
         let machine = self.machine_ref(id)?;
         if machine.host_name == name {
             return Ok(());
@@ -76,13 +79,26 @@ impl State {
         if self.names.contains_key(name) {
             return Err(exists("machine", name));
         }
-        if machine.run().is_some() {
-            let doing = format!("renaming machine {} to {name}", machine.host_name);
-            return Err(refused(doing, "the machine is running; stop it first"));
+        let doing = format!("renaming machine {} to {name}", machine.host_name);
+        if name.is_empty() || name.contains(['/', '\n']) {
+            return Err(refused(
+                doing,
+                "the name is empty or has a slash or a new line in it",
+            ));
         }
+        if !matches!(machine.activity, MachineActivity::Off) {
+            return Err(refused(doing, "the machine is not shut off; stop it first"));
+        }
+        self.event(HostEvent::Machine(id.clone()));
         let old = std::mem::replace(&mut self.machine_mut(id)?.host_name, name.to_owned());
         self.names.remove(&old);
         self.names.insert(name.to_owned(), id.clone());
+        Ok(())
+    }
+
+    pub(crate) fn set_autostart(&mut self, id: &ObjectId, autostart: Autostart) -> Result<(), DriverError> {
+        self.answering(id, "changing the autostart of")?;
+        self.machine_mut(id)?.autostart = autostart;
         Ok(())
     }
 
@@ -95,9 +111,16 @@ impl State {
                 origin: Origin::Ours,
             })
         });
-        let medium = spec.seed.as_ref().map(|seed| {
-            let path = self.path_in(&seed.pool, &seed.volume)?;
-            Ok((seed.target.clone(), Some(path)))
+        let seed = spec
+            .seed
+            .iter()
+            .map(|seed| Ok((seed.target.clone(), Some(self.path_in(&seed.pool, &seed.volume)?))));
+        let drives = spec.media.iter().map(|drive| {
+            let medium = drive
+                .medium
+                .as_ref()
+                .map(|(pool, volume)| self.path_in(pool, volume));
+            Ok((drive.target.clone(), medium.transpose()?))
         });
         let in_pool =
             |error: DriverError| refused(format!("defining machine {}", spec.host_name), error.to_string());
@@ -115,8 +138,9 @@ impl State {
             accelerator: spec.accelerator,
             direct_boot: spec.direct_boot.clone(),
             disks: disks.collect::<Result<_, DriverError>>().map_err(in_pool)?,
-            cdroms: medium
-                .into_iter()
+            hardware: hardware(spec, &Hardware::default()),
+            cdroms: seed
+                .chain(drives)
                 .collect::<Result<BTreeMap<_, _>, DriverError>>()
                 .map_err(in_pool)?,
             nics: spec
@@ -264,12 +288,6 @@ impl State {
         let doing = format!("changing the medium of machine {}", spec.host_name);
         let wanted = self.definition_of(spec)?.cdroms;
         let machine = self.machine_ref(&spec.id)?;
-        if let Some(target) = wanted
-            .keys()
-            .find(|target| !machine.definition.cdroms.contains_key(*target))
-        {
-            return Err(refused(doing, format!("there is no CD drive {target}")));
-        }
         if machine.run().is_some() {
             let mut paths = wanted.values().flatten();
             paths
@@ -277,9 +295,9 @@ impl State {
                 .map_err(|message| refused(doing, message))?;
         }
         let machine = self.machine_mut(&spec.id)?;
-        put_media(&mut machine.definition, &wanted);
+        machine.definition.cdroms.clone_from(&wanted);
         if let Some(run) = machine.run_mut() {
-            put_media(&mut run.definition, &wanted);
+            run.definition.cdroms = wanted;
         }
         Ok(())
     }
@@ -349,9 +367,23 @@ fn place(spec: &MachineSpec, device: &BootDevice) -> Option<u32> {
     index.and_then(|index| u32::try_from(index + 1).ok())
 }
 
-fn put_media(definition: &mut Definition, wanted: &BTreeMap<String, Option<String>>) {
-    for (target, medium) in &mut definition.cdroms {
-        *medium = wanted.get(target).cloned().flatten();
+/// The hardware that a specification makes of what stands; a record has the hypervisor's own.
+fn hardware(spec: &MachineSpec, before: &Hardware) -> Hardware {
+    let usual = spec.accelerator.usual_cpu();
+    Hardware {
+        machine_type: Some(before.machine_type.unwrap_or(spec.machine_type)),
+        cpu_model: match &spec.cpu.model {
+            Choice::AsFound => before.cpu_model.clone().or(Some(usual)),
+            Choice::Default => Some(usual),
+            Choice::Is(model) => Some(model.clone()),
+        },
+        nested: match spec.cpu.nested {
+            Choice::AsFound => before.nested,
+            Choice::Default => None,
+            Choice::Is(nested) => Some(nested),
+        },
+        graphics: spec.graphics,
+        serial: spec.serial.clone().or_else(|| before.serial.clone()),
     }
 }
 
@@ -366,13 +398,24 @@ fn check_hardware(spec: &MachineSpec) -> Result<(), DriverError> {
     if spec.firmware == Firmware::Bios && spec.guards != Guards::default() {
         return refuse("secure boot and an emulated TPM need UEFI");
     }
+    match &spec.cpu.model {
+        Choice::Is(CpuModel::HostPassthrough) if spec.accelerator == Accelerator::Qemu => {
+            return refuse("CPU mode 'host-passthrough' is only supported with kvm");
+        }
+        Choice::Is(CpuModel::Named(name)) if !CPU_MODELS.contains(&name.as_str()) => {
+            return refuse(&format!("Unknown CPU model {name}"));
+        }
+        _ => {}
+    }
     let seed = spec.seed.iter().map(|seed| &seed.target);
+    let drives = spec.media.iter().map(|drive| &drive.target);
     let mut targets = BTreeSet::new();
     match spec
         .disks
         .iter()
         .map(|disk| &disk.target)
         .chain(seed)
+        .chain(drives)
         .all(|target| targets.insert(target))
     {
         true => Ok(()),

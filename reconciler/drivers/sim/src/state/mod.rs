@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use labyard_driver::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName};
 use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{Activity, Attachment, Autostart, MarkState, Reservation};
+use labyard_driver::observed::{Activity, Attachment, Autostart, Hardware, MarkState, Reservation};
 use labyard_driver::spec::{
     Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, Guards, NetworkBoot, NetworkMode,
 };
@@ -67,6 +67,8 @@ struct Machine {
     id: ObjectId,
     host_name: String,
     mark: MarkState,
+    #[serde(default)]
+    autostart: Autostart,
     definition: Definition,
     activity: MachineActivity,
 }
@@ -92,6 +94,8 @@ struct Definition {
     nvram: Option<String>,
     direct_boot: Option<DirectBoot>,
     disks: Vec<Disk>,
+    #[serde(default)]
+    hardware: Hardware,
     cdroms: BTreeMap<String, Option<String>>,
     nics: Vec<Nic>,
 }

@@ -16,6 +16,9 @@ use super::guest::Process;
 use super::{Machine, MachineActivity, Network, Nic, State};
 use crate::clock::Millis;
 
+/// The processor models that this host can give a guest.
+pub(super) const CPU_MODELS: [&str; 3] = ["qemu64", "Haswell", "EPYC"];
+
 impl State {
     pub(crate) fn snapshot(&self, now: Millis) -> Snapshot {
         let networks: BTreeMap<&str, &Network> = self
@@ -48,6 +51,7 @@ impl State {
                 .map(|kind| (kind, Ok(format!("/firmware/{kind:?}_VARS.fd"))))
                 .into(),
             tpm: Offer::Offered,
+            cpu_models: Some(CPU_MODELS.map(str::to_owned).to_vec()),
             pool: self.settings.pool.clone().filter(|pool| self.pool(pool).is_ok()),
             pool_fault: None,
             pools: self.pool_facts(),
@@ -154,7 +158,15 @@ impl State {
             accelerator: definition.accelerator,
             direct_boot: definition.direct_boot.clone(),
             disks: disks.collect(),
+            hardware: definition.hardware.clone(),
+            live_hardware: live.map(|live| live.hardware.clone()),
             cdroms: cdroms.collect(),
+            live_cdroms: live.map(|live| {
+                let drives = live.cdroms.iter();
+                drives
+                    .map(|(target, path)| (target.clone(), path.clone().unwrap_or_default()))
+                    .collect()
+            }),
             nics: nics.collect(),
         }))
     }
@@ -191,6 +203,7 @@ impl Machine {
                 cpus: self.definition.cpus,
                 memory: self.definition.memory,
             }),
+            autostart: self.autostart,
             detail,
         }
     }
