@@ -3,7 +3,8 @@
 //! Built from the schema's structs by [`DesiredMachine::from_config`] and [`DesiredNetwork::from_config`] once
 //! all values are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use labyard_driver::ids::{
@@ -69,6 +70,17 @@ pub struct DesiredMachine {
     pub shutdown: DesiredShutdown,
     /// What the user wrote and the host cannot show.
     pub wishes: Wishes,
+    /// What its plan has promised and what it left to hooks.
+    pub planned: Planned,
+}
+
+/// What a machine's plan has promised and what it left to hooks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// NICs whose MAC a hook may still supply.
+    pub open_macs: BTreeSet<NicKey>,
+    /// The address that the plan has promised for the first NIC.
+    pub ip: Option<IpAddr>,
 }
 
 /// A disk as it shall be.
@@ -341,6 +353,7 @@ impl DesiredMachine {
                 DesiredPower::Running
             },
             wishes: machine_wishes(vm),
+            planned: Planned::default(),
             disks,
             nics,
         })

@@ -7,6 +7,7 @@
 //! - [`diff`]: the changes between the two, each with what it disturbs. Pure.
 //! - [`intent`]: what the machine's mark will say before anything is done. Pure.
 //! - [`steps`]: the stages, each with what it does and how it is undone; [`run`] goes through them.
+//! - [`hooks`]: the operator's word before and after a stage; [`journal`]: what every stage did and took.
 //! - [`engine`]: what the provider calls; [`keeper`] keeps leases and confirms what a state has taken.
 //!
 //! Beside them: [`guest_config`] (what a guest is told, as NoCloud's documents), [`identity`], [`lease`], [`record`], [`addresses`], [`image_store`], [`wait`], [`console`].
@@ -23,11 +24,13 @@ pub mod faults;
 pub mod foreign;
 pub mod guest_config;
 pub mod guest_probe;
+pub mod hooks;
 pub mod host;
 pub mod identity;
 pub mod image;
 pub mod image_store;
 pub mod intent;
+pub mod journal;
 pub mod keeper;
 pub mod lan;
 pub mod lease;

@@ -3,6 +3,7 @@
 mod body;
 mod connect;
 pub(crate) mod file;
+mod post;
 mod resolve;
 mod trust;
 
