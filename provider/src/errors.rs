@@ -27,6 +27,9 @@ fn add(error: &EngineError, doing: &str, more: &str, diags: &mut Diagnostics) {
     if !detail.ends_with(['.', '!', '?']) {
         detail.push('.');
     }
+    if let Some(standing) = error.standing() {
+        detail += &format!("\n\nAt {standing}.");
+    }
     detail += more;
     if let Some(console) = error.console() {
         detail += &format!("\n\nThe end of its console:\n{console}");

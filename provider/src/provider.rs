@@ -10,7 +10,10 @@ use labyard_driver::{Driver, DriverError};
 use labyard_driver_libvirt::{AcceleratorChoice, LibvirtConfig, LibvirtDriver};
 use labyard_driver_sim::SimDriver;
 use labyard_reconciler::engine::{Access, Deps, Embedded, Engine, ObjectRef, Run};
+use labyard_reconciler::hooks::Hooks;
 use labyard_reconciler::host::Host;
+use labyard_reconciler::journal::Journal;
+use labyard_schema::hooks as config_hooks;
 use labyard_schema::provider::{
     self as config, DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_URI, LibvirtHost, NAMESPACE_VARIABLE,
     ProviderConfig, READ_ONLY_VARIABLE,
@@ -56,6 +59,8 @@ pub struct Context {
     pub engine: Arc<dyn Engine>,
     /// What this run has planned so far.
     pub planned: Planned,
+    /// The operator's hooks: what they may supply a plan leaves open.
+    pub hooks: Hooks,
 }
 
 impl Context {
@@ -170,10 +175,26 @@ fn configure(value: &Value, diags: &mut Diagnostics) -> Option<Context> {
         .iter()
         .filter_map(|(name, host)| make_host(name, host, diags))
         .collect();
+    let hooks = hooks(known.hooks.as_ref(), diags);
+    let deps = Deps {
+        hooks: hooks.clone(),
+        journal: Journal::chosen(known.journal.as_deref(), |name| std::env::var(name).ok()),
+        ..Deps::default()
+    };
     (!diags.has_errors()).then(|| Context {
         namespace,
-        engine: Arc::new(Embedded::new(hosts, Deps::default()).with_access(access)) as Arc<dyn Engine>,
+        engine: Arc::new(Embedded::new(hosts, deps).with_access(access)) as Arc<dyn Engine>,
         planned: Planned::default(),
+        hooks,
+    })
+}
+
+fn hooks(config: Option<&BTreeMap<String, config_hooks::Hook>>, diags: &mut Diagnostics) -> Hooks {
+    let hooks = config.map_or_else(|| Ok(Hooks::default()), Hooks::from_config);
+    hooks.unwrap_or_else(|(moment, detail)| {
+        let path = Path::attribute("hooks").then_key(moment).then_attribute("url");
+        diags.error(Some(path), "Invalid hook", detail);
+        Hooks::default()
     })
 }
 

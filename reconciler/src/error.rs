@@ -201,6 +201,26 @@ pub enum EngineError {
         /// The object.
         what: String,
     },
+    /// An operator's hook stopped it.
+    #[error("{what} on host {host}: hook {hook:?} {trouble}")]
+    Hook {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// The hook, by its moment.
+        hook: String,
+        /// What it did.
+        trouble: HookTrouble,
+    },
+    /// Another error, with where the machine stood when it came.
+    #[error("{source}")]
+    Staged {
+        /// `stage ready, attempt 1, 12s of usually 8s`.
+        standing: String,
+        /// The error.
+        source: Box<EngineError>,
+    },
     /// Nothing to import.
     #[error("{what} does not exist on host {host}: {found}")]
     NotFound {
@@ -210,6 +230,33 @@ pub enum EngineError {
         what: String,
         /// What is there.
         found: String,
+    },
+}
+
+/// How a hook stopped a stage.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HookTrouble {
+    /// It said no.
+    #[error("denied it: {reason}. What was reached is kept; apply again when it agrees")]
+    Denied {
+        /// Why.
+        reason: String,
+    },
+    /// It still held when the time was over.
+    #[error(
+        "still held it after {}s: {reason}. What was reached is kept; apply again when it lets go, or raise timeouts", .waited.as_secs()
+    )]
+    Held {
+        /// Why.
+        reason: String,
+        /// How long it was waited for.
+        waited: std::time::Duration,
+    },
+    /// It could not be had, or answered nonsense.
+    #[error("failed: {why}. Mend it and apply again; on_error = \"continue\" lets machines do without it")]
+    Failed {
+        /// Why.
+        why: String,
     },
 }
 
@@ -223,9 +270,25 @@ impl From<Unusable> for EngineError {
 }
 
 impl EngineError {
+    /// The error itself, without where it came.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::Staged { source, .. } => source.root(),
+            other => other,
+        }
+    }
+
+    /// Where the machine stood: `stage ready, attempt 1, 12s of usually 8s`.
+    pub fn standing(&self) -> Option<&str> {
+        match self {
+            Self::Staged { standing, .. } => Some(standing),
+            _ => None,
+        }
+    }
+
     /// The attribute at fault, as in HCL.
     pub fn attribute(&self) -> Option<&str> {
-        match self {
+        match self.root() {
             Self::Attribute { attribute, .. } | Self::Image { attribute, .. } => Some(attribute),
             Self::Protected { .. } => Some("deletion_protection"),
             _ => None,
@@ -234,7 +297,7 @@ impl EngineError {
 
     /// The end of the machine's serial console, where it was followed.
     pub fn console(&self) -> Option<&str> {
-        match self {
+        match self.root() {
             Self::NotReady { console, .. } if !console.is_empty() => Some(console),
             _ => None,
         }
@@ -242,7 +305,7 @@ impl EngineError {
 
     /// What the driver met, if that is the cause.
     pub fn driver(&self) -> Option<&DriverError> {
-        match self {
+        match self.root() {
             Self::Host { source, .. } => Some(source),
             _ => None,
         }

@@ -2,7 +2,7 @@
 //!
 //! `LABYARD_FAULT=hold@disks:/path` makes every operation that has come through the stage `disks` write `/path` and
 //! wait until that file is gone or the user ends the run. With `freeze` in place of `hold` it tells of that end by a
-//! file `/path.stopped` and stays. Nothing else reads the variable; unset, a point costs one look at a value read once.
+//! file `/path.stopped` and stays. `before-define` is the point between the hook of that moment and the stage. Nothing else reads the variable; unset, a point costs one look at a value read once.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use labyard_driver::mark::Stage;
 use tokio_util::sync::CancellationToken;
+
+use crate::hooks::Moment;
 
 /// The variable that names a point.
 pub const VARIABLE: &str = "LABYARD_FAULT";
@@ -57,7 +59,20 @@ fn point() -> Option<&'static Point> {
 
 /// Passes, unless this point was named.
 pub async fn reached(stage: Stage, object: &str, cancel: &CancellationToken) {
-    let Some(point) = point().filter(|point| point.stage == name(stage)) else {
+    if point().is_some() {
+        come_to(&name(stage), object, cancel).await;
+    }
+}
+
+/// The same between a moment's hook and its stage: `before-define`.
+pub async fn reached_moment(moment: Moment, object: &str, cancel: &CancellationToken) {
+    if point().is_some() {
+        come_to(&moment.to_string().replace(':', "-"), object, cancel).await;
+    }
+}
+
+async fn come_to(place: &str, object: &str, cancel: &CancellationToken) {
+    let Some(point) = point().filter(|point| point.stage == place) else {
         return;
     };
     if std::fs::write(&point.path, object).is_err() {

@@ -86,6 +86,13 @@ pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, storage:
         }
     }
     intend_media(desired, before, &mut mark, &storage.pool);
+    // What a hook supplied was for the NIC on its network.
+    let same_place = |key: &NicKey| match (before.nics.get(key), desired.nics.get(key)) {
+        (Some(was), Some(nic)) => was.network == nic.network,
+        (was, nic) => was.is_none() && nic.is_some(),
+    };
+    mark.hooks.addresses.retain(|key, _| same_place(key));
+    mark.hooks.macs.retain(|key, _| desired.nics.contains_key(key));
     mark.nics = desired
         .nics
         .iter()

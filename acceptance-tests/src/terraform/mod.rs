@@ -179,7 +179,10 @@ impl<'h> Terraform<'h> {
         command
             .env("TF_CLI_CONFIG_FILE", self.settings.file())
             .env("TF_IN_AUTOMATION", "1");
-        command.env("CHECKPOINT_DISABLE", "1");
+        // Tests that are about the journal name one of their own.
+        command
+            .env("CHECKPOINT_DISABLE", "1")
+            .env("LABYARD_JOURNAL", "off");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

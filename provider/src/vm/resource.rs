@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use labyard_driver::ids::{HostName, NicKey, ObjectName, PoolName};
 use labyard_reconciler::EngineError;
-use labyard_reconciler::desired::DesiredMachine;
+use labyard_reconciler::desired::{DesiredMachine, Planned};
 use labyard_reconciler::engine::{Bounds, ObjectRef, Reading};
 use labyard_reconciler::identity::{Identity, derived_mac, derived_serial};
 use labyard_reconciler::steps::Progress;
@@ -102,7 +102,10 @@ fn reached(planned: &Value, progress: &Progress) -> State {
         values::put(&mut value, "image_digests", Value::Keyed(digests.collect()));
     }
     if planned.field("ip").is_unknown() {
-        let reserved = progress.mark.nics.values().next().and_then(|nic| nic.reserved);
+        let mark = &progress.mark;
+        let first = mark.nics.iter().next();
+        let reserved =
+            first.and_then(|(key, nic)| nic.reserved.or_else(|| mark.hooks.addresses.get(key).copied()));
         values::put(
             &mut value,
             "ip",
@@ -153,6 +156,7 @@ impl Machines {
             .map(|(k, _)| k)
             .filter(|k| !macs.contains_key(*k))
             .collect();
+        let open_macs = missing.iter().map(|key| NicKey((*key).clone())).collect();
         if !missing.is_empty() || unnumbered {
             let facts = context
                 .engine
@@ -171,7 +175,13 @@ impl Machines {
         }
         let digests = vm.image_digests.clone().unwrap_or_default();
         match DesiredMachine::from_config(&context.namespace, &vm, &macs, &digests) {
-            Ok(desired) => Some((host, desired)),
+            Ok(mut desired) => {
+                desired.planned = Planned {
+                    open_macs,
+                    ip: vm.ip.as_deref().and_then(|ip| ip.parse().ok()),
+                };
+                Some((host, desired))
+            }
             Err(unusable) => {
                 errors::report(&EngineError::from(unusable), "Unusable value", diags);
                 None
@@ -264,7 +274,9 @@ impl Resource for Machines {
             },
             None => None,
         };
-        planning::settle(plan, facts.as_ref().map(|facts| (&context.namespace, facts)));
+        let left_to_hooks = plan.prior.is_null() && context.hooks.may_supply_addresses();
+        let for_macs = facts.as_ref().filter(|_| !left_to_hooks);
+        planning::settle(plan, for_macs.map(|facts| (&context.namespace, facts)));
         if let Some(facts) = &facts {
             planning::check_host(plan, facts, diags);
         }

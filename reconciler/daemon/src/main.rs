@@ -2,7 +2,9 @@
 
 mod drift;
 mod duration;
+mod journal;
 mod sim;
+mod timestamp;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,8 @@ enum Command {
     Drift(drift::Options),
     /// Run a simulated host, for trying labyard without a hypervisor.
     Sim(sim::Options),
+    /// Show what the stages of machines did, waited for and took.
+    Journal(journal::Options),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
             drift::Found::Drift => ExitCode::from(2),
         }),
         Command::Sim(options) => sim::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Journal(options) => journal::run(&options).map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,

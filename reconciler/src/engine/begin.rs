@@ -23,7 +23,7 @@ use crate::intent::Storage;
 use crate::lease;
 use crate::left;
 use crate::record::Record;
-use crate::run::backward;
+use crate::run::{backward, tell_of_removal};
 use crate::steps::{Started, Work};
 use crate::view::{MachineView, Networks};
 
@@ -106,6 +106,7 @@ impl Embedded {
         work.record = Some(record);
         work.look().await?;
         work.started = Started::Adopted;
+        crate::hooks::passage::take_up(work).await;
         let snapshot = work.host.recent().await?;
         let view = work
             .found
@@ -321,6 +322,7 @@ impl Embedded {
         };
         let known = work.desired.clone();
         self.put_back(work, object, &known).await?;
+        tell_of_removal(work).await?;
         crate::steps::release_addresses(work).await?;
         let snapshot = work.host.fresh().await?;
         for (pool, volume) in left::volumes(work.host, &snapshot, identity, &object.pools).await? {

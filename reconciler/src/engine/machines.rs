@@ -289,7 +289,7 @@ impl Embedded {
 
 fn is_taken(error: &EngineError) -> bool {
     matches!(
-        error,
+        error.root(),
         EngineError::Host {
             source: DriverError::Exists { .. },
             ..

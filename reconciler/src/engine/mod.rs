@@ -20,8 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::desired::{DesiredMachine, DesiredNetwork};
 use crate::error::EngineError;
+use crate::hooks::Hooks;
 use crate::identity::{Identity, OsRandom, Random};
 use crate::image::Fetcher;
+use crate::journal::Journal;
 use crate::lease::{ProcTable, Processes};
 use crate::run::Report;
 use crate::view::{MachineView, NetworkView};
@@ -45,7 +47,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Clock, chance, processes and images: what an engine takes from outside.
+/// Clock, chance, processes, images, hooks and journal: what an engine takes from outside.
 pub struct Deps {
     /// Random id of this engine.
     pub engine: String,
@@ -57,6 +59,10 @@ pub struct Deps {
     pub processes: Box<dyn Processes>,
     /// Opens images.
     pub fetcher: Fetcher,
+    /// The operator's hooks.
+    pub hooks: Hooks,
+    /// Where it is written what every stage does.
+    pub journal: Journal,
 }
 
 impl Default for Deps {
@@ -67,6 +73,8 @@ impl Default for Deps {
             random: Box::new(OsRandom),
             processes: Box::new(ProcTable),
             fetcher: Fetcher::new(crate::image::Options::default()),
+            hooks: Hooks::default(),
+            journal: Journal::off(),
         }
     }
 }

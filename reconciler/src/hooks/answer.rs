@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// How long a hold waits before it asks again where nothing else is said, and at most.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -77,8 +78,17 @@ pub fn read(bytes: &[u8]) -> Result<Answer, String> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Answer::Go);
     }
-    let wire: Wire =
-        serde_json::from_slice(bytes).map_err(|error| format!("its answer is not understood: {error}"))?;
+    let bad = |error: &dyn std::fmt::Display| format!("its answer is not understood: {error}");
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(&error))?;
+    // A list would do for a struct, and an empty one for an empty answer.
+    let parts = value.as_object().ok_or_else(|| bad(&"it is no JSON object"))?;
+    if let Some((name, _)) = parts
+        .iter()
+        .find(|(_, part)| !part.is_object() && !part.is_null())
+    {
+        return Err(bad(&format!("{name:?} is no object")));
+    }
+    let wire: Wire = serde_json::from_value(value).map_err(|error| bad(&error))?;
     match (wire.deny, wire.hold, wire.set) {
         (None, None, None) => Ok(Answer::Go),
         (Some(deny), None, None) => Ok(Answer::Deny {
@@ -158,11 +168,16 @@ mod tests {
             r#"{"denied": true}"#,
             r#"{"deny": {}}"#,
             r#"{"deny": "no"}"#,
+            r#"{"set": []}"#,
             r#"{"set": {"adresses": {}}}"#,
             r#"{"set": {}, "deny": {"reason": "x"}}"#,
             r#"{"hold": {"retry_after": -1}}"#,
         ] {
-            assert!(read(text.as_bytes()).is_err(), "{text}: {:?}", read(text.as_bytes()));
+            assert!(
+                read(text.as_bytes()).is_err(),
+                "{text}: {:?}",
+                read(text.as_bytes())
+            );
         }
     }
 
@@ -173,7 +188,10 @@ mod tests {
             let Ok(Answer::Hold { retry_after, reason }) = read(text.as_bytes()) else {
                 panic!("{text}")
             };
-            assert_eq!((retry_after.as_secs(), reason.as_str()), (waited, "no reason given"));
+            assert_eq!(
+                (retry_after.as_secs(), reason.as_str()),
+                (waited, "no reason given")
+            );
         }
     }
 }

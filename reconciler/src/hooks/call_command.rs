@@ -39,7 +39,11 @@ impl Commands {
         prepared
             .args(arguments)
             .env_clear()
-            .envs(VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .envs(
+                VARIABLES
+                    .iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -54,7 +58,8 @@ impl Commands {
         if ended.is_ok() {
             group.leave();
         }
-        let (status, answer, said) = ended.map_err(|error| Failure::Lasting(format!("{program:?}: {error}")))?;
+        let (status, answer, said) =
+            ended.map_err(|error| Failure::Lasting(format!("{program:?}: {error}")))?;
         if status.success() {
             return Ok(answer);
         }
@@ -83,7 +88,9 @@ async fn converse(mut child: Child, body: Vec<u8>) -> std::io::Result<Ended> {
     let (answer, said) = (answer?, said?);
     let status = child.wait().await?;
     if answer.len() > MOST {
-        return Err(std::io::Error::other(format!("its answer has more than {MOST} bytes")));
+        return Err(std::io::Error::other(format!(
+            "its answer has more than {MOST} bytes"
+        )));
     }
     Ok((status, answer, said))
 }
@@ -184,7 +191,10 @@ mod tests {
     async fn a_program_that_is_given_up_dies_with_its_children() {
         let directory = tempfile::tempdir().unwrap();
         let pid = directory.path().join("pid");
-        let script = format!("sleep 300 & echo $! > {0}.new; mv {0}.new {0}; wait", pid.display());
+        let script = format!(
+            "sleep 300 & echo $! > {0}.new; mv {0}.new {0}; wait",
+            pid.display()
+        );
         let command = shell(&script);
         let running = Commands.run(&command, Vec::new());
         let child = async {
@@ -212,7 +222,9 @@ mod tests {
     #[tokio::test]
     async fn an_answer_without_end_is_cut_off() {
         let long = Commands.run(&shell("head -c 200000 /dev/zero"), Vec::new()).await;
-        let Err(Failure::Lasting(why)) = long else { panic!("{long:?}") };
+        let Err(Failure::Lasting(why)) = long else {
+            panic!("{long:?}")
+        };
         assert!(why.contains("more than"), "{why}");
     }
 }

@@ -112,10 +112,16 @@ mod tests {
     #[test]
     fn only_busy_and_broken_servers_are_asked_again() {
         for status in [429, 500, 502, 503, 504] {
-            assert!(matches!(judge(status, b"x"), Err(Failure::Passing(_))), "{status}");
+            assert!(
+                matches!(judge(status, b"x"), Err(Failure::Passing(_))),
+                "{status}"
+            );
         }
         for status in [301, 302, 307, 400, 401, 403, 404, 409, 422] {
-            assert!(matches!(judge(status, b"x"), Err(Failure::Lasting(_))), "{status}");
+            assert!(
+                matches!(judge(status, b"x"), Err(Failure::Lasting(_))),
+                "{status}"
+            );
         }
         assert_eq!(judge(200, b""), Ok(()));
         assert_eq!(judge(204, b""), Ok(()));

@@ -166,11 +166,12 @@ impl Hooks {
     /// # Errors
     /// The moment and what is wrong with its URL.
     pub fn from_config(config: &BTreeMap<String, schema::Hook>) -> Result<Self, (String, String)> {
-        let hooks = config.iter().map(|(moment, hook)| {
+        let mut by_moment = BTreeMap::new();
+        for (moment, hook) in config {
             let hook = Hook::from_config(hook).map_err(|error| (moment.clone(), error))?;
-            Ok((moment.clone(), hook))
-        });
-        Ok(Self::new(hooks.collect::<Result<_, _>>()?, Arc::new(Outside::default())))
+            by_moment.insert(moment.clone(), hook);
+        }
+        Ok(Self::new(by_moment, Arc::new(Outside::default())))
     }
 
     /// The hook of a moment, if it is called at this event.
@@ -208,7 +209,9 @@ impl Hook {
         };
         let target = match (&config.url, &config.command) {
             (Some(url), _) => Target::Url {
-                url: url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?,
+                url: url
+                    .parse()
+                    .map_err(|error| format!("{url:?} is no URL: {error}"))?,
                 key,
             },
             (None, command) => Target::Command(command.clone().unwrap_or_default()),

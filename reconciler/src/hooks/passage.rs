@@ -115,7 +115,10 @@ impl Passage {
             return Ok(Taken::Nothing);
         }
         let begun = key.clone();
-        note(work, move |hooks| drop(hooks.called.insert(begun, Heard::Begun))).await?;
+        note(work, move |hooks| {
+            hooks.called.insert(begun, Heard::Begun);
+        })
+        .await?;
         let asking = Asking {
             subject: Subject::of(work, self.event, moment.stage).at_hook(key.clone()),
             moment,
@@ -276,9 +279,16 @@ impl Asking<'_> {
             Ok(supplied) => supplied,
             Err(why) => return Ok(Err(why)),
         };
-        let snapshot = work.host.recent().await?;
+        if set.macs.is_empty() {
+            return Ok(Ok(supplied));
+        }
+        let snapshot = work.host.fresh().await?;
         for machine in snapshot.machines.iter().filter(|m| m.id != work.id) {
-            let nics = machine.detail.known().map(|d| d.nics.as_slice()).unwrap_or_default();
+            let nics = machine
+                .detail
+                .known()
+                .map(|d| d.nics.as_slice())
+                .unwrap_or_default();
             let taken = nics
                 .iter()
                 .find(|nic| supplied.macs.values().any(|mac| *mac == nic.mac));
@@ -328,7 +338,7 @@ impl Asking<'_> {
         match self.hook.on_error {
             OnError::Continue => {
                 self.subject
-                    .write(What::HookFailed, attempt, None, Some(why.clone()));
+                    .write(What::HookMissed, attempt, None, Some(why.clone()));
                 tracing::warn!(machine = %work.desired.name, hook = %self.moment, why, "going on without the hook");
                 Ok(None)
             }

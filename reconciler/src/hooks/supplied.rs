@@ -9,7 +9,7 @@ use labyard_driver::mark::{HooksMark, Mark};
 
 use super::answer::Set;
 use super::{Event, Moment};
-use crate::desired::DesiredMachine;
+use crate::desired::{DesiredMachine, DesiredSeed};
 
 /// Moments that can take addresses and MACs.
 pub const ADDRESS_MOMENTS: &[&str] = &["before:addresses", "before:define"];
@@ -107,12 +107,29 @@ fn host_name(text: &str, case: &Case<'_>) -> Result<String, String> {
         return Err(format!("it supplies {text:?}, which is no host name"));
     }
     match &case.desired.seed {
-        Some(_) => Ok(text.to_owned()),
+        Some(seed) => not_written(text, seed, case).map(|()| text.to_owned()),
         None => Err(
-            "it supplies a host name, and the machine has no seed that could tell its guest: give it cloud_init"
+            "it supplies a host name, and the machine has no seed that could tell its guest: give it guest or cloud_init"
                 .to_owned(),
         ),
     }
+}
+
+/// A name that the configuration says is no hook's to change, and its suffix is `dns_suffix`.
+fn not_written(text: &str, seed: &DesiredSeed, case: &Case<'_>) -> Result<(), String> {
+    let Some(guest) = &seed.guest else { return Ok(()) };
+    if guest.hostname != case.desired.name.as_str() && guest.hostname != text {
+        return Err(format!(
+            "it supplies host name {text:?}, and guest.hostname says {:?}",
+            guest.hostname
+        ));
+    }
+    if text.contains('.') {
+        return Err(format!(
+            "it supplies host name {text:?}, and of a machine with guest the domain is guest.dns_suffix: leave it out"
+        ));
+    }
+    Ok(())
 }
 
 fn nic(key: &str, case: &Case<'_>) -> Result<NicKey, String> {
@@ -133,11 +150,16 @@ fn nic(key: &str, case: &Case<'_>) -> Result<NicKey, String> {
 }
 
 fn address(key: &NicKey, text: &str, case: &Case<'_>) -> Result<IpAddr, String> {
-    let address: IpAddr = text
-        .parse()
-        .map_err(|_| format!("it supplies {text:?} for NIC {:?}, which is no address", key.as_str()))?;
+    let address: IpAddr = text.parse().map_err(|_| {
+        format!(
+            "it supplies {text:?} for NIC {:?}, which is no address",
+            key.as_str()
+        )
+    })?;
     let first = case.desired.nics.keys().next() == Some(key);
-    let promised = case.desired.planned.ip.filter(|_| first);
+    let fixed = case.desired.nics.get(key).and_then(|nic| nic.fixed);
+    let fixed = fixed.map(|fixed| IpAddr::V4(fixed.address.addr()));
+    let promised = fixed.or(case.desired.planned.ip.filter(|_| first));
     let reserved = case.mark.nics.get(key).and_then(|nic| nic.reserved);
     let kept = promised.or(reserved.filter(|_| case.event == Event::Update));
     match kept {

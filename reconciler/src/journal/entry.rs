@@ -20,6 +20,8 @@ pub enum What {
     HookAnswered,
     /// A hook holds: it is asked again later.
     HookHolds,
+    /// A hook could not be had, and it goes on without.
+    HookMissed,
     /// A hook denied, or could not be had.
     HookFailed,
 }

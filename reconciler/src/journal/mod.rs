@@ -3,12 +3,14 @@
 //! it, and a journal that cannot be written or read never fails an apply.
 //!
 //! [`entry`] is a line, [`file`] writes and reads them, [`estimate`] says from past runs what is usual, [`stages`]
-//! puts lines together to what a person asks for.
+//! puts lines together to what a person asks for,
+//! [`subject`] is a stage under work that writes them.
 
 pub mod entry;
 pub mod estimate;
 pub mod file;
 pub mod stages;
+pub mod subject;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -106,11 +108,20 @@ mod tests {
     #[test]
     fn the_place_is_the_configurations_then_the_variables_then_the_users() {
         let place = |configured, variables: &[(&str, &str)]| {
-            let of = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            let of = |name: &str| {
+                variables
+                    .iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, v)| (*v).to_owned())
+            };
             let journal = Journal::chosen(configured, of);
             journal.directory().map(|path| path.display().to_string())
         };
-        let all = [("LABYARD_JOURNAL", "/v"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")];
+        let all = [
+            ("LABYARD_JOURNAL", "/v"),
+            ("XDG_STATE_HOME", "/x"),
+            ("HOME", "/h"),
+        ];
         assert_eq!(place(Some("/c"), &all).as_deref(), Some("/c"));
         assert_eq!(place(None, &all).as_deref(), Some("/v"));
         assert_eq!(place(None, &all[1..]).as_deref(), Some("/x/labyard/journal"));

@@ -49,29 +49,47 @@ pub struct Passed {
     pub why: Option<String>,
 }
 
+/// A row, and whether its step has begun: hooks come before that.
+struct Row {
+    passed: Passed,
+    begun: bool,
+}
+
 /// The stages of all lines, in the order in which they began. What is usual is said of each from those before it.
 pub fn stages(entries: &[Entry]) -> Vec<Passed> {
     let mut history = History::default();
-    let mut passed: Vec<Passed> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for entry in entries {
-        let of_stage = |p: &&mut Passed| {
-            p.outcome == Outcome::Open
-                && (&p.run, &p.host, &p.name, &p.event, &p.stage)
-                    == (&entry.run, &entry.host, &entry.name, &entry.event, &entry.stage)
+        let of_stage = |row: &&mut Row| {
+            let p = &row.passed;
+            (&p.run, &p.host, &p.name, &p.event, &p.stage)
+                == (&entry.run, &entry.host, &entry.name, &entry.event, &entry.stage)
         };
-        let open = passed.iter_mut().rev().find(of_stage);
-        let stage = match open {
-            Some(open) if entry.what != What::Begun => open,
-            _ => {
-                passed.push(begun(entry, &history));
-                let Some(last) = passed.last_mut() else { continue };
+        let latest = rows.iter_mut().rev().find(of_stage);
+        let row = match latest.filter(|row| belongs(entry, row)) {
+            Some(row) => row,
+            None => {
+                let passed = begun(entry, &history);
+                rows.push(Row { passed, begun: false });
+                let Some(last) = rows.last_mut() else { continue };
                 last
             }
         };
-        note(stage, entry);
+        row.begun |= entry.what == What::Begun;
+        note(&mut row.passed, entry);
         history.learn(entry);
     }
-    passed
+    rows.into_iter().map(|row| row.passed).collect()
+}
+
+/// Whether a line is of this row, and not of the same stage once more.
+fn belongs(entry: &Entry, row: &Row) -> bool {
+    let open = row.passed.outcome == Outcome::Open;
+    match &entry.hook {
+        Some(hook) if hook.starts_with("after:") => true,
+        _ if entry.what == What::Begun => open && !row.begun,
+        _ => open,
+    }
 }
 
 fn begun(entry: &Entry, history: &History) -> Passed {
@@ -108,6 +126,7 @@ fn note(stage: &mut Passed, entry: &Entry) {
             wait(format!("{hook} {}", super::estimate::short(took)));
         }
         What::HookHolds => wait(format!("{hook} holds: {}", detail())),
+        What::HookMissed => wait(format!("{hook} missed: {}", detail())),
         What::Again => wait(detail()),
         What::Done => {
             stage.outcome = Outcome::Done;
@@ -115,7 +134,7 @@ fn note(stage: &mut Passed, entry: &Entry) {
         }
         What::Failed | What::HookFailed => {
             stage.outcome = Outcome::Failed;
-            stage.took_ms = entry.took_ms;
+            stage.took_ms = entry.took_ms.or(stage.took_ms);
             stage.why = entry.detail.clone();
         }
     }
@@ -139,11 +158,11 @@ mod tests {
     #[test]
     fn a_stage_is_one_row_with_all_that_it_waited_for() {
         let entries = [
-            Entry::sample("define", What::Begun, None),
             hook(What::HookAsked, ""),
             hook(What::HookHolds, "approval"),
             hook(What::HookHolds, "approval"),
             hook(What::HookAnswered, ""),
+            Entry::sample("define", What::Begun, None),
             Entry {
                 attempt: 2,
                 detail: Some("the host is busy".into()),
@@ -152,6 +171,10 @@ mod tests {
             Entry {
                 attempt: 2,
                 ..Entry::sample("define", What::Done, Some(300))
+            },
+            Entry {
+                hook: Some("after:define".into()),
+                ..Entry::sample("define", What::HookAnswered, Some(1_500))
             },
         ];
         let passed = stages(&entries);
@@ -163,7 +186,8 @@ mod tests {
             [
                 "before:define holds: approval",
                 "before:define 2.0s",
-                "the host is busy"
+                "the host is busy",
+                "after:define 1.5s"
             ]
         );
     }

@@ -112,7 +112,7 @@ fn class(desired: &DesiredMachine) -> Class {
 
 /// A stage that is under way.
 pub struct Watch {
-    subject: Subject,
+    subject: Option<Subject>,
     began: Instant,
     attempt: AtomicU32,
 }
@@ -122,7 +122,16 @@ impl Watch {
     pub fn begin(subject: Subject) -> Self {
         subject.write(What::Begun, 1, None, None);
         Self {
-            subject,
+            subject: Some(subject),
+            began: Instant::now(),
+            attempt: AtomicU32::new(1),
+        }
+    }
+
+    /// Part of another stage, of which nothing is told.
+    pub fn quiet() -> Self {
+        Self {
+            subject: None,
             began: Instant::now(),
             attempt: AtomicU32::new(1),
         }
@@ -137,45 +146,44 @@ impl Watch {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                _ = ticks.tick() => tracing::info!(machine = %self.subject.name, "{}", self.standing()),
+                _ = ticks.tick() => self.tell(),
             }
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(subject) = &self.subject {
+            tracing::info!(machine = %subject.name, host = subject.host, "{}", self.standing(subject));
         }
     }
 
     /// Another attempt follows, because of this.
     pub fn again(&self, why: &str) {
         let attempt = self.attempt.fetch_add(1, Ordering::Relaxed) + 1;
-        self.subject
-            .write(What::Again, attempt, None, Some(why.to_owned()));
+        if let Some(subject) = &self.subject {
+            subject.write(What::Again, attempt, None, Some(why.to_owned()));
+        }
     }
 
     /// It has ended; an error says where.
     pub fn end(self, outcome: Result<(), EngineError>) -> Result<(), EngineError> {
+        let Some(subject) = &self.subject else {
+            return outcome;
+        };
         let (attempt, took) = (self.attempt.load(Ordering::Relaxed), self.began.elapsed());
-        match outcome {
-            Ok(()) => {
-                self.subject.write(What::Done, attempt, Some(took), None);
-                tracing::debug!(machine = %self.subject.name, stage = self.subject.stage, ?took, "done");
-                Ok(())
-            }
-            Err(error) => {
-                self.subject
-                    .write(What::Failed, attempt, Some(took), Some(error.to_string()));
-                Err(EngineError::Staged {
-                    standing: self.standing(),
-                    source: Box::new(error),
-                })
-            }
-        }
+        let Err(error) = outcome else {
+            subject.write(What::Done, attempt, Some(took), None);
+            return Ok(());
+        };
+        subject.write(What::Failed, attempt, Some(took), Some(error.to_string()));
+        Err(EngineError::Staged {
+            standing: self.standing(subject),
+            source: Box::new(error),
+        })
     }
 
-    fn standing(&self) -> String {
+    fn standing(&self, subject: &Subject) -> String {
         let attempt = self.attempt.load(Ordering::Relaxed);
-        standing(
-            self.subject.stage,
-            attempt,
-            self.began.elapsed(),
-            self.subject.usual(),
-        )
+        standing(subject.stage, attempt, self.began.elapsed(), subject.usual())
     }
 }

@@ -20,14 +20,18 @@ const TRIES: usize = 16;
 
 pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
-        let nics: Vec<_> = work.mark().await.nics.into_iter().collect();
-        for (key, nic) in nics {
+        let mark = work.mark().await;
+        for (key, nic) in mark.nics {
             let network = network_of(work, &key, &nic.network).await?;
             let fixed = work.desired.nics.get(&key).and_then(|wanted| wanted.fixed);
-            match (fixed, network) {
-                (Some(fixed), network) => keep_fixed(work, &key, &nic, fixed, network.as_ref()).await?,
-                (None, Some(network)) => reserve(work, &key, nic.mac, nic.reserved, &network).await?,
-                (None, None) => {}
+            let supplied = mark.hooks.addresses.get(&key).copied();
+            match (fixed, supplied, network) {
+                (Some(fixed), _, network) => keep_fixed(work, &key, &nic, fixed, network.as_ref()).await?,
+                (None, Some(supplied), Some(network)) => {
+                    reserve_supplied(work, &key, &nic, supplied, &network).await?;
+                }
+                (None, None, Some(network)) => reserve(work, &key, nic.mac, nic.reserved, &network).await?,
+                (None, _, None) => {}
             }
         }
         release_left(work).await
@@ -132,6 +136,45 @@ async fn reserve(
         }
     }
     Err(exhausted(work, key, network))
+}
+
+/// Reserves the address that a hook has supplied; another one is no substitute.
+async fn reserve_supplied(
+    work: &mut Work<'_>,
+    key: &NicKey,
+    nic: &NicMark,
+    supplied: IpAddr,
+    network: &ObservedNetwork,
+) -> Outcome {
+    let refused = |work: &Work<'_>, why: &str| {
+        let at = format!("nics[{:?}]", key.as_str());
+        work.at(at, format!("a hook supplied {supplied} for it: {why}"))
+    };
+    let own = network.address.map(|own| own.prefix_len());
+    let address = match (supplied, own) {
+        (IpAddr::V4(address), Some(prefix)) => ipnet::Ipv4Net::new(address, prefix).ok(),
+        _ => None,
+    };
+    let Some(address) = address else {
+        return Err(refused(work, "the network has no such addresses"));
+    };
+    if let Some(before) = nic.reserved.filter(|before| *before != supplied) {
+        give_back(work, network, nic.mac, before).await?;
+    }
+    work.write(|mark| {
+        if let Some(nic) = mark.nics.get_mut(key) {
+            nic.reserved = Some(supplied);
+        }
+    })
+    .await?;
+    let fixed = FixedAddress {
+        address,
+        gateway: None,
+    };
+    match keep_fixed(work, key, nic, fixed, Some(network)).await {
+        Err(EngineError::Attribute { message, .. }) => Err(refused(work, &message)),
+        other => other,
+    }
 }
 
 /// A machine that stays off needs its address in the definition alone; its start passes here again.

@@ -21,6 +21,7 @@ use labyard_driver::mark::Stage;
 use crate::error::EngineError;
 
 pub use addresses::undo as release_addresses;
+pub use seed::forget_version as renew_seed;
 pub use work::{Progress, Started, Work};
 
 /// The result of a step.

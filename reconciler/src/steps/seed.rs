@@ -47,6 +47,11 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     })
 }
 
+/// The guest has another name since the seed was written: it is written anew.
+pub async fn forget_version(work: &Work<'_>) -> Outcome {
+    work.write(|mark| set_version(mark, None)).await.map(drop)
+}
+
 fn set_version(mark: &mut Mark, version: Option<SeedVersion>) {
     let mut wishes = Wishes::from_mark(mark);
     wishes.seed = version;
@@ -68,7 +73,11 @@ async fn is_current(work: &Work<'_>, mark: &Mark, desired: &DesiredSeed) -> Resu
 
 async fn build(work: &Work<'_>, mark: &Mark, desired: &DesiredSeed) -> Result<Vec<u8>, EngineError> {
     let salt = Salt(work.deps.random.bytes());
-    let told = desired.clone();
+    let supplied = mark.hooks.hostname.clone();
+    let mut told = desired.clone();
+    if let (Some(guest), Some(supplied)) = (&mut told.guest, &supplied) {
+        guest.hostname.clone_from(supplied);
+    }
     let cards = cards(mark);
     // The hash of a password takes its time, which other machines shall not wait for.
     let documents = tokio::task::spawn_blocking(move || {
@@ -89,7 +98,10 @@ async fn build(work: &Work<'_>, mark: &Mark, desired: &DesiredSeed) -> Result<Ve
     let guest_name = desired.guest.as_ref().map(|guest| guest.hostname.as_str());
     crate::seed::build(&crate::seed::NoCloud {
         instance_id: &instance_id,
-        local_hostname: guest_name.unwrap_or(work.desired.name.as_str()),
+        local_hostname: supplied
+            .as_deref()
+            .or(guest_name)
+            .unwrap_or(work.desired.name.as_str()),
         user_data: documents.user_data.as_deref(),
         vendor_data: documents.vendor_data.as_deref(),
         public_keys: &documents.public_keys,

@@ -7,6 +7,7 @@
 )]
 
 mod converge;
+mod hooks;
 mod kills;
 mod leases;
 mod races;

@@ -12,8 +12,10 @@ use labyard_driver_sim::{SimDriver, SimHost};
 use labyard_reconciler::EngineError;
 use labyard_reconciler::desired::{DesiredMachine, DesiredNetwork};
 use labyard_reconciler::engine::{Bounds, Clock, Deps, Embedded, Engine, ObjectRef, Run};
+use labyard_reconciler::hooks::Hooks;
 use labyard_reconciler::host::Host;
 use labyard_reconciler::identity::{Identity, Random, derived_mac};
+use labyard_reconciler::journal::Journal;
 use labyard_reconciler::lease::{Process, Processes};
 use labyard_reconciler::steps::Progress;
 use labyard_reconciler::view::{MachineView, NetworkView};
@@ -100,6 +102,11 @@ pub struct Rig {
 impl Rig {
     /// A new process with its engine.
     pub fn start(sim: &SimHost, table: &Table) -> Self {
+        Self::with(sim, table, Hooks::default(), Journal::off())
+    }
+
+    /// The same with hooks and a journal.
+    pub fn with(sim: &SimHost, table: &Table, hooks: Hooks, journal: Journal) -> Self {
         let pid = table.start();
         let slept = Arc::new(AtomicU64::new(0));
         let deps = Deps {
@@ -113,6 +120,8 @@ impl Rig {
                 own: pid,
                 table: table.clone(),
             }),
+            hooks,
+            journal,
             ..Deps::default()
         };
         let driver = || Arc::new(SimDriver::in_memory(sim)) as Arc<dyn Driver>;

@@ -52,6 +52,7 @@ fn desired() -> DesiredMachine {
             timeout: Duration::ZERO,
         },
         shutdown: DesiredShutdown::Force,
+        planned: Default::default(),
         wishes: Wishes::default(),
     }
 }
