@@ -316,13 +316,14 @@ impl Asking<'_> {
             machine = %work.desired.name, hook = %self.moment, reason,
             "held for {}s, asking again in {}s", began.elapsed().as_secs(), retry_after.as_secs()
         );
+        if Instant::now() + retry_after >= work.deadline {
+            // Nobody would be there to hear the next answer.
+            let waited = began.elapsed();
+            return Err(self.trouble(work, request.attempt, HookTrouble::Held { reason, waited }));
+        }
         tokio::select! {
             () = sleep(retry_after) => {}
             () = work.cancel.cancelled() => return Err(cancelled(work)),
-            () = sleep_until(work.deadline) => {
-                let waited = began.elapsed();
-                return Err(self.trouble(work, request.attempt, HookTrouble::Held { reason, waited }));
-            }
         }
         request.attempt += 1;
         Ok(())
