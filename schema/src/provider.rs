@@ -46,7 +46,7 @@ attributes! {
 
     /// A libvirt host.
     pub struct LibvirtHost {
-        /// Where it is: `qemu:///system`, `qemu:///session`, `qemu+unix:///system?socket=/path`; `?mode=ro` reads only.
+        /// Where it is: `qemu:///system`, `qemu:///session` or `qemu+unix:///system?socket=/path` on this machine; `qemu+ssh://[user@]host[:port]/system` by SSH (agent, key files, `~/.ssh/config`; `?keyfile=`, `?known_hosts=`, `?socket=`); `qemu+tls://host[:port]/system` by TLS with certificates (`?pkipath=`). `?mode=ro` reads only.
         uri: String = required();
         /// Storage pool for disks and images, a directory pool; otherwise `default`.
         storage_pool: Option<String> = optional();

@@ -136,8 +136,12 @@ impl Act {
                     message: text.to_owned(),
                 }
             }
-            C::OperationDenied | C::AccessDenied => self.refused(format!(
+            C::OperationDenied => self.refused(format!(
                 "{text} (the connection may only read: is ?mode=ro in its URI?)"
+            )),
+            C::AccessDenied => self.refused(format!(
+                "{text} (the host's rules do not let this account do it: `access_drivers` in its \
+                 /etc/libvirt/libvirtd.conf, and polkit's rules for org.libvirt.api in /etc/polkit-1/rules.d)"
             )),
             C::InternalError => self.internal(text),
             _ => self.refused(error.to_string()),

@@ -4,20 +4,24 @@ use std::io::ErrorKind;
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::PoolName;
-use libvirt_rpc::{ConnectError, Error, ErrorCode};
+use libvirt_rpc::{ConnectError, Error, ErrorCode, Reach};
 
 use crate::errors::{Act, Subject};
 
 /// Why a connection could not be made, and the way out.
-pub(crate) fn connect(uri: &str, error: &Error) -> DriverError {
+pub(crate) fn connect(uri: &str, reach: &Reach, error: &Error) -> DriverError {
     let way_out = match error {
-        Error::Connect(error) => connect_way_out(error),
-        Error::Server { error, .. } if error.message.contains("system bus") => Some(
-            "libvirtd asks polkit about you, and polkit or D-Bus does not run there: be root, or let the group in by \
+        Error::Connect(error) => connect_way_out(error, reach).map(str::to_owned),
+        Error::Server { error, .. } if error.message.contains("system bus") => Some(format!(
+            "libvirtd asks polkit about {who}, and polkit or D-Bus does not run there: be root, or let the group in by \
              auth_unix_rw = \"none\" and unix_sock_group = \"libvirt\" in /etc/libvirt/libvirtd.conf",
-        ),
+            who = match reach {
+                Reach::Local => "you",
+                _ => "your account there",
+            }
+        )),
         Error::Server { error, .. } if error.code == ErrorCode::AuthFailed || error.is_denied() => {
-            Some("your account may not manage libvirt: `sudo usermod -aG libvirt $USER`, then log in again")
+            Some(not_let_in(reach))
         }
         _ => None,
     };
@@ -28,7 +32,28 @@ pub(crate) fn connect(uri: &str, error: &Error) -> DriverError {
     DriverError::Unreachable { message }
 }
 
-fn connect_way_out(error: &ConnectError) -> Option<&'static str> {
+fn not_let_in(reach: &Reach) -> String {
+    match reach {
+        Reach::Local => {
+            "your account may not manage libvirt: `sudo usermod -aG libvirt $USER`, then log in again".to_owned()
+        }
+        Reach::Ssh(host) => {
+            let account = host.user.as_deref().unwrap_or("ACCOUNT");
+            format!(
+                "the account you log in with may not manage libvirt there: `sudo usermod -aG libvirt {account}` on \
+                 {}, or with `access_drivers = [ \"polkit\" ]` a rule that lets it",
+                host.host
+            )
+        }
+        Reach::Tls(host) => format!(
+            "libvirt on {} does not let this certificate open it: see auth_tls, tls_allowed_dn_list and access_drivers \
+             in its /etc/libvirt/libvirtd.conf",
+            host.host
+        ),
+    }
+}
+
+fn connect_way_out(error: &ConnectError, reach: &Reach) -> Option<&'static str> {
     const START: &str = "start libvirt: `sudo systemctl start libvirtd`, or where its daemons are separate `sudo \
         systemctl start virtqemud virtnetworkd virtstoraged virtproxyd`; if it is not installed, on Debian and Ubuntu \
         `sudo apt-get install libvirt-daemon-system qemu-system-x86`";
@@ -43,9 +68,14 @@ fn connect_way_out(error: &ConnectError) -> Option<&'static str> {
         {
             Some(START)
         }
+        ConnectError::Silent { .. } if *reach != Reach::Local => Some(
+            "the daemon there hangs, or the network between; restarting it does not touch guests that run: `sudo \
+             systemctl restart libvirtd` on the host",
+        ),
         ConnectError::Silent { .. } => Some(
             "the daemon hangs; restarting it does not touch guests that run: `sudo systemctl restart libvirtd`",
         ),
+        // Those of other transports say it themselves.
         _ => None,
     }
 }
@@ -133,7 +163,7 @@ mod tests {
             (modular, "systemctl start virtproxyd"),
             (silent, "systemctl restart libvirtd"),
         ] {
-            let text = connect("qemu:///system", &error).to_string();
+            let text = connect("qemu:///system", &Reach::Local, &error).to_string();
             assert!(text.contains(command), "{text}");
         }
         for act in [

@@ -10,7 +10,9 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::PoolName;
 use labyard_driver::observed::{HostFacts, PoolKind};
 use libvirt_rpc::flags::StorageXml;
-use libvirt_rpc::{Access, CapabilitiesOf, ConnectOptions, ConnectUri, Connection, PoolRef};
+use libvirt_rpc::{
+    Access, CapabilitiesOf, ConnectOptions, ConnectUri, Connection, PoolRef, Reach, Transport, transport,
+};
 use tokio::sync::OnceCell;
 
 use crate::capabilities::{self, ARCH, MACHINE};
@@ -21,8 +23,10 @@ use crate::places::{Place, Places};
 use crate::volume_xml;
 use crate::xml::Element;
 
-/// How long opening a connection may take.
+/// How long opening a connection may take to this machine's daemon.
 const CONNECT: Duration = Duration::from_secs(10);
+/// And to another machine's: SSH servers look up names, and there may be hosts to jump over.
+const CONNECT_AFAR: Duration = Duration::from_secs(20);
 /// The deadline of a call that names no other. libvirt itself gives up on a machine's lock after 30 s.
 const CALL: Duration = Duration::from_secs(40);
 
@@ -33,6 +37,8 @@ pub(crate) struct Host {
     /// The pool for disks.
     pub(crate) pool: PoolName,
     uri: ConnectUri,
+    /// Kept, since connections may share what it has made: by SSH they are channels of one session.
+    transport: Arc<dyn Transport>,
     session: tokio::sync::Mutex<Option<Arc<Session>>>,
     /// Calls made on connections that are gone.
     past_calls: Arc<AtomicU64>,
@@ -113,13 +119,14 @@ impl Drop for StreamLine {
 
 impl Host {
     pub(crate) fn new(uri_text: &str, pool: PoolName) -> Result<Self, DriverError> {
-        let uri = uri_text.parse().map_err(|error| DriverError::Refused {
+        let uri: ConnectUri = uri_text.parse().map_err(|error| DriverError::Refused {
             doing: "reading the host's uri".to_owned(),
             message: format!("{error}"),
         })?;
         Ok(Self {
             uri_text: uri_text.to_owned(),
             pool,
+            transport: transport(&uri),
             uri,
             session: tokio::sync::Mutex::new(None),
             past_calls: Arc::default(),
@@ -129,6 +136,11 @@ impl Host {
     /// Whether the connection may only read.
     pub(crate) fn reads_only(&self) -> bool {
         self.uri.access == Access::ReadOnly
+    }
+
+    /// Whether round trips to it are dear.
+    pub(crate) fn is_afar(&self) -> bool {
+        self.uri.reach != Reach::Local
     }
 
     /// The connection; whoever comes while it is being made waits for that one.
@@ -158,13 +170,16 @@ impl Host {
     /// A connection of one's own, for events and for calls that may stick.
     pub(crate) async fn connect(&self) -> Result<Line, DriverError> {
         let options = ConnectOptions {
-            connect_timeout: CONNECT,
+            connect_timeout: match self.is_afar() {
+                true => CONNECT_AFAR,
+                false => CONNECT,
+            },
             deadline: CALL,
             ..ConnectOptions::default()
         };
-        let connection = Connection::open(&self.uri, &options)
+        let connection = Connection::open_by(self.transport.as_ref(), &self.uri, &options)
             .await
-            .map_err(|error| explain::connect(&self.uri_text, &error))?;
+            .map_err(|error| explain::connect(&self.uri_text, &self.uri.reach, &error))?;
         Ok(Line {
             connection,
             past_calls: Arc::clone(&self.past_calls),

@@ -4,8 +4,10 @@
 //! are asked of QEMU, and one QEMU that hangs would hold up the answer for all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use futures::future::{join_all, try_join_all};
 use labyard_driver::DriverError;
 use labyard_driver::ids::{ObjectId, PoolName, VolumeName};
@@ -31,6 +33,8 @@ use crate::sizes::read_sizes;
 use crate::xml::Element;
 use crate::{mark_xml, networks};
 
+/// As many calls that may wait as libvirt works on for one connection.
+const AT_ONCE: usize = 4;
 const FOREIGN: &str = "it is not labyard's";
 
 /// How long definitions may take. libvirt has them at hand, unless a change of the machine is under way or stuck.
@@ -68,26 +72,69 @@ impl Reading {
     }
 }
 
+/// Why a reading was broken off.
+enum Broken {
+    /// A definition is held up, and with it what comes behind it on the connection.
+    HeldUp,
+    /// It failed.
+    Failed(DriverError),
+}
+
+impl From<DriverError> for Broken {
+    fn from(error: DriverError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// How definitions are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// A few at a time, so that one that is held up holds up no other.
+    Careful,
+    /// All at once, which costs one round trip for all, and ends where one is held up.
+    AtOnce,
+}
+
 pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
-    let act = reading_all();
     let session = host.session().await?;
+    let first = match host.is_afar() {
+        true => Manner::AtOnce,
+        false => Manner::Careful,
+    };
+    match read_all(host, &session, first).await {
+        Err(Broken::HeldUp) => {}
+        Err(Broken::Failed(error)) => return Err(error),
+        Ok(snapshot) => return Ok(snapshot),
+    }
+    host.abandon(&session).await;
+    let session = host.session().await?;
+    match read_all(host, &session, Manner::Careful).await {
+        Err(Broken::HeldUp) => Err(reading_all().busy("its machines are being changed")),
+        Err(Broken::Failed(error)) => Err(error),
+        Ok(snapshot) => Ok(snapshot),
+    }
+}
+
+async fn read_all(host: &Host, session: &Arc<Session>, manner: Manner) -> Result<Snapshot, Broken> {
+    let act = reading_all();
+    let failed = |error: DriverError| Broken::Failed(error);
     let (facts, readings, autostart, networks, (pools, pool_facts)) = futures::try_join!(
-        host.facts(&session),
-        read_machines(&session, &act),
-        read_autostart(&session, &act),
-        read_networks(&session, &act),
-        pools::all(host, &session, &act),
+        host.facts(session).map_err(failed),
+        read_machines(session, &act, manner),
+        read_autostart(session, &act).map_err(failed),
+        read_networks(session, &act).map_err(failed),
+        pools::all(host, session, &act).map_err(failed),
     )?;
     let ours: Vec<&Reading> = readings.iter().filter(|reading| reading.is_ours()).collect();
     let (saved, sizes, pool, elsewhere) = futures::try_join!(
-        read_saved(&session, &act, &ours),
-        read_sizes(host, &session, &ours),
-        read_pool(host, &session, &act),
-        read_others(host, &session, &act, &ours, &pools),
+        read_saved(session, &act, &ours),
+        read_sizes(host, session, &ours),
+        read_pool(host, session, &act),
+        read_others(host, session, &act, &ours, &pools),
     )?;
     if ours.iter().any(|reading| reading.definition.is_err()) {
         // Calls of this connection are stuck, and libvirt works at few of one connection at a time.
-        host.abandon(&session).await;
+        host.abandon(session).await;
     }
     let machines = readings
         .into_iter()
@@ -113,14 +160,59 @@ pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
 }
 
 /// All machines, as far as they are read without asking guests.
-async fn read_machines(session: &Session, act: &Act) -> Result<Vec<Reading>, DriverError> {
+async fn read_machines(session: &Session, act: &Act, manner: Manner) -> Result<Vec<Reading>, Broken> {
     let states = read_states(session, act).await?;
     let patience = Patience::with(states.len());
+    // So few fit through at once in any case.
+    if manner == Manner::Careful || states.len() <= AT_ONCE {
+        let read = states
+            .into_iter()
+            .map(|(domain, state)| read_machine(session, act, domain, state, patience));
+        let read: Result<Vec<_>, _> = join_all(read).await.into_iter().collect();
+        return Ok(read?.into_iter().flatten().collect());
+    }
+    let connection = session.connection.within(patience.slow).wide();
     let read = states
         .into_iter()
-        .map(|(domain, state)| read_machine(session, act, domain, state, patience));
-    let read: Result<Vec<_>, _> = join_all(read).await.into_iter().collect();
-    Ok(read?.into_iter().flatten().collect())
+        .map(|(domain, state)| read_at_once(&connection, act, domain, state));
+    Ok(try_join_all(read).await?.into_iter().flatten().collect())
+}
+
+/// One machine together with all others; `None` if it went while it was read.
+async fn read_at_once(
+    connection: &Connection,
+    act: &Act,
+    domain: DomainRef,
+    state: StateAndReason,
+) -> Result<Option<Reading>, Broken> {
+    let definition = connection.domain_get_xml_desc(&domain, DomainXml::INACTIVE);
+    let live = async {
+        match is_active(&state) {
+            true => connection
+                .domain_get_xml_desc(&domain, DomainXml::empty())
+                .await
+                .map(Some),
+            false => Ok(None),
+        }
+    };
+    let (definition, live) = match futures::try_join!(definition, live) {
+        Ok(both) => both,
+        Err(error) if went_away(&error) => return Ok(None),
+        Err(error) if is_stall(&error) => return Err(Broken::HeldUp),
+        Err(error) => return Err(Broken::Failed(act.failed(&error))),
+    };
+    // What cannot be read has to be asked about more carefully.
+    let definition = Element::parse(&definition).map_err(|_| Broken::HeldUp)?;
+    let live = live.as_deref().map(Element::parse).transpose();
+    let mark = mark_xml::of_definition(&definition);
+    let is_ours = matches!(mark, MarkState::Ours(_));
+    Ok(Some(Reading {
+        domain,
+        state,
+        mark,
+        definition: Ok(definition),
+        live: live.map_err(|_| Broken::HeldUp)?.filter(|_| is_ours),
+    }))
 }
 
 /// All domains with their states; never waits for a guest.

@@ -4,7 +4,6 @@ mod body;
 mod connect;
 pub(crate) mod file;
 mod post;
-mod resolve;
 mod trust;
 
 use std::path::PathBuf;

@@ -34,6 +34,6 @@ pub use event::{AgentReason, AgentState, DomainChange, Event, EventKind, Network
 pub use model::*;
 pub use server_error::{ErrorCode, ErrorDomain, ErrorLevel, ServerError};
 pub use stream::{Console, Download, StreamError, Upload};
-pub use transport::{ConnectError, Duplex, Transport, UnixTransport};
-pub use uri::{Access, ConnectUri, Scope, UriError};
+pub use transport::{ConnectError, Duplex, Service, SshError, TlsError, Transport, transport};
+pub use uri::{Access, ConnectUri, Reach, Scope, SshHost, TlsHost, UriError};
 pub use uuid::Uuid;

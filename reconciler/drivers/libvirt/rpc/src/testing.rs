@@ -32,7 +32,7 @@ struct Prepared(Mutex<Option<DuplexStream>>);
 
 #[async_trait]
 impl Transport for Prepared {
-    async fn connect(&self) -> Result<Box<dyn Duplex>, ConnectError> {
+    async fn connect(&self, _deadline: tokio::time::Instant) -> Result<Box<dyn Duplex>, ConnectError> {
         match self.0.lock().await.take() {
             Some(stream) => Ok(Box::new(stream)),
             None => Err(ConnectError::NoUnixSockets),

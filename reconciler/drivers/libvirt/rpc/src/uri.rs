@@ -1,4 +1,5 @@
-//! Connection URIs: `qemu:///system`, `qemu:///session`, with `?socket=` and `?mode=ro`.
+//! Connection URIs: `qemu:///system` and `qemu:///session` on this machine, `qemu+ssh://[user@]host[:port]/system` and
+//! `qemu+tls://host[:port]/system` on another; and their parameters.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,9 +11,51 @@ pub struct ConnectUri {
     pub scope: Scope,
     /// What the connection may do.
     pub access: Access,
-    /// The socket, where the URI names one.
+    /// The socket, where the URI names one: on the machine where libvirt runs.
     pub socket: Option<PathBuf>,
+    /// How that machine is reached.
+    pub reach: Reach,
 }
+
+/// How the machine with libvirt is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// It is this one.
+    Local,
+    /// By SSH to its Unix socket.
+    Ssh(SshHost),
+    /// By TLS to its daemon.
+    Tls(TlsHost),
+}
+
+/// A host behind SSH; what is left out is told by the SSH configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshHost {
+    /// The host, or its alias in the SSH configuration.
+    pub host: String,
+    /// The account there.
+    pub user: Option<String>,
+    /// The port of the SSH server.
+    pub port: Option<u16>,
+    /// The one key to be used.
+    pub key_file: Option<PathBuf>,
+    /// The one file of known host keys.
+    pub known_hosts: Option<PathBuf>,
+}
+
+/// A host that offers libvirt over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsHost {
+    /// The host, as its certificate names it.
+    pub host: String,
+    /// The port; 16514 where it is left out.
+    pub port: u16,
+    /// The directory with certificates and key, instead of the usual places.
+    pub pki: Option<PathBuf>,
+}
+
+/// The port of libvirt over TLS.
+const TLS_PORT: u16 = 16514;
 
 /// Whose libvirt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,17 +91,34 @@ pub enum UriError {
         /// The driver.
         driver: String,
     },
-    /// Another transport than the Unix socket.
-    #[error("the transport \"{transport}\" is not supported, only Unix sockets are (qemu:///system)")]
+    /// A transport that does not exist here.
+    #[error(
+        "the transport \"{transport}\" is not supported; supported are Unix sockets (qemu:///system), SSH \
+         (qemu+ssh://host/system) and TLS (qemu+tls://host/system)"
+    )]
     Transport {
         /// The transport.
         transport: String,
     },
-    /// A host without a transport that could reach it.
-    #[error("\"{host}\" is another host; only this machine's libvirt can be reached (qemu:///system)")]
+    /// A host without a word on how to reach it.
+    #[error("\"{host}\" is another host: say how to reach it, qemu+ssh://{host}/system or qemu+tls://{host}/system")]
     RemoteHost {
         /// The host.
         host: String,
+    },
+    /// A transport to another host, and no host.
+    #[error("qemu+{transport}:// needs a host: qemu+{transport}://host/system")]
+    NoHost {
+        /// The transport.
+        transport: &'static str,
+    },
+    /// Something between `//` and the path that is no `[user@]host[:port]`.
+    #[error("\"{authority}\" is not of the form {form}")]
+    Authority {
+        /// The text.
+        authority: String,
+        /// What it has to look like.
+        form: &'static str,
     },
     /// Neither `/system` nor `/session`.
     #[error("the path \"{path}\" names no libvirt; it is /system or /session")]
@@ -66,11 +126,24 @@ pub enum UriError {
         /// The path.
         path: String,
     },
+    /// A user's own libvirt does not listen for TLS.
+    #[error("a session cannot be reached by TLS, only /system; by SSH both can")]
+    TlsSession,
     /// A parameter that has no meaning here.
-    #[error("the parameter \"{name}\" is not known; known are socket and mode")]
+    #[error("the parameter \"{name}\" is not known here; known are {known}")]
     Parameter {
         /// Its name.
         name: String,
+        /// The parameters that this transport takes.
+        known: &'static str,
+    },
+    /// A wish to connect to whoever answers.
+    #[error(
+        "no_verify is not supported, since the other side is always verified: {instead} (docs/guides/remote-hosts.md)"
+    )]
+    NoVerify {
+        /// What to do instead.
+        instead: &'static str,
     },
     /// A mode other than `ro`.
     #[error("mode \"{value}\" is not supported; leave it out, or use mode=ro to only read")]
@@ -78,9 +151,11 @@ pub enum UriError {
         /// The mode.
         value: String,
     },
-    /// A socket that is not an absolute path.
-    #[error("socket \"{value}\" is not an absolute path")]
-    Socket {
+    /// A file or directory that is not an absolute path.
+    #[error("{name} \"{value}\" is not an absolute path")]
+    NotAbsolute {
+        /// The parameter.
+        name: &'static str,
         /// The text.
         value: String,
     },
@@ -109,19 +184,15 @@ impl FromStr for ConnectUri {
         let (scheme, rest) = uri
             .split_once("://")
             .ok_or_else(|| UriError::NotAUri { uri: uri.to_owned() })?;
-        check_scheme(scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (host, path) = match rest.find('/') {
+        let (authority, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, ""),
         };
-        if !host.is_empty() {
-            return Err(UriError::RemoteHost {
-                host: host.to_owned(),
-            });
-        }
+        let reach = reach(scheme, authority)?;
         let scope = match path {
             "/system" => Scope::System,
+            "/session" if matches!(reach, Reach::Tls(_)) => return Err(UriError::TlsSession),
             "/session" => Scope::Session,
             other => {
                 return Err(UriError::Path {
@@ -133,6 +204,7 @@ impl FromStr for ConnectUri {
             scope,
             access: Access::ReadWrite,
             socket: None,
+            reach,
         };
         query
             .split('&')
@@ -146,14 +218,27 @@ impl ConnectUri {
     fn parameter(&mut self, part: &str) -> Result<(), UriError> {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         let value = percent_decode(value)?;
-        match name {
-            "socket" if value.starts_with('/') => self.socket = Some(PathBuf::from(value)),
-            "socket" => return Err(UriError::Socket { value }),
-            "mode" if value == "ro" => self.access = Access::ReadOnly,
-            "mode" => return Err(UriError::Mode { value }),
-            other => {
+        match (name, &mut self.reach) {
+            ("mode", _) if value == "ro" => self.access = Access::ReadOnly,
+            ("mode", _) => return Err(UriError::Mode { value }),
+            ("socket", Reach::Local | Reach::Ssh(_)) => self.socket = Some(absolute("socket", value)?),
+            ("keyfile", Reach::Ssh(ssh)) => ssh.key_file = Some(absolute("keyfile", value)?),
+            ("known_hosts", Reach::Ssh(ssh)) => ssh.known_hosts = Some(absolute("known_hosts", value)?),
+            ("pkipath", Reach::Tls(tls)) => tls.pki = Some(absolute("pkipath", value)?),
+            ("no_verify", Reach::Ssh(_)) => {
+                return Err(UriError::NoVerify {
+                    instead: "put the host's key into known_hosts, or into a file of its own named by known_hosts=",
+                });
+            }
+            ("no_verify", Reach::Tls(_)) => {
+                return Err(UriError::NoVerify {
+                    instead: "put the certificate of the host's CA into a directory named by pkipath=",
+                });
+            }
+            (other, reach) => {
                 return Err(UriError::Parameter {
                     name: other.to_owned(),
+                    known: reach.parameters(),
                 });
             }
         }
@@ -161,19 +246,117 @@ impl ConnectUri {
     }
 }
 
-fn check_scheme(scheme: &str) -> Result<(), UriError> {
-    let (driver, transport) = scheme.split_once('+').unwrap_or((scheme, "unix"));
+impl Reach {
+    fn parameters(&self) -> &'static str {
+        match self {
+            Self::Local => "socket and mode",
+            Self::Ssh(_) => "socket, mode, keyfile and known_hosts",
+            Self::Tls(_) => "mode and pkipath",
+        }
+    }
+}
+
+fn absolute(name: &'static str, value: String) -> Result<PathBuf, UriError> {
+    let path = PathBuf::from(&value);
+    if path.is_absolute() || value.starts_with('/') {
+        Ok(path)
+    } else {
+        Err(UriError::NotAbsolute { name, value })
+    }
+}
+
+fn reach(scheme: &str, authority: &str) -> Result<Reach, UriError> {
+    let (driver, transport) = match scheme.split_once('+') {
+        Some((driver, transport)) => (driver, Some(transport)),
+        None => (scheme, None),
+    };
     if driver != "qemu" {
         return Err(UriError::Driver {
             driver: driver.to_owned(),
         });
     }
-    if transport != "unix" {
-        return Err(UriError::Transport {
-            transport: transport.to_owned(),
-        });
+    match transport {
+        None | Some("unix") if authority.is_empty() => Ok(Reach::Local),
+        None | Some("unix") => Err(UriError::RemoteHost {
+            host: authority.to_owned(),
+        }),
+        Some("ssh") => {
+            let place = Authority::read(authority, "ssh", "[user@]host[:port]")?;
+            Ok(Reach::Ssh(SshHost {
+                host: place.host,
+                user: place.user,
+                port: place.port,
+                key_file: None,
+                known_hosts: None,
+            }))
+        }
+        Some("tls") => {
+            let form = "host[:port]; who you are is told by the certificate";
+            let place = Authority::read(authority, "tls", form)?;
+            if place.user.is_some() {
+                return Err(UriError::Authority {
+                    authority: authority.to_owned(),
+                    form,
+                });
+            }
+            Ok(Reach::Tls(TlsHost {
+                host: place.host,
+                port: place.port.unwrap_or(TLS_PORT),
+                pki: None,
+            }))
+        }
+        Some(other) => Err(UriError::Transport {
+            transport: other.to_owned(),
+        }),
     }
-    Ok(())
+}
+
+/// `[user@]host[:port]`.
+struct Authority {
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Authority {
+    fn read(text: &str, transport: &'static str, form: &'static str) -> Result<Self, UriError> {
+        let wrong = || UriError::Authority {
+            authority: text.to_owned(),
+            form,
+        };
+        if text.is_empty() {
+            return Err(UriError::NoHost { transport });
+        }
+        let (user, place) = match text.rsplit_once('@') {
+            Some((user, place)) => (Some(percent_decode(user)?), place),
+            None => (None, text),
+        };
+        let (host, port) = match place.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;
+                match rest.strip_prefix(':') {
+                    Some(port) => (host, Some(port)),
+                    None if rest.is_empty() => (host, None),
+                    None => return Err(wrong()),
+                }
+            }
+            None => match place.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (place, None),
+            },
+        };
+        let port = match port {
+            Some(port) => Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?),
+            None => None,
+        };
+        let host = percent_decode(host)?;
+        // A host or user that begins so would be an option to programs that are told of in errors.
+        let odd = |text: &str| text.is_empty() || text.starts_with('-') || text.contains(char::is_whitespace);
+        if odd(&host) || user.as_deref().is_some_and(odd) {
+            return Err(wrong());
+        }
+        Ok(Self { user, host, port })
+    }
 }
 
 fn percent_decode(text: &str) -> Result<String, UriError> {
@@ -213,6 +396,7 @@ mod tests {
             scope,
             access: Access::ReadWrite,
             socket: None,
+            reach: Reach::Local,
         };
         assert_eq!(parse("qemu:///system"), Ok(plain(Scope::System)));
         assert_eq!(parse("qemu:///session"), Ok(plain(Scope::Session)));
@@ -244,9 +428,18 @@ mod tests {
                 },
             ),
             (
-                "qemu+ssh://host/system",
+                "qemu+libssh2://host/system",
                 UriError::Transport {
-                    transport: "ssh".into(),
+                    transport: "libssh2".into(),
+                },
+            ),
+            ("qemu+ssh:///system", UriError::NoHost { transport: "ssh" }),
+            ("qemu+tls://host/session", UriError::TlsSession),
+            (
+                "qemu+ssh://host/system?pkipath=/x",
+                UriError::Parameter {
+                    name: "pkipath".into(),
+                    known: "socket, mode, keyfile and known_hosts",
                 },
             ),
             ("qemu://host/system", UriError::RemoteHost { host: "host".into() }),
@@ -255,11 +448,17 @@ mod tests {
             ("qemu:///system?mode=rw", UriError::Mode { value: "rw".into() }),
             (
                 "qemu:///system?socket=here",
-                UriError::Socket { value: "here".into() },
+                UriError::NotAbsolute {
+                    name: "socket",
+                    value: "here".into(),
+                },
             ),
             (
                 "qemu:///system?sock=/x",
-                UriError::Parameter { name: "sock".into() },
+                UriError::Parameter {
+                    name: "sock".into(),
+                    known: "socket and mode",
+                },
             ),
             (
                 "qemu:///system?socket=/%2",
@@ -272,6 +471,61 @@ mod tests {
         ];
         for (uri, error) in cases {
             assert_eq!(parse(uri), Err(error), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_host_behind_ssh_is_named_with_user_port_and_files() {
+        let uri = parse("qemu+ssh://ad%40min@[fe80::1]:2222/session?socket=/s&keyfile=/k&known_hosts=/h&mode=ro").unwrap();
+        let host = SshHost {
+            host: "fe80::1".into(),
+            user: Some("ad@min".into()),
+            port: Some(2222),
+            key_file: Some("/k".into()),
+            known_hosts: Some("/h".into()),
+        };
+        assert_eq!(uri.reach, Reach::Ssh(host));
+        assert_eq!((uri.scope, uri.access), (Scope::Session, Access::ReadOnly));
+        let bare = parse("qemu+ssh://lab/system").unwrap();
+        assert!(
+            matches!(&bare.reach, Reach::Ssh(ssh) if ssh.host == "lab" && ssh.user.is_none() && ssh.port.is_none())
+        );
+    }
+
+    #[test]
+    fn a_host_behind_tls_has_libvirts_port_unless_another_is_named() {
+        let host = |port, pki: Option<&str>| {
+            Reach::Tls(TlsHost {
+                host: "lab".into(),
+                port,
+                pki: pki.map(PathBuf::from),
+            })
+        };
+        assert_eq!(parse("qemu+tls://lab/system").unwrap().reach, host(16514, None));
+        assert_eq!(
+            parse("qemu+tls://lab:1/system?pkipath=/p").unwrap().reach,
+            host(1, Some("/p"))
+        );
+    }
+
+    #[test]
+    fn what_would_skip_the_check_of_the_other_side_or_become_an_option_is_refused() {
+        for uri in [
+            "qemu+ssh://lab/system?no_verify=1",
+            "qemu+tls://lab/system?no_verify=1",
+        ] {
+            assert!(matches!(parse(uri), Err(UriError::NoVerify { .. })), "{uri}");
+        }
+        for uri in [
+            "qemu+ssh://-oProxyCommand=x/system",
+            "qemu+ssh://-l@lab/system",
+            "qemu+ssh://lab:0/system",
+            "qemu+ssh://lab:x/system",
+            "qemu+ssh://@lab/system",
+            "qemu+ssh://[::1/system",
+            "qemu+tls://me@lab/system",
+        ] {
+            assert!(matches!(parse(uri), Err(UriError::Authority { .. })), "{uri}");
         }
     }
 }

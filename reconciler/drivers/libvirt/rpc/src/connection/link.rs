@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use super::counts::CallCounter;
 use super::frame::{Frame, FrameError, Header, Kind, Status};
@@ -19,7 +19,7 @@ use crate::xdr::{DecodeError, Decoder};
 /// Calls of the slow lane that may be open at once: one fewer than the five at which the daemon stops reading.
 const SLOW_CALLS: usize = 4;
 /// Calls of the quick lane that may be open at once; they do not stay, so this only bounds memory.
-const QUICK_CALLS: usize = 64;
+const QUICK_CALLS: usize = 256;
 /// Pieces of streams that may wait to be written.
 const STREAM_PIECES: usize = 16;
 /// Pieces of one stream that may wait to be read by its consumer.
@@ -167,6 +167,15 @@ impl Link {
             .acquire_owned()
             .await
             .map_err(|_| self.reason())
+    }
+
+    /// Sends a call whose answer nobody waits for; `false` where no place is free for it.
+    pub(super) fn post(&self, procedure: &'static Procedure, payload: Bytes) -> Result<bool, Arc<LostReason>> {
+        match Arc::clone(&self.quick).try_acquire_owned() {
+            Ok(place) => self.begin(procedure, place, payload, None).map(|_| true),
+            Err(TryAcquireError::Closed) => Err(self.reason()),
+            Err(TryAcquireError::NoPermits) => Ok(false),
+        }
     }
 
     /// Gives the call a number and sends it.

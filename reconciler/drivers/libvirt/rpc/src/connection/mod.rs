@@ -27,7 +27,7 @@ pub(crate) use link::{Link, STREAM_BACKLOG, StreamMessage};
 pub use open::{AuthType, ConnectOptions, KeepAlive};
 
 use crate::error::{Error, Result};
-use crate::procedure::{CONNECT_CLOSE, Procedure};
+use crate::procedure::{CONNECT_CLOSE, Lane, Procedure};
 use crate::server_error::ServerError;
 use crate::stream::RawStream;
 use crate::xdr::{Decode, Decoder, Encode};
@@ -39,6 +39,16 @@ use frame::Status;
 pub struct Connection {
     task: Arc<Task>,
     deadline: Duration,
+    width: Width,
+}
+
+/// How many calls that may wait in the daemon are sent at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Width {
+    /// Fewer than those at which the daemon stops reading, so that quick calls always pass.
+    Narrow,
+    /// Many.
+    Wide,
 }
 
 /// The connection's task, which ends with the last handle.
@@ -67,8 +77,19 @@ impl Connection {
     #[must_use]
     pub fn within(&self, deadline: Duration) -> Self {
         Self {
-            task: Arc::clone(&self.task),
             deadline,
+            ..self.clone()
+        }
+    }
+
+    /// The same connection for many calls of a kind at once, which share the round trips even where each may wait in
+    /// the daemon. Should five of them be stuck there, it reads nothing more from this connection: whoever uses this
+    /// has another connection for then.
+    #[must_use]
+    pub fn wide(&self) -> Self {
+        Self {
+            width: Width::Wide,
+            ..self.clone()
         }
     }
 
@@ -117,6 +138,22 @@ impl Connection {
         })
     }
 
+    /// Makes a call whose answer nobody waits for, should there be a place for it.
+    fn post<A: Encode>(&self, procedure: &'static Procedure, args: &A) -> Result<()> {
+        let payload = frame::payload(args).map_err(|source| Error::Encode {
+            procedure: procedure.name,
+            source,
+        })?;
+        let begun = self.link().post(procedure, payload).map_err(|reason| Error::Closed {
+            procedure: procedure.name,
+            reason,
+        })?;
+        if begun {
+            self.link().counter.count(procedure.name);
+        }
+        Ok(())
+    }
+
     /// Makes a call that answers with a list and its length once more.
     pub(crate) async fn list<A: Encode, R: Decode>(
         &self,
@@ -136,6 +173,13 @@ impl Connection {
         let (sender, receiver) = mpsc::channel(STREAM_BACKLOG);
         let (serial, _) = self.exchange(procedure, args, Some(sender)).await?;
         Ok(RawStream::new(self.clone(), procedure, serial, receiver))
+    }
+
+    fn lane(&self, procedure: &Procedure) -> Lane {
+        match self.width {
+            Width::Narrow => procedure.lane,
+            Width::Wide => Lane::Quick,
+        }
     }
 
     async fn exchange<A: Encode>(
@@ -175,7 +219,7 @@ impl Connection {
             procedure: name,
             source,
         })?;
-        let place = tokio::time::timeout_at(deadline, self.link().place(procedure.lane))
+        let place = tokio::time::timeout_at(deadline, self.link().place(self.lane(procedure)))
             .await
             .map_err(|_| Error::NotSent {
                 procedure: name,

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::link::Link;
-use super::{Connection, Task, pump};
+use super::{Connection, Task, Width, pump};
 use crate::calls::Feature;
 use crate::error::{Error, Result};
 use crate::model::wire_enum;
 use crate::procedure::{AUTH_LIST, AUTH_POLKIT, CONNECT_OPEN, CONNECT_REGISTER_CLOSE_CALLBACK};
-use crate::transport::{ConnectError, Duplex, Transport, UnixTransport};
+use crate::transport::{ConnectError, Duplex, Transport, transport};
 use crate::uri::{Access, ConnectUri};
 
 /// How to open a connection, and how it behaves.
@@ -60,13 +61,17 @@ wire_enum! {
     }
 }
 
+const GRACE: Duration = Duration::from_millis(200);
+/// How long the daemon has for its greeting, however long it took to reach it.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// The word that opens a connection for reading only.
 const READ_ONLY: u32 = 1;
 
 impl Connection {
     /// Connects to the libvirt of a URI.
     pub async fn open(uri: &ConnectUri, options: &ConnectOptions) -> Result<Self> {
-        Self::open_by(&UnixTransport::for_uri(uri)?, uri, options).await
+        Self::open_by(transport(uri).as_ref(), uri, options).await
     }
 
     /// Connects by a transport of the caller's.
@@ -76,38 +81,35 @@ impl Connection {
         options: &ConnectOptions,
     ) -> Result<Self> {
         let after = options.connect_timeout;
-        let opening = async {
-            let stream = transport.connect().await?;
-            Self::greet(stream, uri, options).await
-        };
-        tokio::time::timeout(after, opening)
+        let silent = |_| ConnectError::Silent { after };
+        let deadline = Instant::now() + after;
+        // A moment later, so that the transport can say which of its stages took too long.
+        let connecting = tokio::time::timeout_at(deadline + GRACE, transport.connect(deadline));
+        let stream = connecting.await.map_err(silent)??;
+        tokio::time::timeout_at(deadline.max(Instant::now() + LEAST), Self::greet(stream, uri, options))
             .await
-            .map_err(|_| ConnectError::Silent { after })?
+            .map_err(silent)?
     }
 
     async fn greet(stream: Box<dyn Duplex>, uri: &ConnectUri, options: &ConnectOptions) -> Result<Self> {
         let connection = Self::over(stream, options);
         connection.authenticate().await?;
-        // Asking whether the daemon answers pings is also what makes it send its own.
-        connection.supports_feature(Feature::KeepAlive).await?;
         let flags = match uri.access {
             Access::ReadWrite => 0,
             Access::ReadOnly => READ_ONLY,
         };
-        let _: () = connection
-            .call(&CONNECT_OPEN, &(Some(uri.daemon_name()), flags))
-            .await?;
-        connection.hear_of_the_drivers_end().await?;
+        let name = (Some(uri.daemon_name()), flags);
+        let (asked, opened): (_, Result<()>) = tokio::join!(
+            // Asking whether the daemon answers pings is also what makes it send its own.
+            connection.supports_feature(Feature::KeepAlive),
+            connection.call(&CONNECT_OPEN, &name),
+        );
+        asked?;
+        opened?;
+        // Where a proxy stands between, the daemon behind it can end alone; then the proxy tells. Daemons that are
+        // their own proxy may not offer it; so nobody waits for the answer.
+        connection.post(&CONNECT_REGISTER_CLOSE_CALLBACK, &())?;
         Ok(connection)
-    }
-
-    /// Where a proxy stands between, the daemon behind it can end alone; then the proxy tells. Daemons that are
-    /// their own proxy may not offer it.
-    async fn hear_of_the_drivers_end(&self) -> Result<()> {
-        match self.call(&CONNECT_REGISTER_CLOSE_CALLBACK, &()).await {
-            Err(Error::Server { .. }) => Ok(()),
-            outcome => outcome,
-        }
     }
 
     /// Starts the protocol on a stream, without any call yet.
@@ -118,6 +120,7 @@ impl Connection {
         Self {
             task: Arc::new(Task { link, handle }),
             deadline: options.deadline,
+            width: Width::Narrow,
         }
     }
 

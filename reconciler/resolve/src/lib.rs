@@ -8,9 +8,9 @@
 use std::net::SocketAddr;
 
 #[cfg(target_os = "linux")]
-pub(super) use dns::Resolver;
+pub use dns::Resolver;
 #[cfg(not(target_os = "linux"))]
-pub(super) use system::Resolver;
+pub use system::Resolver;
 
 #[cfg(target_os = "linux")]
 mod dns {
@@ -26,14 +26,18 @@ mod dns {
 
     /// Reads its configuration at the first name.
     #[derive(Default)]
-    pub(in crate::image::fetch) struct Resolver(OnceLock<Result<TokioResolver, String>>);
+    pub struct Resolver(OnceLock<Result<TokioResolver, String>>);
 
     impl Resolver {
-        pub(in crate::image::fetch) async fn lookup(
+        /// The addresses of a host, or of an address in writing.
+        pub async fn lookup(
             &self,
             host: &str,
             port: u16,
         ) -> Result<Vec<SocketAddr>, String> {
+            if let Ok(address) = host.parse::<IpAddr>() {
+                return Ok(vec![SocketAddr::new(address, port)]);
+            }
             let resolver = self.0.get_or_init(|| build().map_err(|error| error.to_string()));
             let resolver = resolver.as_ref().map_err(Clone::clone)?;
             let found = resolver
@@ -70,10 +74,11 @@ mod system {
 
     /// The system's own.
     #[derive(Default)]
-    pub(in crate::image::fetch) struct Resolver;
+    pub struct Resolver;
 
     impl Resolver {
-        pub(in crate::image::fetch) async fn lookup(
+        /// The addresses of a host, or of an address in writing.
+        pub async fn lookup(
             &self,
             host: &str,
             port: u16,

@@ -1,128 +1,52 @@
-//! How bytes reach the daemon: a seam with one body so far, the Unix socket.
+//! The Unix socket of a daemon on this machine.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
-use crate::connection::AuthType;
-use crate::uri::{Access, ConnectUri, Scope};
+use super::{ConnectError, Duplex, Transport};
+use crate::uri::{Access, Scope};
 
-/// A byte stream in both directions.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
-/// Makes byte streams to one daemon.
-#[async_trait]
-pub trait Transport: Send + Sync {
-    /// Makes a new one.
-    async fn connect(&self) -> Result<Box<dyn Duplex>, ConnectError>;
-}
-
-/// Why no connection could be made.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// There is no socket at any of the usual places.
-    #[error(
-        "libvirt does not listen on this machine (looked at {looked}): \
-         is it installed, and is libvirtd.socket started?"
-    )]
-    NoSocket {
-        /// The places.
-        looked: String,
-    },
-    /// Only the modular daemon of the QEMU driver listens, which has no networks and no storage.
-    #[error(
-        "libvirt runs as separate daemons here ({found} exists, libvirt-sock does not): \
-         start virtproxyd.socket, which offers them as one"
-    )]
-    OnlyModular {
-        /// The socket that exists.
-        found: PathBuf,
-    },
-    /// The place of the user's own socket cannot be told.
-    #[error("neither XDG_RUNTIME_DIR nor HOME is set, so the session's socket cannot be found")]
-    NoHome,
-    /// The user may not open the socket.
-    #[error("no permission to open {path}: be root or a member of the group libvirt")]
-    Permission {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// The socket cannot be connected to.
-    #[error("cannot connect to {path}: {source}")]
-    Socket {
-        /// The socket.
-        path: PathBuf,
-        /// The system's error.
-        source: Arc<io::Error>,
-    },
-    /// Unix sockets do not exist on this system.
-    #[error("this system has no Unix sockets to reach libvirt by")]
-    NoUnixSockets,
-    /// The daemon did not finish its greeting in time.
-    #[error("libvirt took the connection and did not answer within {after:?}")]
-    Silent {
-        /// How long it had.
-        after: std::time::Duration,
-    },
-    /// The daemon wants an authentication that is not offered.
-    #[error("libvirt asks for authentication of kind {offered:?}; supported are none and polkit")]
-    Auth {
-        /// What it offered.
-        offered: Vec<AuthType>,
-    },
-}
-
-/// The Unix socket of a daemon.
+/// The socket that a URI means; where it names none, the first that is there when it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnixTransport {
-    path: PathBuf,
+pub(super) enum UnixTransport {
+    /// This one.
+    At(PathBuf),
+    /// The usual one.
+    Usual(Scope, Access),
 }
 
 impl UnixTransport {
-    /// A socket at a known place.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
-    }
-
-    /// The socket that a URI means.
-    pub fn for_uri(uri: &ConnectUri) -> Result<Self, ConnectError> {
-        match &uri.socket {
-            Some(path) => Ok(Self::new(path)),
-            None => Places::of_this_process()
-                .find(uri.scope, uri.access)
-                .map(Self::new),
+    fn path(&self) -> Result<PathBuf, ConnectError> {
+        match self {
+            Self::At(path) => Ok(path.clone()),
+            Self::Usual(scope, access) => Places::of_this_process().find(*scope, *access),
         }
-    }
-
-    /// The socket's path.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 
 #[async_trait]
 impl Transport for UnixTransport {
     #[cfg(unix)]
-    async fn connect(&self) -> Result<Box<dyn Duplex>, ConnectError> {
-        match tokio::net::UnixStream::connect(&self.path).await {
+    async fn connect(&self, _deadline: Instant) -> Result<Box<dyn Duplex>, ConnectError> {
+        let path = self.path()?;
+        match tokio::net::UnixStream::connect(&path).await {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ConnectError::Permission {
-                path: self.path.clone(),
-            }),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(ConnectError::Permission { path })
+            }
             Err(error) => Err(ConnectError::Socket {
-                path: self.path.clone(),
+                path,
                 source: Arc::new(error),
             }),
         }
     }
 
     #[cfg(not(unix))]
-    async fn connect(&self) -> Result<Box<dyn Duplex>, ConnectError> {
+    async fn connect(&self, _deadline: Instant) -> Result<Box<dyn Duplex>, ConnectError> {
         Err(ConnectError::NoUnixSockets)
     }
 }

@@ -1,0 +1,129 @@
+//! Why no connection could be made, in words that say how to mend it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::ssh::SshError;
+use super::tls::TlsError;
+use crate::connection::AuthType;
+
+/// Why no connection could be made.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// There is no socket at any of the usual places.
+    #[error(
+        "libvirt does not listen on this machine (looked at {looked}): \
+         is it installed, and is libvirtd.socket started?"
+    )]
+    NoSocket {
+        /// The places.
+        looked: String,
+    },
+    /// Only the modular daemon of the QEMU driver listens, which has no networks and no storage.
+    #[error(
+        "libvirt runs as separate daemons here ({found} exists, libvirt-sock does not): \
+         start virtproxyd.socket, which offers them as one"
+    )]
+    OnlyModular {
+        /// The socket that exists.
+        found: PathBuf,
+    },
+    /// The place of the user's own socket cannot be told.
+    #[error("neither XDG_RUNTIME_DIR nor HOME is set, so the session's socket cannot be found")]
+    NoHome,
+    /// The user may not open the socket.
+    #[error("no permission to open {path}: be root or a member of the group libvirt")]
+    Permission {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The socket cannot be connected to.
+    #[error("cannot connect to {path}: {source}")]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// The system's error.
+        source: Arc<io::Error>,
+    },
+    /// Unix sockets do not exist on this system.
+    #[error("this system has no Unix sockets to reach libvirt by")]
+    NoUnixSockets,
+    /// The daemon did not finish its greeting in time.
+    #[error("libvirt took the connection and did not answer within {after:?}")]
+    Silent {
+        /// How long it had.
+        after: std::time::Duration,
+    },
+    /// The host's name has no address.
+    #[error("the host \"{host}\" cannot be found: {reason}. Check its name in the uri, or put it into /etc/hosts")]
+    Unresolved {
+        /// The name.
+        host: String,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// No TCP connection could be made.
+    #[error("cannot connect to {service} on {place}: {source}. {}", dial_advice(.service, .source))]
+    Dial {
+        /// Host and port.
+        place: String,
+        /// What was expected to listen there.
+        service: Service,
+        /// The system's error.
+        source: Arc<io::Error>,
+    },
+    /// A stage of connecting took too long.
+    #[error("{doing} did not end within {after:?}: the host hangs, or a firewall between drops the packets")]
+    TimedOut {
+        /// The stage.
+        doing: String,
+        /// How long it had.
+        after: std::time::Duration,
+    },
+    /// SSH did not come about.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// TLS did not come about.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The daemon wants an authentication that is not offered.
+    #[error("libvirt asks for authentication of kind {offered:?}; supported are none and polkit (auth_unix_rw, auth_tls in \
+             /etc/libvirt/libvirtd.conf)")]
+    Auth {
+        /// What it offered.
+        offered: Vec<AuthType>,
+    },
+}
+
+/// What listens on a TCP port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// An SSH server.
+    Ssh,
+    /// libvirt's daemon.
+    LibvirtTls,
+}
+
+impl std::fmt::Display for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ssh => "the SSH server",
+            Self::LibvirtTls => "libvirt's TLS port",
+        })
+    }
+}
+
+fn dial_advice(service: &Service, error: &io::Error) -> &'static str {
+    match (error.kind(), service) {
+        (io::ErrorKind::ConnectionRefused, Service::Ssh) => {
+            "Nothing listens there: check the port, or start it on the host: `sudo systemctl start ssh` (sshd on some)"
+        }
+        (io::ErrorKind::ConnectionRefused, Service::LibvirtTls) => {
+            "Nothing listens there: start it on the host: `sudo systemctl enable --now libvirtd-tls.socket`, or where \
+             its daemons are separate `sudo systemctl enable --now virtproxyd-tls.socket`"
+        }
+        _ => "Check the host's address, its network and the firewall between",
+    }
+}
