@@ -16,7 +16,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct HostOptions {
     /// Pools that can run full: name and size, as mount's tmpfs takes it (`8M`).
     pub tmpfs_pools: Vec<(String, String)>,
+    /// A directory with the certificates of a host that listens for TLS inside, on [`TLS_PORT`].
+    pub tls: Option<PathBuf>,
 }
+
+/// The port of libvirt's TLS inside of a host.
+pub const TLS_PORT: u16 = 16514;
 
 /// What can be done to libvirtd alone; its guests stay as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +74,9 @@ impl Host {
         for (name, size) in &options.tmpfs_pools {
             start.args(["--tmpfs-pool", name, size]);
         }
+        if let Some(certificates) = &options.tls {
+            start.arg("--tls").arg(certificates);
+        }
         output_of(&mut start)?;
         Ok(host)
     }
@@ -107,9 +115,7 @@ impl Host {
 
     /// A command that will run inside, where guests can be reached.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = private_host("exec", &self.directory);
-        command.arg("--").arg(program);
-        command
+        inside(&self.directory, program)
     }
 
     /// Runs `virsh` against it: for what the observer does not offer.
@@ -182,6 +188,13 @@ impl Drop for Host {
 /// Short, because sockets have their addresses below it.
 fn hosts_directory() -> PathBuf {
     std::env::var_os("LABYARD_HOSTS_DIR").map_or_else(|| PathBuf::from("/tmp/labyard-hosts"), PathBuf::from)
+}
+
+/// A command that will run inside of the host in a directory.
+pub(crate) fn inside(directory: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mut command = private_host("exec", directory);
+    command.arg("--").arg(program);
+    command
 }
 
 fn private_host(verb: &str, directory: &Path) -> Command {

@@ -6,6 +6,8 @@
 //! - [`guest::Guest`]: a running guest, reached over SSH from inside the host's namespace or through its agent.
 //! - [`hcl`], for configurations; [`proof`], for what a test has shown of an attribute.
 //! - [`whole`]: a stopped machine with everything, and what of it must stand; [`web`]: a server that stalls.
+//! - [`sshd::Sshd`] and [`tls::Authority`]: ways into a host from afar; [`relay::Relay`]: a line to it that is slow,
+//!   silent or cut.
 //! - [`assets`]: the tiny guest's files, built once; [`seed`]: seeds and keys made by tools that are not ours.
 
 pub mod assets;
@@ -19,8 +21,11 @@ pub mod inventory;
 pub mod observer;
 pub mod processes;
 pub mod proof;
+pub mod relay;
 pub mod seed;
+pub mod sshd;
 pub mod terraform;
+pub mod tls;
 pub mod wait;
 pub mod web;
 pub mod whole;

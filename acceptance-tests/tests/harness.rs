@@ -350,7 +350,11 @@ fn libvirtd_alone_can_be_killed_stopped_and_started_while_a_network_stays() {
 #[test]
 fn a_small_pool_runs_full_and_a_read_only_connection_changes_nothing() {
     let pools = vec![("tiny".to_owned(), "8M".to_owned())];
-    let host = Host::start_with(&HostOptions { tmpfs_pools: pools }).unwrap();
+    let host = Host::start_with(&HostOptions {
+        tmpfs_pools: pools,
+        ..HostOptions::default()
+    })
+    .unwrap();
     let sixteen_mib = [
         "vol-create-as",
         "tiny",

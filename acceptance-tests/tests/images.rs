@@ -196,7 +196,11 @@ fn ten_machines_that_ask_at_once_share_one_upload() {
 #[test]
 fn an_image_without_room_in_its_pool_is_refused_and_the_daemon_lives() {
     let pools = vec![("tiny".to_owned(), "8M".to_owned())];
-    let host = &Host::start_with(&HostOptions { tmpfs_pools: pools }).unwrap();
+    let host = &Host::start_with(&HostOptions {
+        tmpfs_pools: pools,
+        ..HostOptions::default()
+    })
+    .unwrap();
     let files = TempDir::new().unwrap();
     let image = write_image(&files.path().join("large.qcow2"), 12 << 20).unwrap();
     let before = daemon(host);

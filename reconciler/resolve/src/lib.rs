@@ -30,11 +30,7 @@ mod dns {
 
     impl Resolver {
         /// The addresses of a host, or of an address in writing.
-        pub async fn lookup(
-            &self,
-            host: &str,
-            port: u16,
-        ) -> Result<Vec<SocketAddr>, String> {
+        pub async fn lookup(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
             if let Ok(address) = host.parse::<IpAddr>() {
                 return Ok(vec![SocketAddr::new(address, port)]);
             }
@@ -78,11 +74,7 @@ mod system {
 
     impl Resolver {
         /// The addresses of a host, or of an address in writing.
-        pub async fn lookup(
-            &self,
-            host: &str,
-            port: u16,
-        ) -> Result<Vec<SocketAddr>, String> {
+        pub async fn lookup(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
             let found = tokio::net::lookup_host((host, port))
                 .await
                 .map_err(|error| error.to_string())?;

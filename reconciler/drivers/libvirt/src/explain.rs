@@ -35,7 +35,8 @@ pub(crate) fn connect(uri: &str, reach: &Reach, error: &Error) -> DriverError {
 fn not_let_in(reach: &Reach) -> String {
     match reach {
         Reach::Local => {
-            "your account may not manage libvirt: `sudo usermod -aG libvirt $USER`, then log in again".to_owned()
+            "your account may not manage libvirt: `sudo usermod -aG libvirt $USER`, then log in again"
+                .to_owned()
         }
         Reach::Ssh(host) => {
             let account = host.user.as_deref().unwrap_or("ACCOUNT");

@@ -101,7 +101,9 @@ pub enum UriError {
         transport: String,
     },
     /// A host without a word on how to reach it.
-    #[error("\"{host}\" is another host: say how to reach it, qemu+ssh://{host}/system or qemu+tls://{host}/system")]
+    #[error(
+        "\"{host}\" is another host: say how to reach it, qemu+ssh://{host}/system or qemu+tls://{host}/system"
+    )]
     RemoteHost {
         /// The host.
         host: String,
@@ -476,7 +478,9 @@ mod tests {
 
     #[test]
     fn a_host_behind_ssh_is_named_with_user_port_and_files() {
-        let uri = parse("qemu+ssh://ad%40min@[fe80::1]:2222/session?socket=/s&keyfile=/k&known_hosts=/h&mode=ro").unwrap();
+        let uri =
+            parse("qemu+ssh://ad%40min@[fe80::1]:2222/session?socket=/s&keyfile=/k&known_hosts=/h&mode=ro")
+                .unwrap();
         let host = SshHost {
             host: "fe80::1".into(),
             user: Some("ad@min".into()),

@@ -170,7 +170,11 @@ impl Link {
     }
 
     /// Sends a call whose answer nobody waits for; `false` where no place is free for it.
-    pub(super) fn post(&self, procedure: &'static Procedure, payload: Bytes) -> Result<bool, Arc<LostReason>> {
+    pub(super) fn post(
+        &self,
+        procedure: &'static Procedure,
+        payload: Bytes,
+    ) -> Result<bool, Arc<LostReason>> {
         match Arc::clone(&self.quick).try_acquire_owned() {
             Ok(place) => self.begin(procedure, place, payload, None).map(|_| true),
             Err(TryAcquireError::Closed) => Err(self.reason()),

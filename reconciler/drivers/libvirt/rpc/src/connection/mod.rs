@@ -144,10 +144,13 @@ impl Connection {
             procedure: procedure.name,
             source,
         })?;
-        let begun = self.link().post(procedure, payload).map_err(|reason| Error::Closed {
-            procedure: procedure.name,
-            reason,
-        })?;
+        let begun = self
+            .link()
+            .post(procedure, payload)
+            .map_err(|reason| Error::Closed {
+                procedure: procedure.name,
+                reason,
+            })?;
         if begun {
             self.link().counter.count(procedure.name);
         }

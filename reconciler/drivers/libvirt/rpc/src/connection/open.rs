@@ -86,9 +86,12 @@ impl Connection {
         // A moment later, so that the transport can say which of its stages took too long.
         let connecting = tokio::time::timeout_at(deadline + GRACE, transport.connect(deadline));
         let stream = connecting.await.map_err(silent)??;
-        tokio::time::timeout_at(deadline.max(Instant::now() + LEAST), Self::greet(stream, uri, options))
-            .await
-            .map_err(silent)?
+        tokio::time::timeout_at(
+            deadline.max(Instant::now() + LEAST),
+            Self::greet(stream, uri, options),
+        )
+        .await
+        .map_err(silent)?
     }
 
     async fn greet(stream: Box<dyn Duplex>, uri: &ConnectUri, options: &ConnectOptions) -> Result<Self> {

@@ -57,7 +57,9 @@ pub enum ConnectError {
         after: std::time::Duration,
     },
     /// The host's name has no address.
-    #[error("the host \"{host}\" cannot be found: {reason}. Check its name in the uri, or put it into /etc/hosts")]
+    #[error(
+        "the host \"{host}\" cannot be found: {reason}. Check its name in the uri, or put it into /etc/hosts"
+    )]
     Unresolved {
         /// The name.
         host: String,
@@ -89,8 +91,10 @@ pub enum ConnectError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The daemon wants an authentication that is not offered.
-    #[error("libvirt asks for authentication of kind {offered:?}; supported are none and polkit (auth_unix_rw, auth_tls in \
-             /etc/libvirt/libvirtd.conf)")]
+    #[error(
+        "libvirt asks for authentication of kind {offered:?}; supported are none and polkit (auth_unix_rw, auth_tls in \
+             /etc/libvirt/libvirtd.conf)"
+    )]
     Auth {
         /// What it offered.
         offered: Vec<AuthType>,

@@ -279,7 +279,9 @@ impl Files {
             let lists = read_all::<CertificateRevocationListDer<'static>>(revoked)?;
             verifier = verifier.with_crls(lists).allow_unknown_revocation_status();
         }
-        let verifier = verifier.build().map_err(|error| unusable(&self.authority, error))?;
+        let verifier = verifier
+            .build()
+            .map_err(|error| unusable(&self.authority, error))?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(&self.authority, error))?
@@ -432,6 +434,9 @@ mod tests {
         let pki = directory(&["cacert.pem"]);
         let files = Files::find(Some(pki.path()), None).unwrap();
         let error = files.config().unwrap_err();
-        assert!(error.to_string().contains("cacert.pem: it holds nothing"), "{error}");
+        assert!(
+            error.to_string().contains("cacert.pem: it holds nothing"),
+            "{error}"
+        );
     }
 }

@@ -92,16 +92,19 @@ impl Login<'_> {
         let (mut agent, mut keys) = match keys.await {
             Ok((agent, keys)) => (agent, keys),
             Err(error) => {
-                self.tried
-                    .push(format!("the agent at {} does not answer: {error}", socket.display()));
+                self.tried.push(format!(
+                    "the agent at {} does not answer: {error}",
+                    socket.display()
+                ));
                 return Ok(false);
             }
         };
         let rank = |identity: &AgentIdentity| {
             let key = identity.public_key();
-            let nth = files
-                .iter()
-                .position(|(_, file)| file.public().is_some_and(|public| public.key_data() == key.key_data()));
+            let nth = files.iter().position(|(_, file)| {
+                file.public()
+                    .is_some_and(|public| public.key_data() == key.key_data())
+            });
             nth.unwrap_or(usize::MAX)
         };
         if keys.is_empty() {
@@ -129,7 +132,9 @@ impl Login<'_> {
                         return Ok(true);
                     }
                 }
-                Err(error) => self.tried.push(format!("{what}: the agent does not sign: {error}")),
+                Err(error) => self
+                    .tried
+                    .push(format!("{what}: the agent does not sign: {error}")),
             }
             self.must_be_open()?;
         }
@@ -148,7 +153,8 @@ impl Login<'_> {
             let what = path.display().to_string();
             match key {
                 FileKey::Closed(_) => {
-                    self.tried.push(format!("{what}: has a passphrase and is not in the agent"));
+                    self.tried
+                        .push(format!("{what}: has a passphrase and is not in the agent"));
                     self.closed.get_or_insert(path);
                 }
                 FileKey::Open(key) => {
@@ -235,7 +241,10 @@ impl Login<'_> {
     async fn failed(mut self) -> SshError {
         if self.offered.is_empty() && self.ways.is_none() {
             let outcome = self.handle.authenticate_none(&self.settings.user).await;
-            if let Ok(AuthResult::Failure { remaining_methods, .. }) = outcome {
+            if let Ok(AuthResult::Failure {
+                remaining_methods, ..
+            }) = outcome
+            {
                 let ways: Vec<&str> = remaining_methods.iter().map(<&str>::from).collect();
                 self.ways = Some(ways.join(", "));
             }

@@ -30,7 +30,9 @@ impl Environment {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             home: std::env::home_dir(),
-            user: variable("USER").or_else(|| variable("LOGNAME")).or_else(|| variable("USERNAME")),
+            user: variable("USER")
+                .or_else(|| variable("LOGNAME"))
+                .or_else(|| variable("USERNAME")),
             agent: variable("SSH_AUTH_SOCK").map(PathBuf::from),
             system: "/etc/ssh".into(),
         }
@@ -88,7 +90,12 @@ pub(super) fn settings(asked: &SshHost, environment: &Environment) -> Result<Set
     if let Some(home) = &environment.home {
         reader.file(&home.join(".ssh/config"), &home.join(".ssh"), 0, true)?;
     }
-    reader.file(&environment.system.join("ssh_config"), &environment.system, 0, true)?;
+    reader.file(
+        &environment.system.join("ssh_config"),
+        &environment.system,
+        0,
+        true,
+    )?;
     reader.finish()
 }
 
@@ -172,7 +179,9 @@ impl Reader<'_> {
             if criterion == "all" {
                 continue;
             }
-            let Some(patterns) = words.next() else { return false };
+            let Some(patterns) = words.next() else {
+                return false;
+            };
             let host = self.first("hostname").unwrap_or(&self.asked.host);
             let user = self.asked.user.as_deref().or(self.first("user"));
             let value = match criterion.as_str() {
@@ -353,7 +362,9 @@ fn words(line: &str) -> Option<(String, Vec<String>)> {
     if line.is_empty() || line.starts_with('#') {
         return None;
     }
-    let end = line.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(line.len());
+    let end = line
+        .find(|c: char| c.is_whitespace() || c == '=')
+        .unwrap_or(line.len());
     let (keyword, rest) = line.split_at(end);
     let rest = rest.trim_start();
     let rest = rest.strip_prefix('=').unwrap_or(rest);
@@ -443,7 +454,10 @@ mod tests {
         );
         assert_eq!(found.default_identities[0], home.path(".ssh/id_ed25519"));
         assert_eq!(found.known_hosts[0], home.path(".ssh/known_hosts"));
-        assert_eq!((found.agent, found.identities_only), (Some("/agent".into()), false));
+        assert_eq!(
+            (found.agent, found.identities_only),
+            (Some("/agent".into()), false)
+        );
     }
 
     #[test]
@@ -465,14 +479,21 @@ mod tests {
         assert!(found.identities_only && found.default_identities.is_empty());
         assert_eq!(found.known_hosts[..2], [home.path("a"), home.path("b c")]);
         assert_eq!(found.connect_timeout, Some(Duration::from_secs(7)));
-        let said = home.settings("qemu+ssh://root@lab:22/system?keyfile=/k&known_hosts=/kh").unwrap();
+        let said = home
+            .settings("qemu+ssh://root@lab:22/system?keyfile=/k&known_hosts=/kh")
+            .unwrap();
         assert_eq!((said.port, said.user.as_str()), (22, "root"));
-        assert_eq!((said.identities, said.known_hosts), (vec!["/k".into()], vec!["/kh".into()]));
+        assert_eq!(
+            (said.identities, said.known_hosts),
+            (vec!["/k".into()], vec!["/kh".into()])
+        );
     }
 
     #[test]
     fn jump_hosts_come_in_their_order_with_user_and_port() {
-        let home = Home::with("Host lab\n ProxyJump a@one:1,ssh://two\nHost near\n ProxyJump none\nHost near lab\n ProxyCommand nc\nHost far\n ProxyCommand nc %h\n");
+        let home = Home::with(
+            "Host lab\n ProxyJump a@one:1,ssh://two\nHost near\n ProxyJump none\nHost near lab\n ProxyCommand nc\nHost far\n ProxyCommand nc %h\n",
+        );
         let jumps = home.settings("qemu+ssh://lab/system").unwrap().jumps;
         assert_eq!((jumps[0].user.as_deref(), jumps[0].port), (Some("a"), Some(1)));
         assert_eq!(jumps[1].host, "two");

@@ -158,7 +158,9 @@ pub enum SshError {
         said: String,
     },
     /// The place of the account's own socket could not be learnt.
-    #[error("the place of {user}'s own libvirt on {place} could not be learnt: {reason}. Name it with ?socket=")]
+    #[error(
+        "the place of {user}'s own libvirt on {place} could not be learnt: {reason}. Name it with ?socket="
+    )]
     SessionPlace {
         /// Host and port.
         place: String,

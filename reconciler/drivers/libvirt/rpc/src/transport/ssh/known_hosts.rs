@@ -64,7 +64,10 @@ impl KnownHost {
                 Ok(bytes) => texts.push((file, String::from_utf8_lossy(&bytes).into_owned())),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    return Err(std::io::Error::new(error.kind(), format!("{}: {error}", file.display())));
+                    return Err(std::io::Error::new(
+                        error.kind(),
+                        format!("{}: {error}", file.display()),
+                    ));
                 }
             }
         }
@@ -207,8 +210,18 @@ mod tests {
         for (line, host, port, is_known) in [
             (format!("lab {ONE} comment"), "lab", 22, true),
             (format!("lab,10.0.0.1 {ONE}"), "10.0.0.1", 22, true),
-            (format!("*.example.org,!bad.example.org {ONE}"), "LAB.example.org", 22, true),
-            (format!("*.example.org,!bad.example.org {ONE}"), "bad.example.org", 22, false),
+            (
+                format!("*.example.org,!bad.example.org {ONE}"),
+                "LAB.example.org",
+                22,
+                true,
+            ),
+            (
+                format!("*.example.org,!bad.example.org {ONE}"),
+                "bad.example.org",
+                22,
+                false,
+            ),
             (format!("[lab]:2222 {ONE}"), "lab", 2222, true),
             (format!("[lab]:2222 {ONE}"), "lab", 22, false),
             (format!("lab {ONE}"), "lab", 2222, true),
@@ -217,7 +230,11 @@ mod tests {
             ("# lab".to_owned(), "lab", 22, false),
         ] {
             let verdict = known(&line, host, port).judge(&key(ONE));
-            let expected = if is_known { Verdict::Known } else { Verdict::Unknown };
+            let expected = if is_known {
+                Verdict::Known
+            } else {
+                Verdict::Unknown
+            };
             assert_eq!(verdict, expected, "{line} {host} {port}");
         }
     }
@@ -239,7 +256,10 @@ mod tests {
     #[test]
     fn another_key_is_a_changed_one_and_a_revoked_one_is_never_right() {
         let host = known(&format!("# one\nlab {ONE}\n"), "lab", 22);
-        let Verdict::Changed { line, fingerprint, .. } = host.judge(&key(TWO)) else {
+        let Verdict::Changed {
+            line, fingerprint, ..
+        } = host.judge(&key(TWO))
+        else {
             panic!("it changed")
         };
         assert_eq!((line, fingerprint), (2, super::fingerprint(&key(ONE))));

@@ -213,7 +213,9 @@ async fn own_directory(session: &Session) -> Result<PathBuf, SshError> {
         Unopened::Refused(_, said) => failed(said),
         Unopened::Over(reason) => failed(reason),
     })?;
-    let asked = channel.exec(true, "echo \"${XDG_RUNTIME_DIR:-$HOME/.cache}\"").await;
+    let asked = channel
+        .exec(true, "echo \"${XDG_RUNTIME_DIR:-$HOME/.cache}\"")
+        .await;
     asked.map_err(|error| failed(error.to_string()))?;
     let mut said = Vec::new();
     while let Some(message) = channel.wait().await {

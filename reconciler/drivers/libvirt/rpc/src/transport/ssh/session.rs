@@ -140,9 +140,9 @@ impl Session {
         deadline: Instant,
     ) -> Result<Box<dyn Duplex>, ConnectError> {
         let through = self.place();
-        let opening =
-            self.handle
-                .channel_open_direct_tcpip(&next.host, u32::from(next.port), "127.0.0.1", 0);
+        let opening = self
+            .handle
+            .channel_open_direct_tcpip(&next.host, u32::from(next.port), "127.0.0.1", 0);
         let doing = format!("connecting to {place} through {through}");
         let opened = self.opened(stage(deadline, doing, opening).await?).await;
         let channel = opened.map_err(|unopened| match unopened {
@@ -260,7 +260,10 @@ enum Command {
 impl Introduction {
     fn of(settings: &Settings, place: &str, jumped: bool) -> Self {
         let known_as = settings.known_as.as_deref().unwrap_or(&settings.host);
-        let file = settings.known_hosts.first().map(|file| file.display().to_string());
+        let file = settings
+            .known_hosts
+            .first()
+            .map(|file| file.display().to_string());
         let command = match jumped || settings.known_as.is_some() {
             false => Command::Scan {
                 host: settings.host.clone(),
@@ -393,7 +396,8 @@ impl client::Handler for Client {
         _language: &str,
         _session: &mut client::Session,
     ) -> Result<(), ClientError> {
-        self.notes.write(|said| said.channel = Some(description.to_owned()));
+        self.notes
+            .write(|said| said.channel = Some(description.to_owned()));
         Ok(())
     }
 
