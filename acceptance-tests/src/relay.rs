@@ -26,6 +26,9 @@ while (1) {
 }
 "#;
 
+/// Whoever says nothing for so long waits for an answer.
+const PAUSE: Duration = Duration::from_millis(30);
+
 /// Listens as long as it lives; its connections end with it.
 #[derive(Debug)]
 pub struct Relay {
@@ -40,6 +43,7 @@ struct Line {
     /// Nothing more is taken from clients; what they send stays in the system's buffers.
     frozen: AtomicBool,
     connections: AtomicUsize,
+    turns: AtomicUsize,
     open: Mutex<Vec<Open>>,
 }
 
@@ -92,6 +96,11 @@ impl Relay {
     /// Resets all connections that are open.
     pub fn cut(&self) {
         self.line.cut();
+    }
+
+    /// How often clients spoke after a pause: with a delay, how often they waited for an answer before they went on.
+    pub fn turns(&self) -> usize {
+        self.line.turns.load(Ordering::SeqCst)
     }
 
     /// How many connections were made so far.
@@ -168,6 +177,7 @@ struct Thawed(TcpStream, Arc<Line>);
 
 impl Read for Thawed {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let waiting = Instant::now();
         loop {
             if self.1.frozen.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(5));
@@ -183,7 +193,12 @@ impl Read for Thawed {
                         error.kind(),
                         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
                     ) => {}
-                outcome => return outcome,
+                outcome => {
+                    if waiting.elapsed() >= PAUSE {
+                        self.1.turns.fetch_add(1, Ordering::SeqCst);
+                    }
+                    return outcome;
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use labyard_resolve::Resolver;
@@ -26,10 +26,12 @@ pub(super) async fn tcp(
         host: host.to_owned(),
         reason,
     };
+    // Made anew each time: it belongs to the runtime in which it was made.
+    let resolver = Resolver::default();
     let found = stage(
         deadline,
         format!("looking up the address of {host}"),
-        resolver().lookup(host, port),
+        resolver.lookup(host, port),
     );
     let addresses = found.await?.map_err(unresolved)?;
     let place = place(host, port);
@@ -54,11 +56,6 @@ pub(super) fn place(host: &str, port: u16) -> String {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
     }
-}
-
-fn resolver() -> &'static Resolver {
-    static RESOLVER: OnceLock<Resolver> = OnceLock::new();
-    RESOLVER.get_or_init(Resolver::default)
 }
 
 async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {

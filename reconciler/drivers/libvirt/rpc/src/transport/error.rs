@@ -86,10 +86,10 @@ pub enum ConnectError {
     },
     /// SSH did not come about.
     #[error(transparent)]
-    Ssh(#[from] SshError),
+    Ssh(Box<SshError>),
     /// TLS did not come about.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Tls(Box<TlsError>),
     /// The daemon wants an authentication that is not offered.
     #[error(
         "libvirt asks for authentication of kind {offered:?}; supported are none and polkit (auth_unix_rw, auth_tls in \
@@ -99,6 +99,18 @@ pub enum ConnectError {
         /// What it offered.
         offered: Vec<AuthType>,
     },
+}
+
+impl From<SshError> for ConnectError {
+    fn from(error: SshError) -> Self {
+        Self::Ssh(Box::new(error))
+    }
+}
+
+impl From<TlsError> for ConnectError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(Box::new(error))
+    }
 }
 
 /// What listens on a TCP port.

@@ -13,6 +13,7 @@ use super::config::Settings;
 use super::error::SshError;
 use super::known_hosts::fingerprint;
 use super::session::{Client, Notes};
+use crate::transport::ConnectError;
 
 type Agent = AgentClient<Box<dyn AgentStream + Send + Unpin>>;
 
@@ -42,7 +43,7 @@ pub(super) async fn log_in(
     settings: &Settings,
     place: &str,
     notes: &Notes,
-) -> Result<(), SshError> {
+) -> Result<(), ConnectError> {
     let mut login = Login {
         handle,
         settings,
@@ -79,7 +80,7 @@ impl Login<'_> {
         found
     }
 
-    async fn by_agent(&mut self, files: &[(PathBuf, FileKey)]) -> Result<bool, SshError> {
+    async fn by_agent(&mut self, files: &[(PathBuf, FileKey)]) -> Result<bool, ConnectError> {
         let Some(socket) = &self.settings.agent else {
             self.tried.push("no agent (SSH_AUTH_SOCK is not set)".to_owned());
             return Ok(false);
@@ -141,7 +142,7 @@ impl Login<'_> {
         Ok(false)
     }
 
-    async fn by_files(&mut self, files: Vec<(PathBuf, FileKey)>) -> Result<bool, SshError> {
+    async fn by_files(&mut self, files: Vec<(PathBuf, FileKey)>) -> Result<bool, ConnectError> {
         for (path, key) in files {
             let was_offered = |public: &PublicKey| {
                 let mut offered = self.offered.iter();
@@ -183,7 +184,7 @@ impl Login<'_> {
     }
 
     /// Whether that was enough.
-    fn judged(&mut self, what: String, outcome: AuthResult) -> Result<bool, SshError> {
+    fn judged(&mut self, what: String, outcome: AuthResult) -> Result<bool, ConnectError> {
         match outcome {
             AuthResult::Success => Ok(true),
             AuthResult::Failure {
@@ -210,7 +211,7 @@ impl Login<'_> {
         }
     }
 
-    fn must_be_open(&self) -> Result<(), SshError> {
+    fn must_be_open(&self) -> Result<(), ConnectError> {
         match self.handle.is_closed() {
             true => Err(self.over("the server closed the connection")),
             false => Ok(()),
@@ -218,7 +219,7 @@ impl Login<'_> {
     }
 
     /// The server hung up: after too many keys, mostly.
-    fn over(&self, reason: &str) -> SshError {
+    fn over(&self, reason: &str) -> ConnectError {
         let said = self.notes.farewell().unwrap_or_else(|| reason.to_owned());
         self.error(
             said,
@@ -228,7 +229,7 @@ impl Login<'_> {
         )
     }
 
-    fn error(&self, reason: String, advice: String) -> SshError {
+    fn error(&self, reason: String, advice: String) -> ConnectError {
         SshError::Authentication {
             place: self.place.to_owned(),
             user: self.settings.user.clone(),
@@ -236,9 +237,10 @@ impl Login<'_> {
             tried: self.tried.clone(),
             advice,
         }
+        .into()
     }
 
-    async fn failed(mut self) -> SshError {
+    async fn failed(mut self) -> ConnectError {
         if self.offered.is_empty() && self.ways.is_none() {
             let outcome = self.handle.authenticate_none(&self.settings.user).await;
             if let Ok(AuthResult::Failure {

@@ -84,7 +84,8 @@ pub enum SshError {
     #[error(
         "the SSH server {place} let {user} in and does not connect to the socket {} for it ({said}): allow it there, \
          `AllowStreamLocalForwarding yes` in /etc/ssh/sshd_config (no `DisableForwarding`, and no `restrict` or \
-         `no-port-forwarding` before the key in authorized_keys), then `sudo systemctl reload ssh`",
+         `no-port-forwarding` before the key in authorized_keys), then `sudo systemctl reload ssh`; if it is allowed, nobody listens on that socket: `sudo systemctl \
+         restart libvirtd`",
         socket.display()
     )]
     ForwardingForbidden {
@@ -135,7 +136,12 @@ pub enum SshError {
         socket: PathBuf,
     },
     /// The server could not connect to the socket.
-    #[error("the SSH server {place} cannot connect to {}: {said}", socket.display())]
+    #[error(
+        "the SSH server {place} does not connect to {} ({said}). Look there whether libvirt is started (`sudo systemctl \
+         start libvirtd`), whether the account is in the group libvirt, and whether AllowStreamLocalForwarding in \
+         /etc/ssh/sshd_config is on",
+        socket.display()
+    )]
     Socket {
         /// Host and port.
         place: String,

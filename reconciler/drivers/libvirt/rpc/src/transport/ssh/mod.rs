@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use russh::{ChannelMsg, ChannelOpenFailure, ChannelStream, client};
+use russh::{ChannelMsg, ChannelStream, client};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -74,48 +74,27 @@ impl SshTransport {
 
     /// A stream to the first of the daemon's sockets that is there.
     async fn stream(&self, session: &Arc<Session>) -> Result<Box<dyn Duplex>, ConnectError> {
-        let place = session.place();
-        let user = session.settings.user.clone();
         let sockets = self.sockets(session).await?;
-        let mut looked = Vec::new();
+        let mut last = String::new();
         for socket in &sockets {
-            let path = socket.display().to_string();
-            let (reason, said) = match session.socket(&path).await {
+            match session.socket(&socket.display().to_string()).await {
                 Ok(channel) => {
                     return Ok(Box::new(Line {
                         channel: channel.into_stream(),
                         _session: Arc::clone(session),
                     }));
                 }
-                Err(Unopened::Refused(reason, said)) => (reason, said),
-                Err(Unopened::Over(reason)) => return Err(SshError::Protocol { place, reason }.into()),
-            };
-            let socket = socket.clone();
-            match Said::of(&reason, &said) {
-                Said::Missing => looked.push(path),
-                Said::Permission => {
-                    return Err(SshError::Permission { place, user, socket }.into());
+                Err(Unopened::Refused(said)) => last = said,
+                Err(Unopened::Over(reason)) => {
+                    let place = session.place();
+                    return Err(SshError::Protocol { place, reason }.into());
                 }
-                Said::Forbidden => {
-                    return Err(SshError::ForwardingForbidden {
-                        place,
-                        user,
-                        socket,
-                        said,
-                    }
-                    .into());
-                }
-                Said::Other => return Err(SshError::Socket { place, socket, said }.into()),
             }
         }
-        if let Some(found) = self.modular(session, &sockets).await {
-            return Err(SshError::OnlyModular { place, found }.into());
-        }
-        let looked = looked.join(", ");
-        Err(SshError::NoSocket { place, looked }.into())
+        Err(diagnosis(session, &sockets, last).await.into())
     }
 
-    async fn sockets(&self, session: &Session) -> Result<Vec<PathBuf>, SshError> {
+    async fn sockets(&self, session: &Session) -> Result<Vec<PathBuf>, ConnectError> {
         if let Some(socket) = &self.socket {
             return Ok(vec![socket.clone()]);
         }
@@ -130,13 +109,6 @@ impl SshTransport {
                 .collect()),
             Scope::Session => Ok(vec![own_directory(session).await?.join(name)]),
         }
-    }
-
-    /// The socket of the QEMU driver alone, where it is there and the one for all is not.
-    async fn modular(&self, session: &Session, sockets: &[PathBuf]) -> Option<PathBuf> {
-        let beside = sockets.first()?.parent()?.join("virtqemud-sock");
-        let opened = session.socket(beside.to_str()?).await;
-        opened.is_ok().then_some(beside)
     }
 }
 
@@ -154,10 +126,11 @@ impl Transport for SshTransport {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) | Err(error) => error,
         };
-        let is_dead = matches!(
-            error,
-            ConnectError::TimedOut { .. } | ConnectError::Ssh(SshError::Protocol { .. })
-        );
+        let is_dead = match &error {
+            ConnectError::TimedOut { .. } => true,
+            ConnectError::Ssh(error) => matches!(**error, SshError::Protocol { .. }),
+            _ => false,
+        };
         if !is_dead {
             return Err(error);
         }
@@ -179,58 +152,89 @@ enum Age {
     New,
 }
 
-/// What a server means by refusing a channel to a socket.
-enum Said {
-    Missing,
-    Permission,
-    Forbidden,
-    Other,
-}
-
-impl Said {
-    fn of(reason: &ChannelOpenFailure, said: &str) -> Self {
-        match reason {
-            ChannelOpenFailure::AdministrativelyProhibited | ChannelOpenFailure::UnknownChannelType => {
-                Self::Forbidden
-            }
-            // OpenSSH passes on why its connect failed, and says only this where it did not try.
-            ChannelOpenFailure::ConnectFailed if said == "open failed" => Self::Forbidden,
-            _ if said.contains("No such file") || said.contains("refused") => Self::Missing,
-            _ if said.contains("Permission denied") => Self::Permission,
-            _ => Self::Other,
-        }
+/// Why none of the sockets could be reached. OpenSSH says the same of one that is missing and of one that it may not
+/// connect to; so the shell over there is asked what is there, if it may be.
+async fn diagnosis(session: &Session, sockets: &[PathBuf], said: String) -> SshError {
+    let (place, user) = (session.place(), session.settings.user.clone());
+    let beside = sockets.first().and_then(|socket| socket.parent());
+    let modular = beside.map(|beside| beside.join("virtqemud-sock"));
+    let quoted: Vec<String> = sockets
+        .iter()
+        .chain(&modular)
+        .map(|socket| format!("'{}'", socket.display().to_string().replace('\'', "'\\''")))
+        .collect();
+    let command = format!(
+        "for s in {}; do if test -w \"$s\"; then echo \"open $s\"; elif test -e \"$s\"; then echo \"closed $s\"; fi; \
+         done; echo end",
+        quoted.join(" ")
+    );
+    let told = shell(session, &command).await.unwrap_or_default();
+    let is = |word: &str, socket: &PathBuf| {
+        told.lines()
+            .any(|line| line == format!("{word} {}", socket.display()))
+    };
+    let find = |word: &str| sockets.iter().find(|socket| is(word, socket)).cloned();
+    if told.lines().last() != Some("end") {
+        let socket = sockets.first().cloned().unwrap_or_default();
+        return SshError::Socket { place, socket, said };
     }
+    if let Some(socket) = find("open") {
+        return SshError::ForwardingForbidden {
+            place,
+            user,
+            socket,
+            said,
+        };
+    }
+    if let Some(socket) = find("closed") {
+        return SshError::Permission { place, user, socket };
+    }
+    if let Some(found) = modular.filter(|socket| is("open", socket) || is("closed", socket)) {
+        return SshError::OnlyModular { place, found };
+    }
+    let looked: Vec<String> = sockets
+        .iter()
+        .map(|socket| socket.display().to_string())
+        .collect();
+    let looked = looked.join(", ");
+    SshError::NoSocket { place, looked }
 }
 
 /// Where the account over there has sockets of its own.
-async fn own_directory(session: &Session) -> Result<PathBuf, SshError> {
-    let failed = |reason: String| SshError::SessionPlace {
+async fn own_directory(session: &Session) -> Result<PathBuf, ConnectError> {
+    let told = shell(session, "echo \"${XDG_RUNTIME_DIR:-$HOME/.cache}\"").await;
+    let reason = match told {
+        Ok(told) => match told.lines().last().map(str::trim) {
+            Some(line) if line.starts_with('/') => return Ok(PathBuf::from(line)),
+            line => format!("the shell there says \"{}\"", line.unwrap_or_default()),
+        },
+        Err(reason) => reason,
+    };
+    Err(SshError::SessionPlace {
         place: session.place(),
         user: session.settings.user.clone(),
         reason,
-    };
+    }
+    .into())
+}
+
+/// What a command says over there.
+async fn shell(session: &Session, command: &str) -> Result<String, String> {
     let mut channel = session.command().await.map_err(|unopened| match unopened {
-        Unopened::Refused(_, said) => failed(said),
-        Unopened::Over(reason) => failed(reason),
+        Unopened::Refused(said) => said,
+        Unopened::Over(reason) => reason,
     })?;
-    let asked = channel
-        .exec(true, "echo \"${XDG_RUNTIME_DIR:-$HOME/.cache}\"")
-        .await;
-    asked.map_err(|error| failed(error.to_string()))?;
+    let asked = channel.exec(true, command).await;
+    asked.map_err(|error| error.to_string())?;
     let mut said = Vec::new();
     while let Some(message) = channel.wait().await {
         match message {
-            ChannelMsg::Data { data } if said.len() < 4096 => said.extend_from_slice(&data),
+            ChannelMsg::Data { data } if said.len() < 16 * 1024 => said.extend_from_slice(&data),
             ChannelMsg::Close => break,
             _ => {}
         }
     }
-    let text = String::from_utf8_lossy(&said);
-    let line = text.lines().last().unwrap_or_default().trim();
-    match line.starts_with('/') {
-        true => Ok(PathBuf::from(line)),
-        false => Err(failed(format!("the shell there says \"{line}\""))),
-    }
+    Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
 /// A channel, which keeps its session alive.

@@ -56,7 +56,7 @@ impl Notes {
 /// Why a channel was not opened.
 pub(super) enum Unopened {
     /// The server said no, and why.
-    Refused(ChannelOpenFailure, String),
+    Refused(String),
     /// The session is over.
     Over(String),
 }
@@ -146,7 +146,7 @@ impl Session {
         let doing = format!("connecting to {place} through {through}");
         let opened = self.opened(stage(deadline, doing, opening).await?).await;
         let channel = opened.map_err(|unopened| match unopened {
-            Unopened::Refused(_, said) => SshError::Jump {
+            Unopened::Refused(said) => SshError::Jump {
                 through: through.clone(),
                 place: place.to_owned(),
                 said,
@@ -186,7 +186,7 @@ impl Session {
             Err(russh::Error::ChannelOpenFailure(reason)) => {
                 let said = self.word_on_channel().await;
                 let said = said.unwrap_or_else(|| format!("{reason:?}"));
-                Err(Unopened::Refused(reason, said))
+                Err(Unopened::Refused(said))
             }
             Err(error) => Err(Unopened::Over(
                 self.notes.farewell().unwrap_or_else(|| error.to_string()),
@@ -208,14 +208,15 @@ impl Session {
     }
 }
 
-fn read(asked: &SshHost, environment: &Environment) -> Result<Settings, SshError> {
-    config::settings(asked, environment).map_err(|error| SshError::Config {
-        reason: error.to_string(),
+fn read(asked: &SshHost, environment: &Environment) -> Result<Settings, ConnectError> {
+    config::settings(asked, environment).map_err(|error| {
+        let reason = error.to_string();
+        SshError::Config { reason }.into()
     })
 }
 
 /// The hosts to go through, in order. The first may itself stand behind others; those after it are reached from it.
-fn hops(settings: &Settings, environment: &Environment) -> Result<Vec<Settings>, SshError> {
+fn hops(settings: &Settings, environment: &Environment) -> Result<Vec<Settings>, ConnectError> {
     let mut hops: Vec<Settings> = Vec::new();
     let mut before = settings.jumps.clone();
     while !before.is_empty() {
@@ -233,7 +234,8 @@ fn hops(settings: &Settings, environment: &Environment) -> Result<Vec<Settings>,
                      name each other?",
                     settings.alias
                 ),
-            });
+            }
+            .into());
         }
     }
     Ok(hops)
@@ -292,7 +294,7 @@ impl Introduction {
         }
     }
 
-    fn judge(&self, known: &KnownHost, key: &PublicKey) -> Result<(), SshError> {
+    fn judge(&self, known: &KnownHost, key: &PublicKey) -> Result<(), ConnectError> {
         let place = self.place.clone();
         let kind = key.algorithm().as_str().to_owned();
         let short = match kind.as_str() {
@@ -301,20 +303,20 @@ impl Introduction {
             _ => "rsa",
         };
         let accept = self.accept(short);
-        match known.judge(key) {
-            Verdict::Known => Ok(()),
-            Verdict::Unknown => Err(SshError::UnknownHost {
+        let error = match known.judge(key) {
+            Verdict::Known => return Ok(()),
+            Verdict::Unknown => SshError::UnknownHost {
                 place,
                 fingerprint: fingerprint(key),
                 short: short.to_owned(),
                 kind,
                 accept,
-            }),
+            },
             Verdict::Changed {
                 file,
                 line,
                 fingerprint: known,
-            } => Err(SshError::ChangedHost {
+            } => SshError::ChangedHost {
                 place,
                 fingerprint: fingerprint(key),
                 known,
@@ -322,12 +324,13 @@ impl Introduction {
                 file,
                 line,
                 accept,
-            }),
-            Verdict::Revoked => Err(SshError::RevokedHost {
+            },
+            Verdict::Revoked => SshError::RevokedHost {
                 place,
                 fingerprint: fingerprint(key),
-            }),
-        }
+            },
+        };
+        Err(error.into())
     }
 }
 
@@ -342,7 +345,7 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) enum ClientError {
     /// The host's key is not the right one.
-    Key(Box<SshError>),
+    Key(ConnectError),
     /// Anything else.
     Protocol(russh::Error),
 }
@@ -354,9 +357,9 @@ impl From<russh::Error> for ClientError {
 }
 
 impl ClientError {
-    fn explained(self, place: &str, notes: &Notes) -> SshError {
+    fn explained(self, place: &str, notes: &Notes) -> ConnectError {
         let reason = match self {
-            Self::Key(error) => return *error,
+            Self::Key(error) => return error,
             Self::Protocol(error) => notes.farewell().unwrap_or_else(|| match error {
                 russh::Error::HUP | russh::Error::Disconnect => {
                     "the server closed the connection; it may have too many (MaxStartups), or refuse this address"
@@ -370,6 +373,7 @@ impl ClientError {
             place: place.to_owned(),
             reason,
         }
+        .into()
     }
 }
 
@@ -380,7 +384,7 @@ impl client::Handler for Client {
         match shown {
             PublicKeyOrCertificate::PublicKey { key, .. } => {
                 let judged = self.introduction.judge(&self.known, key);
-                judged.map_err(|error| ClientError::Key(Box::new(error)))?;
+                judged.map_err(ClientError::Key)?;
                 Ok(true)
             }
             // None is asked for.
