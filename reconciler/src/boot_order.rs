@@ -111,7 +111,8 @@ pub fn holds(spec: &MachineSpec, detail: &MachineDetail) -> bool {
         let there = detail.nics.iter().find(|n| n.mac == wanted.mac)?;
         Some((BootDevice::Nic(wanted.key.clone()), there.boot))
     });
-    let shown = in_order(disks.chain(nics));
+    let there: Vec<_> = disks.chain(nics).collect();
+    let shown = in_order(there.iter().cloned());
     if spec.boot_order.is_empty() {
         // Disks in their order; one that was plugged in since has no number yet.
         let disks: Vec<_> = spec
@@ -121,7 +122,9 @@ pub fn holds(spec: &MachineSpec, detail: &MachineDetail) -> bool {
             .collect();
         return is_part_of(&shown, &disks);
     }
-    shown == spec.boot_order
+    // One that is not there yet has its place from the next start on, which is when the order counts.
+    let is_there = |device: &&BootDevice| there.iter().any(|(other, _)| other == *device);
+    shown.iter().eq(spec.boot_order.iter().filter(is_there))
 }
 
 fn in_order(devices: impl Iterator<Item = (BootDevice, Option<u32>)>) -> Vec<BootDevice> {

@@ -14,8 +14,8 @@ use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::{CloneMode, OnRemove};
 use labyard_driver::observed::Autostart;
 use labyard_driver::spec::{
-    CpuModel, Dhcp, DirectBoot, Firmware, Graphics, Guards, MachineType, Nested, NetworkBoot, NetworkMode,
-    SecureBoot, Tpm,
+    CpuModel, Dhcp, DirectBoot, DiskBus, Firmware, Graphics, Guards, MachineType, Nested, NetworkBoot,
+    NetworkMode, NicModel, SecureBoot, Tpm,
 };
 use labyard_schema::text::Span;
 use labyard_schema::{network, vm};
@@ -34,8 +34,12 @@ pub struct DesiredMachine {
     pub name: ObjectName,
     /// Processors.
     pub cpus: u32,
+    /// Processors that it may have while it runs, where written.
+    pub cpus_max: Option<u32>,
     /// Memory.
     pub memory: Mib,
+    /// Memory that it may have while it runs, where written.
+    pub memory_max: Option<Mib>,
     /// Firmware.
     pub firmware: Firmware,
     /// What its firmware guards its start with.
@@ -94,6 +98,8 @@ pub struct DesiredDisk {
     pub clone: Option<CloneMode>,
     /// The pool of its volume, as written.
     pub pool: Option<PoolName>,
+    /// What it is attached to.
+    pub bus: DiskBus,
     /// As written.
     pub on_remove: Option<OnRemove>,
     /// Place in the boot order, as written.
@@ -150,6 +156,8 @@ pub struct DesiredNic {
     pub vlan: Option<VlanId>,
     /// Place in the boot order, as written.
     pub boot: Option<u32>,
+    /// What it is for the guest.
+    pub model: NicModel,
 }
 
 /// A fixed IPv4 address of a NIC.
@@ -226,6 +234,12 @@ pub struct Wishes {
     /// Storage pools as written, by disk.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub storage_pools: BTreeMap<String, String>,
+    /// As written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus_max: Option<u32>,
+    /// As written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max_mib: Option<u64>,
     /// MACs as written, by NIC.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub macs: BTreeMap<String, String>,
@@ -329,7 +343,9 @@ impl DesiredMachine {
             namespace: namespace.clone(),
             name: ObjectName(vm.name.clone()),
             cpus: vm.cpus,
+            cpus_max: vm.cpus_max,
             memory: Mib(vm.memory_mib),
+            memory_max: vm.memory_max_mib.map(Mib),
             firmware: desired_firmware(vm.firmware.as_ref()),
             guards: vm.firmware.as_ref().map(desired_guards).unwrap_or_default(),
             ca_certificate: vm.boot.as_ref().and_then(|boot| boot.ca_certificate.clone()),
@@ -427,6 +443,7 @@ fn desired_disk(disk: &vm::Disk, pinned: Option<&String>) -> DesiredDisk {
             }
         }),
         pool: disk.storage_pool.clone().map(PoolName),
+        bus: DiskBus::parse(&disk.bus).unwrap_or_default(),
         on_remove: disk.on_remove.as_deref().map(parse_on_remove),
         boot: disk.boot,
     }
@@ -466,6 +483,7 @@ fn desired_nics(
                     fixed: nic.ipv4.as_ref().and_then(fixed_address),
                     vlan: nic.vlan.and_then(vlan),
                     boot: nic.boot,
+                    model: NicModel::parse(&nic.model).unwrap_or_default(),
                 },
             ))
         })
@@ -552,6 +570,8 @@ fn machine_wishes(vm: &vm::Vm) -> Wishes {
         timeouts: vm.timeouts.clone(),
         allow_restart: vm.allow_restart,
         firmware_written: vm.firmware.is_some(),
+        cpus_max: vm.cpus_max,
+        memory_max_mib: vm.memory_max_mib,
         sizes_gib: disks
             .filter_map(|(key, disk)| Some((key.clone(), disk.size_gib?)))
             .collect(),

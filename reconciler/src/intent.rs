@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use labyard_driver::ids::{DiskKey, NicKey, PoolName};
+use labyard_driver::ids::{DiskKey, NicKey, PoolName, VolumeName};
 use labyard_driver::mark::{DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove};
 use labyard_driver::observed::{PoolKind, Snapshot};
-use labyard_driver::spec::DiskFormat;
+use labyard_driver::spec::{DiskBus, DiskFormat};
 
 use crate::desired::{DesiredDisk, DesiredMachine, default_on_remove};
 use crate::identity;
@@ -58,22 +58,33 @@ pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, storage:
             // A refused removal never gets here: it is an error of the plan.
             OnRemove::Detach | OnRemove::Refuse => drop(mark.released.insert(volume)),
         }
+        mark.leaving.disks.insert(key.clone(), disk.clone());
         mark.disks.remove(key);
     }
     for (key, disk) in boot_order(&desired.disks) {
         let known = mark.disks.get(key).cloned();
         let pool = disk.pool.as_ref().unwrap_or(&storage.pool);
-        let made = known.unwrap_or_else(|| DiskMark {
-            made: Made::Begun,
-            pool: pool.clone(),
-            volume: identity::disk_volume(host_name, key, &mark.origin),
-            format: storage.logical.contains(pool).then_some(DiskFormat::Raw),
-            target: free_target(&mark.disks),
-            image: None,
-            clone: None,
-            on_remove: None,
-            boot: None,
-        });
+        let made = known
+            .or_else(|| take_back(&mut mark, key))
+            .unwrap_or_else(|| DiskMark {
+                made: Made::Begun,
+                pool: pool.clone(),
+                volume: free_volume(&mark, host_name, key, pool),
+                format: storage.logical.contains(pool).then_some(DiskFormat::Raw),
+                target: free_target(&mark, disk.bus),
+                image: None,
+                clone: None,
+                on_remove: None,
+                boot: None,
+            });
+        let made = if made.target.starts_with(disk.bus.target_prefix()) {
+            made
+        } else {
+            DiskMark {
+                target: free_target(&mark, disk.bus),
+                ..made
+            }
+        };
         mark.disks.insert(key.clone(), wish_disk(made, disk, storage));
     }
     for (key, nic) in before.nics.iter().filter(|(_, nic)| nic.reserved.is_some()) {
@@ -93,6 +104,11 @@ pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, storage:
     };
     mark.hooks.addresses.retain(|key, _| same_place(key));
     mark.hooks.macs.retain(|key, _| desired.nics.contains_key(key));
+    for (key, nic) in &before.nics {
+        if desired.nics.get(key).is_none_or(|d| d.mac != nic.mac) {
+            mark.leaving.nics.insert(key.clone(), nic.clone());
+        }
+    }
     mark.nics = desired
         .nics
         .iter()
@@ -174,7 +190,8 @@ fn intend_media(desired: &DesiredMachine, before: &Mark, mark: &mut Mark, pool: 
 fn free_drive(before: &Mark, mark: &Mark) -> String {
     let taken = |target: &String| {
         let drives = before.media.values().chain(mark.media.values());
-        let disks = mark.disks.values().map(|disk| &disk.target);
+        let disks = mark.disks.values().chain(mark.leaving.disks.values());
+        let disks = disks.map(|disk| &disk.target);
         drives
             .map(|drive| &drive.target)
             .chain(disks)
@@ -209,44 +226,112 @@ pub fn boot_order(disks: &BTreeMap<DiskKey, DesiredDisk>) -> Vec<(&DiskKey, &Des
     order
 }
 
-/// The first target that no disk has: `vda` to `vdz`, then `vdaa`.
-fn free_target(disks: &BTreeMap<DiskKey, DiskMark>) -> String {
+/// A disk that was on its way out to be deleted and never went is the machine's again, with what is on it.
+fn take_back(mark: &mut Mark, key: &DiskKey) -> Option<DiskMark> {
+    let leaving = mark.leaving.disks.get(key)?;
+    let volume = (leaving.pool.clone(), leaving.volume.clone());
+    if !mark.discard.contains(&volume) {
+        return None;
+    }
+    mark.leaving.disks.remove(key)
+}
+
+/// A name for a disk's volume that no disk has, nor one that was detached by wish, which nobody may touch again.
+fn free_volume(mark: &Mark, host_name: &str, key: &DiskKey, pool: &PoolName) -> VolumeName {
+    let name = |n: u32| match n {
+        1 => identity::disk_volume(host_name, key, &mark.origin),
+        n => identity::disk_volume(host_name, &DiskKey(format!("{key}-{n}")), &mark.origin),
+    };
+    let is_taken = |volume: &VolumeName| {
+        mark.released.contains(&(pool.clone(), volume.clone()))
+            || mark.disks.values().any(|disk| &disk.volume == volume)
+    };
+    (1..)
+        .map(name)
+        .find(|volume| !is_taken(volume))
+        .unwrap_or_else(|| name(1))
+}
+
+/// The first target of a bus that no device has, nor one that is leaving: `vda` to `vdz`, then `vdaa`.
+fn free_target(mark: &Mark, bus: DiskBus) -> String {
+    let prefix = bus.target_prefix();
     let letter = |n: usize| char::from(b'a' + (n % 26) as u8);
     let name = |n: usize| match n {
-        0..26 => format!("vd{}", letter(n)),
-        _ => format!("vd{}{}", letter(n / 26 - 1), letter(n)),
+        0..26 => format!("{prefix}{}", letter(n)),
+        _ => format!("{prefix}{}{}", letter(n / 26 - 1), letter(n)),
     };
-    (0..702)
-        .map(name)
-        .find(|target| disks.values().all(|d| &d.target != target))
-        .unwrap_or_default()
+    let is_free = |target: &String| {
+        let disks = mark.disks.values().chain(mark.leaving.disks.values());
+        let drives = mark.media.values().map(|drive| &drive.target);
+        target != SEED_TARGET && disks.map(|disk| &disk.target).chain(drives).all(|t| t != target)
+    };
+    (0..702).map(name).find(is_free).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn targets_go_on_after_the_alphabet_and_fill_gaps() {
-        let disk = |target: String| DiskMark {
-            made: Made::Begun,
+    fn disk(target: &str) -> DiskMark {
+        DiskMark {
+            made: Made::Whole,
             pool: "p".into(),
             volume: "v".into(),
             format: None,
-            target,
+            target: target.to_owned(),
             image: None,
             clone: None,
             on_remove: None,
             boot: None,
-        };
-        let mut disks = BTreeMap::new();
-        for n in 0..28 {
-            let target = free_target(&disks);
-            disks.insert(DiskKey(n.to_string()), disk(target));
         }
-        assert_eq!(disks[&DiskKey::from("25")].target, "vdz");
-        assert_eq!(disks[&DiskKey::from("27")].target, "vdab");
-        disks.remove(&DiskKey::from("1"));
-        assert_eq!(free_target(&disks), "vdb");
+    }
+
+    fn mark() -> Mark {
+        let text = r#"{"version": 1, "namespace": "default", "kind": "machine", "name": "web", "token": "t",
+                       "origin": "t", "ownership": "confirmed", "stage": "finished"}"#;
+        Mark::parse(text).unwrap()
+    }
+
+    #[test]
+    fn targets_go_on_after_the_alphabet_and_fill_gaps() {
+        let mut mark = mark();
+        for n in 0..28 {
+            let target = free_target(&mark, DiskBus::Virtio);
+            mark.disks.insert(DiskKey(n.to_string()), disk(&target));
+        }
+        assert_eq!(mark.disks[&DiskKey::from("25")].target, "vdz");
+        assert_eq!(mark.disks[&DiskKey::from("27")].target, "vdab");
+        let gone = mark.disks.remove(&DiskKey::from("1")).unwrap();
+        assert_eq!(free_target(&mark, DiskBus::Virtio), "vdb");
+        assert_eq!(free_target(&mark, DiskBus::Sata), "sdb", "the seed is at sda");
+        mark.leaving.disks.insert("1".into(), gone);
+        assert_eq!(
+            free_target(&mark, DiskBus::Virtio),
+            "vdac",
+            "it may still be there"
+        );
+    }
+
+    #[test]
+    fn a_volume_that_was_detached_by_wish_gives_its_name_to_no_other() {
+        let mut mark = mark();
+        let (key, pool) = (DiskKey::from("data"), PoolName::from("p"));
+        let first = free_volume(&mark, "web", &key, &pool);
+        assert_eq!(first, identity::disk_volume("web", &key, &mark.origin));
+        mark.released.insert((pool.clone(), first.clone()));
+        let second = free_volume(&mark, "web", &key, &pool);
+        assert_ne!(second, first);
+        assert!(identity::volume_carries(&second, &mark.origin));
+    }
+
+    #[test]
+    fn a_disk_that_never_went_is_taken_back_with_what_is_on_it() {
+        let mut mark = mark();
+        let key = DiskKey::from("data");
+        mark.leaving.disks.insert(key.clone(), disk("vdb"));
+        assert_eq!(take_back(&mut mark, &key), None, "it was released, not discarded");
+        mark.discard.insert(("p".into(), "v".into()));
+        assert_eq!(take_back(&mut mark, &key), Some(disk("vdb")));
+        assert!(mark.leaving.is_empty());
     }
 }

@@ -6,6 +6,7 @@
 //! - [`observe`], [`view`]: one snapshot a host, and an object in the user's terms.
 //! - [`diff`]: the changes between the two, each with what it disturbs. Pure.
 //! - [`intent`]: what the machine's mark will say before anything is done. Pure.
+//! - [`room`], [`live`]: what a running machine takes without a restart, as the last look showed it. Pure.
 //! - [`steps`]: the stages, each with what it does and how it is undone; [`run`] goes through them.
 //! - [`hooks`]: the operator's word before and after a stage; [`journal`]: what every stage did and took.
 //! - [`engine`]: what the provider calls; [`keeper`] keeps leases and confirms what a state has taken.
@@ -36,8 +37,10 @@ pub mod lan;
 pub mod lease;
 pub mod lease_board;
 mod left;
+pub mod live;
 pub mod observe;
 pub mod record;
+pub mod room;
 pub mod run;
 pub mod seed;
 pub mod steps;

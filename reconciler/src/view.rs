@@ -11,13 +11,13 @@ use labyard_driver::ids::{
 };
 use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::{
-    CloneMode, ImageMark, Made, Mark, MediumMark, OnRemove, Ownership, SeedMark, Stage,
+    CloneMode, DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove, Ownership, SeedMark, Stage,
 };
 use labyard_driver::observed::{
     Activity, Attachment, Autostart, Capacity, Hardware, MachineDetail, ObservedDisk, ObservedMachine,
-    ObservedMedium, ObservedNetwork, Power, Snapshot,
+    ObservedMedium, ObservedNetwork, ObservedNic, Power, Room, Snapshot, Standing,
 };
-use labyard_driver::spec::{Dhcp, DirectBoot, Firmware, Guards, NetworkBoot, NetworkMode};
+use labyard_driver::spec::{Dhcp, DirectBoot, DiskBus, Firmware, Guards, NetworkBoot, NetworkMode, NicModel};
 
 use crate::boot_order::{self, Numbers};
 use crate::desired::{FixedAddress, Wishes};
@@ -34,11 +34,21 @@ pub struct MachineView {
     pub owner: Owner,
     /// What it does.
     pub power: Power,
-    /// Processors.
+    /// Processors of its definition.
     pub cpus: u32,
-    /// Memory.
+    /// Processors that it may have while it runs, by its definition.
+    pub cpus_max: u32,
+    /// Processors now, where it runs.
+    pub live_cpus: Option<u32>,
+    /// Memory of its definition.
     pub memory: Mib,
-    /// Whether the running machine has other processors or memory than its definition.
+    /// Memory that it may have while it runs, by its definition.
+    pub memory_max: Mib,
+    /// Memory now, where it runs and its guest has set its mind on how much it keeps.
+    pub live_memory: Option<Mib>,
+    /// What it can take without a restart, where it runs.
+    pub room: Option<Room>,
+    /// Whether what runs differs from the definition in what only a start changes.
     pub pending: Pending,
     /// Firmware.
     pub firmware: Firmware,
@@ -80,7 +90,7 @@ pub enum Owner {
     },
 }
 
-/// Whether the running machine differs from its definition.
+/// Whether the running machine differs from its definition in what only a start changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pending {
     /// It runs as defined, or not at all.
@@ -100,6 +110,8 @@ pub struct DiskView {
     pub clone: Option<CloneMode>,
     /// The pool of its volume.
     pub pool: Option<PoolName>,
+    /// What it is attached to; `None` for something that labyard does not make.
+    pub bus: Option<DiskBus>,
     /// As written.
     pub on_remove: Option<OnRemove>,
     /// Place in the boot order.
@@ -144,6 +156,8 @@ pub struct NicView {
     pub network: String,
     /// Its address.
     pub mac: MacAddr,
+    /// What it is for the guest; `None` for something that labyard does not make.
+    pub model: Option<NicModel>,
     /// The IP address reserved for it.
     pub reserved: Option<IpAddr>,
     /// Its fixed address, where it is kept as it shall be.
@@ -183,7 +197,12 @@ impl MachineView {
             media: media(detail, mark),
             power: machine.power,
             cpus: detail.cpus,
+            cpus_max: detail.cpus_max,
+            live_cpus: detail.live_cpus,
             memory: detail.memory,
+            memory_max: detail.memory_max,
+            live_memory: settled_memory(detail),
+            room: detail.room,
             pending: pending(detail),
             firmware: detail.firmware,
             guards: detail.guards,
@@ -263,74 +282,71 @@ fn owner(mark: Option<&Mark>, id: &ObjectId, host: Option<&HostUuid>) -> Owner {
     })
 }
 
+/// Whether processor, display or serial number wait for the next start.
 fn pending(detail: &MachineDetail) -> Pending {
-    let cpus = detail.live_cpus.is_some_and(|live| live != detail.cpus);
-    let memory = detail.live_memory.is_some_and(|live| live != detail.memory);
-    let devices = detail.disks.iter().any(|d| d.live == Some(false))
-        || detail.nics.iter().any(|n| n.live == Some(false));
     let hardware = detail.live_hardware.as_ref().is_some_and(|live| {
         let defined = &detail.hardware;
         (live.graphics, &live.serial, &live.cpu_model)
             != (defined.graphics, &defined.serial, &defined.cpu_model)
     });
-    if cpus || memory || devices || hardware {
+    if hardware {
         Pending::Restart
     } else {
         Pending::Nothing
     }
 }
 
+/// The memory that a running machine has now. A guest that has all of what it may have is one whose balloon is not
+/// at work, for want of a driver or because it is still booting: that says nothing.
+pub fn settled_memory(detail: &MachineDetail) -> Option<Mib> {
+    let (live, room) = (detail.live_memory?, detail.room?);
+    Some(if live >= room.memory && detail.memory < room.memory {
+        detail.memory
+    } else {
+        live
+    })
+}
+
+/// Disks by key. One of the mark's is there where both the definition and, if it runs, the machine have it; one that
+/// is on its way out, or that somebody attached by hand, as long as either has it.
 fn disks(detail: &MachineDetail, mark: Option<&Mark>, order: &Numbers) -> BTreeMap<DiskKey, DiskView> {
-    let key_of = |there: &ObservedDisk| {
-        mark?
-            .disks
-            .iter()
-            .find(|(_, disk)| {
-                there.volume.as_ref() == Some(&disk.volume) && there.pool.as_ref() == Some(&disk.pool)
-            })
-            .map(|(key, disk)| (key.clone(), disk))
+    let of_volume = |disks: &BTreeMap<DiskKey, DiskMark>, there: &ObservedDisk| {
+        let found = disks.iter().find(|(_, disk)| {
+            there.volume.as_ref() == Some(&disk.volume) && there.pool.as_ref() == Some(&disk.pool)
+        });
+        found.map(|(key, disk)| (key.clone(), disk.clone()))
     };
-    detail
-        .disks
-        .iter()
-        .filter_map(|disk| {
-            let size = match disk.capacity {
-                Capacity::Known(size) => Some(size),
-                Capacity::Unknown => None,
-                Capacity::Missing => return None,
-            };
-            Some(match key_of(disk) {
-                Some((key, known)) => {
-                    let (image, clone, on_remove) = (known.image.clone(), known.clone, known.on_remove);
-                    let boot = order.disks.get(&key).copied();
-                    (
-                        key,
-                        DiskView {
-                            size,
-                            image,
-                            clone,
-                            pool: Some(known.pool.clone()),
-                            on_remove,
-                            boot,
-                        },
-                    )
-                }
-                // Somebody attached it by hand: taking it off again must not cost its data.
-                None => {
-                    let key = DiskKey(disk.target.clone());
-                    let view = DiskView {
-                        size,
-                        image: None,
-                        clone: None,
-                        pool: disk.pool.clone(),
-                        on_remove: Some(OnRemove::Detach),
-                        boot: order.disks.get(&key).copied(),
-                    };
-                    (key, view)
-                }
-            })
-        })
-        .collect()
+    let there = detail.disks.iter().filter(|d| d.capacity != Capacity::Missing);
+    let (mut views, mut others) = (BTreeMap::new(), Vec::new());
+    for disk in there {
+        match mark.and_then(|mark| of_volume(&mark.disks, disk)) {
+            Some((key, known)) if disk.standing == Standing::Whole => {
+                let boot = order.disks.get(&key).copied();
+                views.insert(key, known_disk(disk, known, boot));
+            }
+            Some(_) => {}
+            None => others.push(disk),
+        }
+    }
+    for disk in others {
+        let leaving = mark.and_then(|mark| of_volume(&mark.leaving.disks, disk));
+        match leaving.filter(|(key, _)| !views.contains_key(key)) {
+            Some((key, known)) => views.insert(key, known_disk(disk, known, disk.boot)),
+            None => {
+                let key = DiskKey(disk.target.clone());
+                let boot = order.disks.get(&key).copied();
+                views.insert(key, unknown_disk(disk, boot))
+            }
+        };
+    }
+    views
+}
+
+fn size_of(disk: &ObservedDisk) -> Option<Bytes> {
+    match disk.capacity {
+        Capacity::Known(size) => Some(size),
+        Capacity::Unknown | Capacity::Missing => None,
+    }
 }
 
 /// The drives that the mark names. A running machine's drive counts as what is in it now and at the next start.
@@ -385,48 +401,100 @@ fn ca_certificate(detail: &MachineDetail, mark: Option<&Mark>, snapshot: &Snapsh
     nvram.ca_certificate.clone().filter(|_| used && there)
 }
 
+fn known_disk(disk: &ObservedDisk, known: DiskMark, boot: Option<u32>) -> DiskView {
+    DiskView {
+        size: size_of(disk),
+        image: known.image,
+        clone: known.clone,
+        pool: Some(known.pool),
+        bus: disk.bus,
+        on_remove: known.on_remove,
+        boot,
+    }
+}
+
+/// Somebody attached it by hand: taking it off again must not cost its data.
+fn unknown_disk(disk: &ObservedDisk, boot: Option<u32>) -> DiskView {
+    DiskView {
+        size: size_of(disk),
+        image: None,
+        clone: None,
+        pool: disk.pool.clone(),
+        bus: disk.bus,
+        on_remove: Some(OnRemove::Detach),
+        boot,
+    }
+}
+
+/// NICs by key, as disks are.
 fn nics(
     detail: &MachineDetail,
     mark: Option<&Mark>,
     networks: &Networks<'_>,
     order: &Numbers,
 ) -> BTreeMap<NicKey, NicView> {
-    let known = |mac: MacAddr| mark?.nics.iter().find(|(_, nic)| nic.mac == mac);
+    let of_mac = |nics: &BTreeMap<NicKey, NicMark>, mac: MacAddr| {
+        let found = nics.iter().find(|(_, nic)| nic.mac == mac);
+        found.map(|(key, nic)| (key.clone(), nic.clone()))
+    };
     let wished = mark.map(|mark| Wishes::from_mark(mark).fixed).unwrap_or_default();
-    detail
-        .nics
-        .iter()
-        .map(|nic| {
-            let found = match &nic.attachment {
-                Attachment::Network(name) | Attachment::Bridge(name) | Attachment::Other(name) => {
-                    name.clone()
-                }
-            };
-            let (key, network, reserved) = match known(nic.mac) {
-                Some((key, wanted))
-                    if networks.attachment(&wanted.network).as_ref() == Some(&nic.attachment) =>
-                {
-                    (key.clone(), wanted.network.clone(), wanted.reserved)
-                }
-                Some((key, wanted)) => (key.clone(), found, wanted.reserved),
-                None => (nic_key(None, nic.mac), found, None),
-            };
-            let boot = order.nics.get(&key).copied();
-            let fixed = wished.get(key.as_str()).copied();
-            (
-                key,
-                NicView {
-                    fixed: fixed.filter(|fixed| networks.keeps(&network, nic.mac, fixed)),
-                    vlan: nic.vlan,
-                    boot,
-                    network,
-                    mac: nic.mac,
-                    reserved,
-                    addresses: nic.addresses.clone(),
-                },
-            )
-        })
-        .collect()
+    let (mut views, mut others) = (BTreeMap::new(), Vec::new());
+    for nic in &detail.nics {
+        match mark.and_then(|mark| of_mac(&mark.nics, nic.mac)) {
+            Some((key, known)) if nic.standing == Standing::Whole => {
+                let view = nic_view(nic, Some(&known), wished.get(key.as_str()), networks);
+                let boot = order.nics.get(&key).copied();
+                views.insert(key, NicView { boot, ..view });
+            }
+            Some(_) => {}
+            None => others.push(nic),
+        }
+    }
+    for nic in others {
+        let leaving = mark.and_then(|mark| of_mac(&mark.leaving.nics, nic.mac));
+        match leaving.filter(|(key, _)| !views.contains_key(key)) {
+            Some((key, known)) => views.insert(key, nic_view(nic, Some(&known), None, networks)),
+            None => {
+                let key = nic_key(None, nic.mac);
+                let boot = order.nics.get(&key).copied();
+                let view = nic_view(nic, None, None, networks);
+                views.insert(key, NicView { boot, ..view })
+            }
+        };
+    }
+    views
+}
+
+fn nic_view(
+    nic: &ObservedNic,
+    known: Option<&NicMark>,
+    fixed: Option<&FixedAddress>,
+    networks: &Networks<'_>,
+) -> NicView {
+    let wanted = known.and_then(|known| networks.attachment(&known.network));
+    // Of the definition and what runs, the one that is not as it was left.
+    let elsewhere = [Some(&nic.attachment), nic.live_attachment.as_ref()]
+        .into_iter()
+        .flatten()
+        .find(|attachment| wanted.as_ref() != Some(attachment));
+    let network = match (elsewhere, known) {
+        (None, Some(known)) => known.network.clone(),
+        (elsewhere, _) => match elsewhere.unwrap_or(&nic.attachment) {
+            Attachment::Network(name) | Attachment::Bridge(name) | Attachment::Other(name) => name.clone(),
+        },
+    };
+    NicView {
+        fixed: fixed
+            .copied()
+            .filter(|fixed| networks.keeps(&network, nic.mac, fixed)),
+        vlan: nic.vlan,
+        boot: nic.boot,
+        network,
+        mac: nic.mac,
+        model: nic.model,
+        reserved: known.and_then(|known| known.reserved),
+        addresses: nic.addresses.clone(),
+    }
 }
 
 fn seed(detail: &MachineDetail, mark: Option<&Mark>) -> SeedView {

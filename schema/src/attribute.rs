@@ -70,6 +70,8 @@ pub enum Change {
     Live,
     /// A running machine is restarted.
     Restart,
+    /// Nothing where the running machine has room for it, else it is restarted; the plan says which.
+    LiveOrRestart,
     /// The object is replaced.
     Replace,
     /// It cannot be changed by the user.
@@ -185,6 +187,13 @@ impl Attribute {
         self
     }
 
+    /// A change is live where the running machine has room for it, and restarts it else.
+    #[must_use]
+    pub fn live_or_restart(mut self) -> Self {
+        self.change = Change::LiveOrRestart;
+        self
+    }
+
     /// A change replaces the object.
     #[must_use]
     pub fn replace(mut self) -> Self {
@@ -242,6 +251,9 @@ impl Attribute {
         }
         match self.change {
             Change::Restart => text += " A change restarts a running machine.",
+            Change::LiveOrRestart => {
+                text += " Live where the running machine can take the change, else a restart: the plan says which."
+            }
             Change::Replace => text += " A change forces replacement.",
             Change::Live | Change::None => {}
         }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use labyard_driver::ids::{Bytes, Digest, DiskKey, Mib, NicKey, ObjectId, ObjectName, PoolName};
 use labyard_driver::mark::{CloneMode, ImageMark, OnRemove, SeedMark};
 use labyard_driver::observed::{Autostart, Power};
-use labyard_driver::spec::{Firmware, SecureBoot, Tpm};
+use labyard_driver::spec::{DiskBus, Firmware, NicModel, SecureBoot, Tpm};
 use labyard_reconciler::desired::{
     Wishes, desired_boot, desired_guards, fixed_address, parse_on_remove, seed_version, vlan,
 };
@@ -34,8 +34,14 @@ pub fn refreshed(prior: &Vm, view: &MachineView) -> Vm {
         deletion_protection: view.wishes.deletion_protection,
         media: kit::media(prior, view),
         media_digests: kit::media_digests(prior, view),
-        cpus: view.cpus,
-        memory_mib: view.memory.0,
+        cpus: whichever_differs(prior.cpus, view.cpus, view.live_cpus),
+        cpus_max: written(prior.cpus_max, view.wishes.cpus_max, view.cpus_max),
+        memory_mib: whichever_differs(prior.memory_mib, view.memory.0, view.live_memory.map(|m| m.0)),
+        memory_max_mib: written(
+            prior.memory_max_mib,
+            view.wishes.memory_max_mib,
+            view.memory_max.0,
+        ),
         disks: disks(prior, view),
         nics: nics(prior, view),
         firmware: firmware(prior, view),
@@ -56,6 +62,19 @@ pub fn refreshed(prior: &Vm, view: &MachineView) -> Vm {
     );
     state.image_digests = digests(prior, view);
     state
+}
+
+/// Of a definition and what runs, the one that is not as it was left.
+fn whichever_differs<T: PartialEq>(before: T, defined: T, live: Option<T>) -> T {
+    match live {
+        Some(live) if defined == before => live,
+        _ => defined,
+    }
+}
+
+/// What is there of something that was written; left out it stays so.
+fn written<T>(before: Option<T>, wished: Option<T>, there: T) -> Option<T> {
+    before.or(wished).map(|_| there)
 }
 
 /// `power` as it is written.
@@ -99,10 +118,14 @@ fn known_disk(before: &vm::Disk, there: &DiskView) -> vm::Disk {
         (Some(_), Some(pool)) => Some(pool.to_string()),
         (written, _) => written.clone(),
     };
+    let bus = there
+        .bus
+        .map_or_else(|| before.bus.clone(), |bus| bus.word().to_owned());
     vm::Disk {
         size_gib,
         storage_pool,
         boot: there.boot,
+        bus,
         ..before.clone()
     }
 }
@@ -126,6 +149,7 @@ fn new_disk(key: &DiskKey, there: &DiskView, wishes: &Wishes) -> vm::Disk {
             .get(key.as_str())
             .and(there.pool.as_ref())
             .map(ToString::to_string),
+        bus: there.bus.unwrap_or_default().word().to_owned(),
         on_remove: there
             .on_remove
             .map(|on_remove| on_remove_text(on_remove).to_owned()),
@@ -164,6 +188,7 @@ fn nics(prior: &Vm, view: &MachineView) -> Option<BTreeMap<String, vm::Nic>> {
                 ipv4: nic_ipv4(before, there),
                 vlan: there.vlan.map(|vlan| u32::from(vlan.0)),
                 boot: there.boot,
+                model: there.model.unwrap_or_default().word().to_owned(),
             },
         )
     });
@@ -310,6 +335,8 @@ pub fn as_view(state: &Vm, identity: Option<&Identity>) -> MachineView {
         owner,
         power: parse_power(&state.power),
         cpus: state.cpus,
+        cpus_max: state.cpus_max.unwrap_or(state.cpus),
+        live_cpus: None,
         memory: Mib(state.memory_mib),
         pending: Pending::Nothing,
         hardware: kit::hardware(state),
@@ -319,6 +346,9 @@ pub fn as_view(state: &Vm, identity: Option<&Identity>) -> MachineView {
             Autostart::Off
         },
         media: kit::media_views(state),
+        memory_max: Mib(state.memory_max_mib.unwrap_or(state.memory_mib)),
+        live_memory: None,
+        room: None,
         firmware: match &state.firmware {
             Some(firmware) if firmware.r#type == "uefi" => Firmware::Uefi,
             _ => Firmware::Bios,
@@ -384,6 +414,7 @@ fn disk_view(key: &str, disk: &vm::Disk, state: &Vm) -> DiskView {
             }
         }),
         pool: disk.storage_pool.clone().map(PoolName),
+        bus: DiskBus::parse(&disk.bus),
         on_remove: disk.on_remove.as_deref().map(parse_on_remove),
         boot: disk.boot,
     }
@@ -406,6 +437,7 @@ fn nic_views(state: &Vm) -> BTreeMap<NicKey, NicView> {
             let view = NicView {
                 network: nic.network.clone(),
                 mac,
+                model: NicModel::parse(&nic.model),
                 reserved: None,
                 fixed: nic.ipv4.as_ref().and_then(fixed_address),
                 vlan: nic.vlan.and_then(vlan),

@@ -14,7 +14,7 @@ use crate::mark::Mark;
 use crate::observed::{
     Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
 };
-use crate::spec::{Accelerator, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
+use crate::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
 
 /// Chunks of an upload in order. An error in it aborts the upload.
 pub type UploadStream = BoxStream<'static, Result<Chunk, Box<dyn std::error::Error + Send + Sync>>>;
@@ -94,6 +94,15 @@ pub trait Driver: Send + Sync + 'static {
     /// Grows a disk to `capacity`: online where the machine runs, else its volume. Never shrinks; as large
     /// already is success.
     async fn grow_disk(&self, id: &ObjectId, target: &str, capacity: Bytes) -> Result<(), DriverError>;
+
+    /// Changes a running machine without stopping it. Done already is success; a stopped machine loses what is
+    /// unplugged and is otherwise left alone. Success says that the machine was asked: a guest may take its time to
+    /// let a device or memory go, or never do it, so the caller looks until it is seen.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`] or [`DriverError::Unsupported`] where it cannot be done without a restart: no free
+    /// port, more than the machine has room for, a bus that takes no device while the machine runs.
+    async fn change_live(&self, spec: &MachineSpec, change: &LiveChange) -> Result<(), DriverError>;
 
     /// The room in a pool.
     async fn pool_room(&self, pool: &PoolName) -> Result<PoolRoom, DriverError>;

@@ -285,6 +285,25 @@ impl TpmState {
     }
 }
 
+/// Devices that are on their way out: taken out of the machine's disks and NICs, and perhaps still attached, since a
+/// guest may take its time to let go. Cleared when they are seen gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// Disks by the keys that they had.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disks: BTreeMap<DiskKey, DiskMark>,
+    /// NICs by the keys that they had.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nics: BTreeMap<NicKey, NicMark>,
+}
+
+impl Leaving {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.disks.is_empty() && self.nics.is_empty()
+    }
+}
+
 /// What a machine's or network's object carries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
@@ -334,6 +353,9 @@ pub struct Mark {
     /// Volumes that were detached by wish: not ours any more, never touched again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub released: BTreeSet<(PoolName, VolumeName)>,
+    /// Devices that are on their way out and may still be attached.
+    #[serde(default, skip_serializing_if = "Leaving::is_empty")]
+    pub leaving: Leaving,
     /// Addresses of NICs that it no longer has, to be given back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub give_back: Vec<NicMark>,

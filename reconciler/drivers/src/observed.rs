@@ -9,8 +9,8 @@ use crate::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, VolumeName};
 use crate::lan::{Lan, VlanId};
 use crate::mark::Mark;
 use crate::spec::{
-    Accelerator, CpuModel, Dhcp, DirectBoot, DiskFormat, Firmware, Graphics, Guards, MachineType, Nested,
-    NetworkBoot, NetworkMode, SecureBoot,
+    Accelerator, CpuModel, Dhcp, DirectBoot, DiskBus, DiskFormat, Firmware, Graphics, Guards, MachineType,
+    Nested, NetworkBoot, NetworkMode, NicModel, SecureBoot,
 };
 
 /// Everything of interest on one host at one time.
@@ -172,12 +172,18 @@ impl Detail {
 pub struct MachineDetail {
     /// Processors at the next start.
     pub cpus: u32,
+    /// Processors that it may have while it runs, at the next start.
+    pub cpus_max: u32,
     /// Processors now, where it runs.
     pub live_cpus: Option<u32>,
     /// Memory at the next start.
     pub memory: Mib,
+    /// Memory that it may have while it runs, at the next start.
+    pub memory_max: Mib,
     /// Memory now, where it runs.
     pub live_memory: Option<Mib>,
+    /// What the running machine can take, where it runs.
+    pub room: Option<Room>,
     /// Its firmware.
     pub firmware: Firmware,
     /// What runs it.
@@ -188,7 +194,7 @@ pub struct MachineDetail {
     pub nvram: Option<ObservedNvram>,
     /// Direct kernel boot.
     pub direct_boot: Option<DirectBoot>,
-    /// Disks (not CD drives), in the definition's order.
+    /// Disks (not CD drives), in the definition's order; those that only the running machine has come last.
     pub disks: Vec<ObservedDisk>,
     /// Chipset, processor, display and serial number.
     #[serde(default)]
@@ -201,7 +207,7 @@ pub struct MachineDetail {
     /// The paths in the CD drives of the running machine by target, empty for a drive with nothing in it.
     #[serde(default)]
     pub live_cdroms: Option<BTreeMap<String, String>>,
-    /// NICs in the definition's order.
+    /// NICs in the definition's order; those that only the running machine has come last.
     pub nics: Vec<ObservedNic>,
 }
 
@@ -220,6 +226,28 @@ pub struct Hardware {
     pub serial: Option<String>,
 }
 
+/// What a running machine can take without a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Processors that it can have.
+    pub cpus: u32,
+    /// Memory that it can have.
+    pub memory: Mib,
+    /// Ports that nothing is plugged into.
+    pub ports: u32,
+    /// Where scsi disks would go.
+    pub scsi: ScsiController,
+}
+
+/// Whether a machine has a controller that scsi disks can be plugged into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScsiController {
+    /// It has.
+    There,
+    /// It has not.
+    Missing,
+}
+
 /// A disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObservedDisk {
@@ -236,8 +264,33 @@ pub struct ObservedDisk {
     pub capacity: Capacity,
     /// Its place in the boot order, the lowest first.
     pub boot: Option<u32>,
-    /// Whether it is attached in the running machine too (`None`: not running).
-    pub live: Option<bool>,
+    /// What it is attached to; `None` for something that labyard does not make.
+    pub bus: Option<DiskBus>,
+    /// Where it is attached.
+    pub standing: Standing,
+}
+
+/// Whether a device is in the running machine, in the definition, or in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// In the definition, and in the running machine where it runs.
+    Whole,
+    /// In the definition alone, of a machine that runs.
+    AtNextStart,
+    /// In the running machine alone.
+    UntilStop,
+}
+
+impl Standing {
+    /// Whether the definition has it.
+    pub fn is_defined(self) -> bool {
+        self != Self::UntilStop
+    }
+
+    /// Whether the machine, where it runs, has it now.
+    pub fn is_live(self) -> bool {
+        self != Self::AtNextStart
+    }
 }
 
 /// The file of a machine's firmware variables.
@@ -279,15 +332,19 @@ pub struct ObservedMedium {
 pub struct ObservedNic {
     /// Its address.
     pub mac: MacAddr,
-    /// Where it is attached.
+    /// Where it is attached, by its definition where that has it.
     pub attachment: Attachment,
     /// Its VLAN there; `None`: the network's.
     #[serde(default)]
     pub vlan: Option<VlanId>,
     /// Its place in the boot order, the lowest first.
     pub boot: Option<u32>,
-    /// Whether it is in the running machine too (`None`: not running).
-    pub live: Option<bool>,
+    /// Where it is attached now, where the machine runs and has it.
+    pub live_attachment: Option<Attachment>,
+    /// What it is for the guest; `None` for something that labyard does not make.
+    pub model: Option<NicModel>,
+    /// Where it stands.
+    pub standing: Standing,
     /// Addresses that the host knows it by at present (leases), IPv4 first.
     pub addresses: Vec<IpAddr>,
 }

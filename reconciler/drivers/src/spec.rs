@@ -20,8 +20,14 @@ pub struct MachineSpec {
     pub mark: Mark,
     /// Processors.
     pub cpus: u32,
+    /// Processors that it may have while it runs; `None` keeps the room that is there and makes none.
+    #[serde(default)]
+    pub cpus_max: Option<u32>,
     /// Memory.
     pub memory: Mib,
+    /// Memory that it may have while it runs; `None` keeps the room that is there and makes none.
+    #[serde(default)]
+    pub memory_max: Option<Mib>,
     /// What runs it.
     pub accelerator: Accelerator,
     /// Its firmware.
@@ -230,6 +236,89 @@ pub enum DiskFormat {
     Qcow2,
 }
 
+/// What a disk is attached to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskBus {
+    /// A PCI device of its own.
+    #[default]
+    Virtio,
+    /// A virtio-scsi controller.
+    Scsi,
+    /// The chipset's controller.
+    Sata,
+    /// USB.
+    Usb,
+}
+
+impl DiskBus {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Virtio, Self::Scsi, Self::Sata, Self::Usb];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Virtio => "virtio",
+            Self::Scsi => "scsi",
+            Self::Sata => "sata",
+            Self::Usb => "usb",
+        }
+    }
+
+    /// The bus of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|bus| bus.word() == word)
+    }
+
+    /// How the targets of its disks begin.
+    pub fn target_prefix(self) -> &'static str {
+        match self {
+            Self::Virtio => "vd",
+            Self::Scsi | Self::Sata | Self::Usb => "sd",
+        }
+    }
+}
+
+/// What a NIC is for the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NicModel {
+    /// Paravirtual.
+    #[default]
+    Virtio,
+    /// Intel's, on PCI Express.
+    E1000e,
+    /// Intel's, on PCI.
+    E1000,
+    /// Realtek's, on PCI.
+    Rtl8139,
+}
+
+impl NicModel {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Virtio, Self::E1000e, Self::E1000, Self::Rtl8139];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Virtio => "virtio",
+            Self::E1000e => "e1000e",
+            Self::E1000 => "e1000",
+            Self::Rtl8139 => "rtl8139",
+        }
+    }
+
+    /// The model of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|model| model.word() == word)
+    }
+
+    /// Whether it can be plugged into a running machine: the ports for that are of PCI Express.
+    pub fn plugs_in(self) -> bool {
+        matches!(self, Self::Virtio | Self::E1000e)
+    }
+}
+
 /// A disk of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskSpec {
@@ -243,6 +332,9 @@ pub struct DiskSpec {
     pub volume: VolumeName,
     /// The volume's format.
     pub format: DiskFormat,
+    /// What it is attached to.
+    #[serde(default)]
+    pub bus: DiskBus,
 }
 
 /// A medium in a CD drive.
@@ -278,6 +370,29 @@ pub struct NicSpec {
     pub attachment: Attachment,
     /// Its VLAN there; `None`: the network's.
     pub vlan: Option<VlanId>,
+    /// What it is for the guest.
+    #[serde(default)]
+    pub model: NicModel,
+}
+
+/// One change of a running machine; its definition is brought along by [`crate::Driver::define_machine`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LiveChange {
+    /// Takes a disk off, by its target; from the definition too, once it is gone from what runs.
+    UnplugDisk(String),
+    /// Takes a NIC off, by its address; from the definition too, once it is gone from what runs.
+    UnplugNic(MacAddr),
+    /// Plugs in the specification's disk of this key.
+    PlugDisk(DiskKey),
+    /// Plugs in the specification's NIC of this key.
+    PlugNic(NicKey),
+    /// Attaches the NIC of this key where the specification says; its link goes down and up.
+    MoveNic(NicKey),
+    /// Gives it as many processors as the specification says; never fewer.
+    Cpus,
+    /// Sets its balloon so that it has as much memory as the specification says.
+    Memory,
 }
 
 /// A volume to make.

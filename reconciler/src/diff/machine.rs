@@ -1,7 +1,5 @@
 //! The changes that bring a machine from what it is to what it shall be.
 
-use std::collections::BTreeMap;
-
 use labyard_driver::ids::{Bytes, DiskKey, NicKey};
 use labyard_driver::lan::VlanId;
 use labyard_driver::mark::OnRemove;
@@ -13,6 +11,7 @@ use super::{Change, DiskChange, Disturbance, NicChange, What};
 use crate::desired::{
     DesiredDisk, DesiredMachine, DesiredNic, DesiredPower, FixedAddress, SeedVersion, default_on_remove,
 };
+use crate::room::{self, Need, Ports};
 use crate::view::{DiskView, MachineView, NicView, Owner, Pending, SeedView};
 
 /// The changes, in the order of the attributes; none where the machine is as it shall be.
@@ -24,12 +23,18 @@ pub fn diff(desired: &DesiredMachine, current: &MachineView) -> Vec<Change> {
     } else {
         Disturbance::Live
     };
+    // A paused machine's guest lets nothing go, and a saved one takes nothing.
+    let ports = match current.power {
+        Power::Running => Ports::of(current.room.as_ref()),
+        Power::Paused | Power::Saved => Ports::none(),
+        Power::Stopped | Power::Crashed => Ports::unlimited(),
+    };
     name(desired, current, restart, &mut changes);
+    growth(desired, current, restart, &mut changes);
     definition(desired, current, restart, &mut changes);
     hardware(desired, current, restart, &mut changes);
-    disks(&desired.disks, &current.disks, restart, &mut changes);
+    devices(desired, current, ports, &mut changes);
     media(&desired.media, &current.media, &mut changes);
-    nics(&desired.nics, &current.nics, restart, &mut changes);
     seed(desired, current, &mut changes);
     power(desired, current, &mut changes);
     kept(desired, current, &mut changes);
@@ -50,6 +55,42 @@ pub fn runs(power: Power) -> bool {
     matches!(power, Power::Running | Power::Paused | Power::Saved)
 }
 
+/// Processors and memory. What is compared is the definition or what runs, whichever is not as it shall be.
+fn growth(desired: &DesiredMachine, current: &MachineView, restart: Disturbance, changes: &mut Vec<Change>) {
+    let running = current.power == Power::Running;
+    let room = current.room.as_ref().filter(|_| running);
+    let say = |need: Need| match need {
+        Need::Nothing => Disturbance::Live,
+        Need::Restart(_) => restart,
+    };
+    let mut push = |name, from: String, to: String, need: Need| {
+        changes.push(attribute(name, from, to, say(need), need.why()));
+    };
+    if let Some(most) = desired.cpus_max.filter(|most| *most != current.cpus_max) {
+        let need = room::cpus_max(most, room);
+        push("cpus_max", current.cpus_max.to_string(), most.to_string(), need);
+    }
+    if let Some(most) = desired.memory_max.filter(|most| *most != current.memory_max) {
+        let need = room::memory_max(most, room);
+        push(
+            "memory_max_mib",
+            current.memory_max.0.to_string(),
+            most.0.to_string(),
+            need,
+        );
+    }
+    let cpus = [Some(current.cpus), current.live_cpus].into_iter().flatten();
+    if let Some(is) = cpus.into_iter().find(|is| *is != desired.cpus) {
+        let need = room::cpus(desired.cpus, current.live_cpus.unwrap_or(current.cpus), room);
+        push("cpus", is.to_string(), desired.cpus.to_string(), need);
+    }
+    let memory = [Some(current.memory), current.live_memory].into_iter().flatten();
+    if let Some(is) = memory.into_iter().find(|is| *is != desired.memory) {
+        let need = room::memory(desired.memory, desired.memory_max, current.memory, room);
+        push("memory_mib", is.0.to_string(), desired.memory.0.to_string(), need);
+    }
+}
+
 fn definition(
     desired: &DesiredMachine,
     current: &MachineView,
@@ -57,26 +98,7 @@ fn definition(
     changes: &mut Vec<Change>,
 ) {
     const NEXT_START: &str = "a running machine takes it at its next start";
-    if desired.cpus != current.cpus {
-        changes.push(attribute(
-            "cpus",
-            current.cpus.to_string(),
-            desired.cpus.to_string(),
-            restart,
-            NEXT_START,
-        ));
-    }
-    if desired.memory != current.memory {
-        changes.push(attribute(
-            "memory_mib",
-            current.memory.0.to_string(),
-            desired.memory.0.to_string(),
-            restart,
-            NEXT_START,
-        ));
-    }
-    if desired.cpus == current.cpus && desired.memory == current.memory && current.pending == Pending::Restart
-    {
+    if current.pending == Pending::Restart {
         let why = "the running machine differs from its definition";
         changes.push(attribute(
             "power",
@@ -184,27 +206,71 @@ pub(super) fn attribute(
     }
 }
 
-fn disks(
-    desired: &BTreeMap<DiskKey, DesiredDisk>,
-    current: &BTreeMap<DiskKey, DiskView>,
-    restart: Disturbance,
-    changes: &mut Vec<Change>,
-) {
-    for (key, disk) in current {
-        if !desired.contains_key(key) {
-            changes.push(removal(key, disk, restart));
+/// Disks and NICs: what leaves makes room for what comes.
+fn devices(desired: &DesiredMachine, current: &MachineView, mut ports: Ports, changes: &mut Vec<Change>) {
+    for (key, disk) in &current.disks {
+        if !desired.disks.contains_key(key) {
+            let need = ports.leaves_disk(disk.bus);
+            changes.push(removal(key, disk, need.disturbance()));
+            if changes
+                .last()
+                .is_some_and(|c| c.disturbance == Disturbance::DestroysData)
+                && need != Need::Nothing
+            {
+                changes.push(disk_change(
+                    key,
+                    DiskChange::TakenOff,
+                    "attached",
+                    "taken off",
+                    need.disturbance(),
+                    need.why(),
+                ));
+            }
         }
     }
-    for (key, disk) in desired {
-        match current.get(key) {
-            None => changes.push(disk_change(key, DiskChange::Added, "absent", "present", restart)),
+    for (key, nic) in &current.nics {
+        if !desired.nics.contains_key(key) {
+            let need = ports.leaves_nic(nic.model);
+            changes.push(nic_change(key, NicChange::Removed, &nic.network, "absent", need));
+        }
+    }
+    for (key, disk) in &desired.disks {
+        match current.disks.get(key) {
+            None => {
+                let need = ports.takes_disk(disk.bus);
+                changes.push(disk_change(
+                    key,
+                    DiskChange::Added,
+                    "absent",
+                    "present",
+                    need.disturbance(),
+                    need.why(),
+                ));
+            }
             Some(there) => {
-                changes.extend(disk_changes(key, disk, there));
+                changes.extend(disk_changes(key, disk, there, &ports));
                 if disk.boot != there.boot {
                     let (from, to) = (place(there.boot), place(disk.boot));
-                    changes.push(disk_change(key, DiskChange::Reordered, &from, &to, restart));
+                    let need = ports.reorders();
+                    changes.push(disk_change(
+                        key,
+                        DiskChange::Reordered,
+                        &from,
+                        &to,
+                        need.disturbance(),
+                        need.why(),
+                    ));
                 }
             }
+        }
+    }
+    for (key, nic) in &desired.nics {
+        match current.nics.get(key) {
+            None => {
+                let need = ports.takes_nic(nic.model);
+                changes.push(nic_change(key, NicChange::Added, "absent", &nic.network, need));
+            }
+            Some(there) => nic_changes(key, nic, there, &mut ports, changes),
         }
     }
 }
@@ -226,38 +292,34 @@ pub fn removal(key: &DiskKey, disk: &DiskView, restart: Disturbance) -> Change {
             "present",
             "deleted",
             Disturbance::DestroysData,
+            "the disk's on_remove is \"delete\"",
         ),
-        OnRemove::Detach => disk_change(key, DiskChange::Detached, "present", "detached", restart),
+        OnRemove::Detach => {
+            let why =
+                "the disk's on_remove is \"detach\", and a running machine keeps it until its next start";
+            disk_change(key, DiskChange::Detached, "present", "detached", restart, why)
+        }
         OnRemove::Refuse => disk_change(
             key,
             DiskChange::RemovalRefused,
             "present",
             "refused",
             Disturbance::DestroysData,
+            "set the disk's on_remove to \"delete\" or \"detach\", apply that, then remove the disk",
         ),
     }
 }
 
-fn disk_change(key: &DiskKey, change: DiskChange, from: &str, to: &str, disturbance: Disturbance) -> Change {
-    let why = match change {
-        DiskChange::Reordered => "the boot order counts at a start",
-        DiskChange::Added | DiskChange::Detached => {
-            "the devices of a running machine change at its next start"
-        }
-        DiskChange::Deleted => "the disk's on_remove is \"delete\"",
-        DiskChange::RemovalRefused => {
-            "set the disk's on_remove to \"delete\" or \"detach\", apply that, then remove the disk"
-        }
-        DiskChange::Grown => "a disk grows while the machine runs",
-        DiskChange::Shrunk => "a disk cannot shrink without losing data: keep its size, or add a new disk",
-        DiskChange::Moved => {
-            "a volume stays in the pool where it was made; a disk in another pool is another disk"
-        }
-        DiskChange::Remade => "a disk is made of its image once; another image means another disk",
-    };
-    let what = What::Disk(key.to_string(), change);
+fn disk_change(
+    key: &DiskKey,
+    change: DiskChange,
+    from: &str,
+    to: &str,
+    disturbance: Disturbance,
+    why: &'static str,
+) -> Change {
     Change {
-        what,
+        what: What::Disk(key.to_string(), change),
         from: from.to_owned(),
         to: to.to_owned(),
         disturbance,
@@ -265,7 +327,17 @@ fn disk_change(key: &DiskKey, change: DiskChange, from: &str, to: &str, disturba
     }
 }
 
-fn disk_changes(key: &DiskKey, desired: &DesiredDisk, current: &DiskView) -> Vec<Change> {
+fn nic_change(key: &NicKey, change: NicChange, from: &str, to: &str, need: Need) -> Change {
+    Change {
+        what: What::Nic(key.to_string(), change),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        disturbance: need.disturbance(),
+        why: need.why(),
+    }
+}
+
+fn disk_changes(key: &DiskKey, desired: &DesiredDisk, current: &DiskView, ports: &Ports) -> Vec<Change> {
     let mut changes = Vec::new();
     if let (Some(wanted), Some(size)) = (desired.size, current.size) {
         changes.extend(resize(key, wanted, size));
@@ -284,6 +356,19 @@ fn disk_changes(key: &DiskKey, desired: &DesiredDisk, current: &DiskView) -> Vec
             &from,
             &to,
             Disturbance::Replace,
+            "a disk is made of its image once; another image means another disk",
+        ));
+    }
+    // A bus that labyard does not make stays as it was found.
+    if let Some(bus) = current.bus.filter(|bus| *bus != desired.bus) {
+        let (need, from, to) = (ports.moves_disk(), bus.word(), desired.bus.word());
+        changes.push(disk_change(
+            key,
+            DiskChange::Rebussed,
+            from,
+            to,
+            need.disturbance(),
+            need.why(),
         ));
     }
     // Left out, the pool is where the volume is, whatever the host's own has become.
@@ -297,6 +382,7 @@ fn disk_changes(key: &DiskKey, desired: &DesiredDisk, current: &DiskView) -> Vec
             from,
             to,
             Disturbance::Replace,
+            "a volume stays in the pool where it was made; a disk in another pool is another disk",
         ));
     }
     changes
@@ -304,71 +390,68 @@ fn disk_changes(key: &DiskKey, desired: &DesiredDisk, current: &DiskView) -> Vec
 
 fn resize(key: &DiskKey, wanted: Bytes, size: Bytes) -> Option<Change> {
     let (from, to) = (size.to_string(), wanted.to_string());
-    match wanted.cmp(&size) {
-        std::cmp::Ordering::Greater => {
-            Some(disk_change(key, DiskChange::Grown, &from, &to, Disturbance::Live))
-        }
-        std::cmp::Ordering::Less => Some(disk_change(
-            key,
+    let (change, disturbance, why) = match wanted.cmp(&size) {
+        std::cmp::Ordering::Greater => (
+            DiskChange::Grown,
+            Disturbance::Live,
+            "a disk grows while the machine runs",
+        ),
+        std::cmp::Ordering::Less => (
             DiskChange::Shrunk,
-            &from,
-            &to,
             Disturbance::DestroysData,
-        )),
-        std::cmp::Ordering::Equal => None,
-    }
+            "a disk cannot shrink without losing data: keep its size, or add a new disk",
+        ),
+        std::cmp::Ordering::Equal => return None,
+    };
+    Some(disk_change(key, change, &from, &to, disturbance, why))
 }
 
-fn nics(
-    desired: &BTreeMap<NicKey, DesiredNic>,
-    current: &BTreeMap<NicKey, NicView>,
-    restart: Disturbance,
+fn nic_changes(
+    key: &NicKey,
+    nic: &DesiredNic,
+    there: &NicView,
+    ports: &mut Ports,
     changes: &mut Vec<Change>,
 ) {
-    const WHY: &str = "the devices of a running machine change at its next start";
-    let mut push = |key: &NicKey, change, from: String, to: String| {
-        let what = What::Nic(key.to_string(), change);
-        changes.push(Change {
-            what,
-            from,
-            to,
-            disturbance: restart,
-            why: WHY,
-        });
-    };
-    for (key, nic) in current {
-        if !desired.contains_key(key) {
-            push(key, NicChange::Removed, nic.network.clone(), "absent".into());
-        }
-    }
-    for (key, nic) in desired {
-        let Some(there) = current.get(key) else {
-            push(key, NicChange::Added, "absent".into(), nic.network.clone());
-            continue;
+    // A model that labyard does not make stays as it was found.
+    let other_model = there.model.is_some_and(|model| model != nic.model);
+    let other_mac = there.mac != nic.mac;
+    if there.network != nic.network {
+        let need = if other_mac || other_model {
+            Need::Nothing
+        } else {
+            ports.moves_nic()
         };
-        if there.network != nic.network {
-            push(key, NicChange::Moved, there.network.clone(), nic.network.clone());
-        }
-        if there.boot != nic.boot {
-            push(key, NicChange::Reordered, place(there.boot), place(nic.boot));
-        }
-        if there.mac != nic.mac {
-            push(
-                key,
-                NicChange::Readdressed,
-                there.mac.to_string(),
-                nic.mac.to_string(),
-            );
-        }
-        if there.vlan != nic.vlan {
-            let show = |vlan: Option<VlanId>| vlan.map_or("none".to_owned(), |vlan| vlan.to_string());
-            push(key, NicChange::Tagged, show(there.vlan), show(nic.vlan));
-        }
+        changes.push(nic_change(
+            key,
+            NicChange::Moved,
+            &there.network,
+            &nic.network,
+            need,
+        ));
     }
-    for (key, nic) in desired {
-        let Some(there) = current.get(key).filter(|there| there.fixed != nic.fixed) else {
-            continue;
-        };
+    if there.boot != nic.boot {
+        let (from, to) = (place(there.boot), place(nic.boot));
+        changes.push(nic_change(
+            key,
+            NicChange::Reordered,
+            &from,
+            &to,
+            ports.reorders(),
+        ));
+    }
+    if there.vlan != nic.vlan {
+        let show = |vlan: Option<VlanId>| vlan.map_or("none".to_owned(), |vlan| vlan.to_string());
+        let need = ports.retags_nic();
+        changes.push(nic_change(
+            key,
+            NicChange::Tagged,
+            &show(there.vlan),
+            &show(nic.vlan),
+            need,
+        ));
+    }
+    if there.fixed != nic.fixed {
         changes.push(Change {
             what: What::Nic(key.to_string(), NicChange::Fixed),
             from: show_fixed(there.fixed),
@@ -376,6 +459,23 @@ fn nics(
             disturbance: Disturbance::Live,
             why: "the guest takes it at its next DHCP request, or from its seed at its first boot",
         });
+    }
+    if !other_mac && !other_model {
+        return;
+    }
+    // Another card takes the place of this one.
+    let out = ports.leaves_nic(there.model);
+    let need = match ports.takes_nic(nic.model) {
+        Need::Nothing => out,
+        restart => restart,
+    };
+    if other_mac {
+        let (from, to) = (there.mac.to_string(), nic.mac.to_string());
+        changes.push(nic_change(key, NicChange::Readdressed, &from, &to, need));
+    }
+    if let Some(model) = there.model.filter(|_| other_model) {
+        let (from, to) = (model.word(), nic.model.word());
+        changes.push(nic_change(key, NicChange::Remodelled, from, to, need));
     }
 }
 

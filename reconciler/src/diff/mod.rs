@@ -58,6 +58,8 @@ pub enum DiskChange {
     Deleted,
     /// It leaves the configuration and its volume is left alone.
     Detached,
+    /// It leaves a machine that must be restarted for that.
+    TakenOff,
     /// It leaves the configuration, and nothing says that it may.
     RemovalRefused,
     /// It grows.
@@ -70,6 +72,8 @@ pub enum DiskChange {
     Moved,
     /// It has another place in the boot order.
     Reordered,
+    /// It goes to another bus.
+    Rebussed,
 }
 
 /// What can change about a CD drive.
@@ -100,6 +104,8 @@ pub enum NicChange {
     Tagged,
     /// It has another place in the boot order.
     Reordered,
+    /// It is another card for the guest.
+    Remodelled,
 }
 
 impl fmt::Display for What {
@@ -110,6 +116,7 @@ impl fmt::Display for What {
             Self::Disk(key, DiskChange::Remade) => write!(f, "disks[{key:?}].image"),
             Self::Disk(key, DiskChange::Moved) => write!(f, "disks[{key:?}].storage_pool"),
             Self::Disk(key, DiskChange::Reordered) => write!(f, "disks[{key:?}].boot"),
+            Self::Disk(key, DiskChange::Rebussed) => write!(f, "disks[{key:?}].bus"),
             Self::Disk(key, _) => write!(f, "disks[{key:?}]"),
             Self::Medium(key, MediumChange::Exchanged) => write!(f, "media[{key:?}].image"),
             Self::Medium(key, _) => write!(f, "media[{key:?}]"),
@@ -118,6 +125,7 @@ impl fmt::Display for What {
             Self::Nic(key, NicChange::Fixed) => write!(f, "nics[{key:?}].ipv4"),
             Self::Nic(key, NicChange::Tagged) => write!(f, "nics[{key:?}].vlan"),
             Self::Nic(key, NicChange::Reordered) => write!(f, "nics[{key:?}].boot"),
+            Self::Nic(key, NicChange::Remodelled) => write!(f, "nics[{key:?}].model"),
             Self::Nic(key, _) => write!(f, "nics[{key:?}]"),
         }
     }

@@ -84,6 +84,7 @@ impl Embedded {
             tpm: Default::default(),
             discard: Default::default(),
             released: Default::default(),
+            leaving: Default::default(),
             give_back: Vec::new(),
             hooks: Default::default(),
             wishes: serde_json::Value::Null,

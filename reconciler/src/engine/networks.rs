@@ -232,6 +232,7 @@ impl Embedded {
             tpm: Default::default(),
             discard: Default::default(),
             released: Default::default(),
+            leaving: Default::default(),
             give_back: Vec::new(),
             hooks: Default::default(),
             wishes: desired.wishes.to_json(),

@@ -1,17 +1,17 @@
-//! Define: the machine's whole definition, taken by a running machine through a restart. Finish: what the machine
+//! Define: the machine's whole definition, taken by a running machine live or through a restart. Finish: what the machine
 //! no longer needs goes, and the mark says that it is whole.
 
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
-use labyard_driver::mark::{Ownership, Stage};
-use labyard_driver::observed::{Hardware, MachineDetail};
-use labyard_driver::spec::{Choice, DriveSpec, MachineSpec};
+use labyard_driver::mark::{Leaving, Ownership, Stage};
+use labyard_driver::observed::MachineDetail;
+use labyard_driver::spec::{DriveSpec, MachineSpec};
 
-use super::{Outcome, Work, disks, power};
-use crate::boot_order;
+use super::{Outcome, Work, disks, live};
 use crate::diff::machine::runs;
 use crate::error::EngineError;
 use crate::identity;
+use crate::live::{fits, other_nvram};
 use crate::view::shown_name;
 
 pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
@@ -22,9 +22,10 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
             .found
             .as_ref()
             .is_some_and(|m| shown_name(m) != work.desired.name);
-        if runs(work.power()) && (renamed || needs_restart(&spec, work.detail())) {
-            power::stop(work).await?;
+        if renamed && runs(work.power()) {
+            live::restart(work, "a machine is renamed while it is off").await?;
         }
+        live::approach(work, &spec).await?;
         work.may_mutate().await?;
         if renamed {
             rename(work).await?;
@@ -84,75 +85,6 @@ async fn rename(work: &mut Work<'_>) -> Outcome {
     work.look().await
 }
 
-/// Whether a running machine must be restarted to take the definition.
-fn needs_restart(spec: &MachineSpec, detail: Option<&MachineDetail>) -> bool {
-    let Some(detail) = detail else { return false };
-    let live_cpus = detail.live_cpus.unwrap_or(detail.cpus);
-    let live_memory = detail.live_memory.unwrap_or(detail.memory);
-    let mut disks: Vec<_> = detail
-        .disks
-        .iter()
-        .filter(|d| d.live != Some(false))
-        .map(|d| d.volume.as_ref())
-        .collect();
-    let mut wanted: Vec<_> = spec.disks.iter().map(|d| Some(&d.volume)).collect();
-    // Disks outside of the pool are not labyard's: they stay as they are.
-    disks.retain(Option::is_some);
-    disks.sort();
-    wanted.sort();
-    let mut nics: Vec<_> = detail
-        .nics
-        .iter()
-        .filter(|n| n.live != Some(false))
-        .map(|n| (n.mac, format!("{:?}", n.attachment)))
-        .collect();
-    let mut wanted_nics: Vec<_> = spec
-        .nics
-        .iter()
-        .map(|n| (n.mac, format!("{:?}", n.attachment)))
-        .collect();
-    nics.sort();
-    wanted_nics.sort();
-    let hardware = [Some(&detail.hardware), detail.live_hardware.as_ref()];
-    let hardware = hardware.into_iter().flatten().any(|there| !fits(spec, there))
-        || detail
-            .live_hardware
-            .as_ref()
-            .is_some_and(|live| *live != detail.hardware);
-    live_cpus != spec.cpus
-        || live_memory != spec.memory
-        || disks != wanted
-        || nics != wanted_nics
-        || detail.direct_boot != spec.direct_boot
-        || detail.guards != spec.guards
-        || other_nvram(spec, detail)
-        || !boot_order::holds(spec, detail)
-        || hardware
-}
-
-/// Whether processor, display and serial number are as asked for.
-fn fits(spec: &MachineSpec, there: &Hardware) -> bool {
-    let model = match &spec.cpu.model {
-        Choice::AsFound => true,
-        Choice::Default => there.cpu_model == Some(spec.accelerator.usual_cpu()),
-        Choice::Is(model) => there.cpu_model.as_ref() == Some(model),
-    };
-    let nested = match spec.cpu.nested {
-        Choice::AsFound => true,
-        Choice::Default => there.nested.is_none(),
-        Choice::Is(nested) => there.nested == Some(nested),
-    };
-    let serial = spec.serial.is_none() || there.serial == spec.serial;
-    model && nested && serial && there.graphics == spec.graphics
-}
-
-/// Whether the machine is to keep its firmware's variables in another file than it does.
-fn other_nvram(spec: &MachineSpec, detail: &MachineDetail) -> bool {
-    let there = detail.nvram.as_ref().and_then(|nvram| nvram.volume.as_ref());
-    let wanted = spec.nvram.as_ref().map(|nvram| &nvram.volume);
-    wanted.is_some() && wanted != there
-}
-
 /// Success means observed: what the host shows now is what was asked for.
 fn verify(work: &Work<'_>, spec: &MachineSpec, detail: Option<&MachineDetail>) -> Outcome {
     let Some(detail) = detail else {
@@ -164,6 +96,8 @@ fn verify(work: &Work<'_>, spec: &MachineSpec, detail: Option<&MachineDetail>) -
     };
     let same = detail.cpus == spec.cpus
         && detail.memory == spec.memory
+        && spec.cpus_max.is_none_or(|most| detail.cpus_max == most)
+        && spec.memory_max.is_none_or(|most| detail.memory_max == most)
         && detail.direct_boot == spec.direct_boot
         && detail.guards == spec.guards
         && !other_nvram(spec, detail)
@@ -218,6 +152,7 @@ pub(super) fn finish<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         work.write(|mark| {
             mark.discard.clear();
             mark.ejecting.clear();
+            mark.leaving = Leaving::default();
             mark.wishes = wishes.to_json();
             mark.stage = Stage::Finished;
             if mark.ownership == Ownership::Confirmed {

@@ -8,6 +8,7 @@ mod addresses;
 mod define;
 mod disks;
 mod image;
+mod live;
 mod power;
 mod record;
 mod seed;

@@ -216,7 +216,9 @@ impl Work<'_> {
             host_name: self.host_name.clone(),
             mark,
             cpus: self.desired.cpus,
+            cpus_max: self.desired.cpus_max,
             memory: self.desired.memory,
+            memory_max: self.desired.memory_max,
             accelerator,
             firmware: self.desired.firmware,
             guards: self.desired.guards,
@@ -251,12 +253,13 @@ impl Work<'_> {
                 mac: nic.mac,
                 attachment,
                 vlan: nic.vlan,
+                model: nic.model,
             })
         });
         let nics = nics.collect::<Result<Vec<_>, EngineError>>()?;
         let disks = boot_order(&self.desired.disks)
             .into_iter()
-            .filter_map(|(key, _)| {
+            .filter_map(|(key, wanted)| {
                 let disk = mark.disks.get(key)?;
                 Some(DiskSpec {
                     key: key.clone(),
@@ -264,6 +267,7 @@ impl Work<'_> {
                     pool: disk.pool.clone(),
                     volume: disk.volume.clone(),
                     format: disk.format.unwrap_or(DiskFormat::Qcow2),
+                    bus: wanted.bus,
                 })
             });
         let disks = disks.collect();

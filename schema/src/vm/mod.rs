@@ -18,6 +18,10 @@ pub const POWERS: &[&str] = &["running", "stopped"];
 pub const CLONES: &[&str] = &["linked", "full"];
 /// What becomes of a disk that leaves the configuration.
 pub const ON_REMOVE: &[&str] = &["refuse", "delete", "detach"];
+/// What a disk is attached to.
+pub const BUSES: &[&str] = &["virtio", "scsi", "sata", "usb"];
+/// What a network card is for the guest.
+pub const NIC_MODELS: &[&str] = &["virtio", "e1000e", "e1000", "rtl8139"];
 /// Firmwares.
 pub const FIRMWARES: &[&str] = &["bios", "uefi"];
 /// How a machine is stopped.
@@ -34,16 +38,20 @@ attributes! {
         name: String = required().restart().check(check::object_name);
         /// Host it runs on, a key of the provider's `hosts`. Where the provider knows one host, that one.
         host: Option<String> = optional_computed().replace();
-        /// Number of virtual processors.
-        cpus: u32 = default(1).restart().range(1, 512);
-        /// Memory in MiB.
-        memory_mib: u64 = required().restart().range(16, 16_777_216);
-        /// Disks by a key of your own, on virtio. Where no device has a `boot` number, the machine boots from the one with the first key that has an image.
-        disks: Option<BTreeMap<String, Disk>> = optional().restart();
+        /// Number of virtual processors. A running machine is given more of them up to `cpus_max` (its guest takes them into use); fewer need a restart.
+        cpus: u32 = default(1).live_or_restart().range(1, 512);
+        /// Processors that the machine may have while it runs: room for `cpus` to grow without a restart. Left out: no room is made; what an imported machine has stays.
+        cpus_max: Option<u32> = optional().restart().range(1, 512);
+        /// Memory in MiB. Within `memory_max_mib` a running machine is given more, or gives memory back, by its balloon; that needs the guest's driver (virtio_balloon), without which the guest keeps `memory_max_mib`.
+        memory_mib: u64 = required().live_or_restart().range(16, 16_777_216);
+        /// Memory in MiB that the machine may have while it runs: room for `memory_mib` to grow without a restart. Left out: no room is made; what an imported machine has stays.
+        memory_max_mib: Option<u64> = optional().restart().range(16, 16_777_216);
+        /// Disks by a key of your own. Where no device has a `boot` number, the machine boots from the one with the first key that has an image. Disks on virtio, scsi and usb come and go while the machine runs.
+        disks: Option<BTreeMap<String, Disk>> = optional().live_or_restart();
         /// CD drives by a key of your own, besides the one of `cloud_init`. Drives and what is in them change while the machine runs.
         media: Option<BTreeMap<String, Medium>> = optional();
-        /// Network cards by a key of your own.
-        nics: Option<BTreeMap<String, Nic>> = optional().restart();
+        /// Network cards by a key of your own. They come and go while the machine runs, up to eight more than it was started with.
+        nics: Option<BTreeMap<String, Nic>> = optional().live_or_restart();
         /// Firmware; left out: BIOS.
         firmware: Option<Firmware> = optional();
         /// What is booted, where it is not what the boot order leads to, and whom the firmware trusts.
@@ -100,6 +108,8 @@ attributes! {
         clone: Option<String> = optional().replace().choice(CLONES);
         /// Storage pool of the host for its volume: of files (`dir`, `fs`, `netfs`) or of logical volumes (`logical`: fully allocated, never linked, does not grow). Left out: the host's own for a new disk, and where it is for one that is there.
         storage_pool: Option<String> = optional().replace().check(check::pool_name);
+        /// What the disk is attached to. `virtio` is the fastest; `scsi` is virtio-scsi; `sata` and `usb` serve guests without drivers for these.
+        bus: String = default("virtio").restart().choice(BUSES);
         /// What becomes of the disk when it leaves the configuration or the machine is replaced: `refuse` fails the plan, `delete` deletes it, `detach` leaves the volume alone. Left out: `delete` for a disk with an image, `refuse` for one without. Destroying the machine destroys its disks.
         on_remove: Option<String> = optional().choice(ON_REMOVE);
         /// Place in the order in which the machine tries to boot, the lowest number first, unique among its devices. Disks without a number follow those with one; a machine without any number boots from its disks.
@@ -130,10 +140,12 @@ attributes! {
 
     /// A network card.
     pub struct Nic {
-        /// Network: a `labyard_network` of this namespace, else a network of the host.
-        network: String = required().restart();
-        /// MAC address. Left out: derived from the host, the namespace, the machine's name and the key.
-        mac: Option<String> = optional().restart().check(check::mac);
+        /// Network: a `labyard_network` of this namespace, else a network of the host. A running machine is moved to another by its cable: the link goes down and up, so that the guest asks for an address again.
+        network: String = required();
+        /// MAC address. Left out: derived from the host, the namespace, the machine's name and the key. A running machine gets another card in place of this one.
+        mac: Option<String> = optional().live_or_restart().check(check::mac);
+        /// What the card is for the guest; `virtio` is the fastest. `e1000` and `rtl8139` serve old guests and are not plugged in while the machine runs.
+        model: String = default("virtio").live_or_restart().choice(NIC_MODELS);
         /// IPv4 address of its own choosing. Left out: on networks of labyard's with DHCP one of the range is reserved, elsewhere it is DHCP's.
         ipv4: Option<NicIpv4> = optional();
         /// VLAN on a bridge of the host, for networks of mode `bridge`: the bridge must filter VLANs, and the host needs libvirt 11.0 or later. Left out: the network's.

@@ -33,6 +33,7 @@ impl Vm {
         problems.extend(self.guest.iter().flat_map(|guest| guest.problems(self)));
         problems.extend(self.ready_without_nic());
         problems.extend(self.boot_problems());
+        problems.extend(self.no_room());
         problems
     }
 
@@ -85,6 +86,20 @@ impl Vm {
             }
         }
         problems
+    }
+
+    /// Room that is smaller than what is in it.
+    fn no_room(&self) -> Vec<Problem> {
+        let too_small = |leaf, of: &str, most: u64, now: u64| {
+            let detail =
+                format!("{leaf} is {most}, less than {of} = {now}: give at least as much, or leave it out.");
+            Problem::new(vec![At::Attribute(leaf)], "Maximum too small", detail)
+        };
+        let cpus = self.cpus_max.filter(|most| *most < self.cpus);
+        let memory = self.memory_max_mib.filter(|most| *most < self.memory_mib);
+        let cpus = cpus.map(|most| too_small("cpus_max", "cpus", most.into(), self.cpus.into()));
+        let memory = memory.map(|most| too_small("memory_max_mib", "memory_mib", most, self.memory_mib));
+        cpus.into_iter().chain(memory).collect()
     }
 
     fn ready_without_nic(&self) -> Option<Problem> {
@@ -224,6 +239,24 @@ mod tests {
             let bad = nic("10.77.0.12/24", Some(gateway));
             assert_eq!(paths(&vm(one.clone(), bad)), ["nics[\"b\"].ipv4.gateway"]);
         }
+    }
+
+    #[test]
+    fn room_is_at_least_what_is_in_it() {
+        let vm = Vm {
+            cpus: 2,
+            cpus_max: Some(1),
+            memory_mib: 512,
+            memory_max_mib: Some(256),
+            ..Vm::default()
+        };
+        assert_eq!(paths(&vm), ["cpus_max", "memory_max_mib"]);
+        let enough = Vm {
+            cpus_max: Some(2),
+            memory_max_mib: Some(512),
+            ..vm
+        };
+        assert_eq!(paths(&enough), [""; 0]);
     }
 
     #[test]

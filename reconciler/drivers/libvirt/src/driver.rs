@@ -11,7 +11,7 @@ use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
     Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
 };
-use labyard_driver::spec::{Accelerator, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
+use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
 use labyard_driver::{Driver, DriverError, HostEvent, UploadStream};
 use tokio::sync::broadcast;
 
@@ -19,7 +19,9 @@ use crate::config::LibvirtConfig;
 use crate::events::Events;
 use crate::host::Host;
 use crate::reservations::Reach;
-use crate::{guest, machines, media, networks, observe, probe, reservations, snapshot, upload, volumes};
+use crate::{
+    guest, live, machines, media, networks, observe, probe, reservations, snapshot, upload, volumes,
+};
 
 /// A libvirt host. It connects when it is first needed, and anew after a connection was lost; another driver of the
 /// same configuration has connections of its own.
@@ -109,6 +111,10 @@ impl Driver for LibvirtDriver {
 
     async fn grow_disk(&self, id: &ObjectId, target: &str, capacity: Bytes) -> Result<(), DriverError> {
         media::grow_disk(&self.host, id, target, capacity).await
+    }
+
+    async fn change_live(&self, spec: &MachineSpec, change: &LiveChange) -> Result<(), DriverError> {
+        live::change(&self.host, spec, change).await
     }
 
     async fn pool_room(&self, pool: &PoolName) -> Result<PoolRoom, DriverError> {

@@ -4,7 +4,7 @@
 //!   what a caller must do, and set-up mistakes into commands.
 //! - `xml` is a tree that writes unedited parts as it read them; `machine_xml`, `network_xml`, `volume_xml` and
 //!   `mark_xml` are pure: specification to definition and back.
-//! - `snapshot` and `sizes` are the bulk read, `observe` the read of one machine; `machines`, `media`, `networks`,
+//! - `snapshot` and `sizes` are the bulk read, `observe` the read of one machine; `machines`, `live`, `media`, `networks`,
 //!   `reservations`, `volumes`, `upload`, `guest`, `events` and `probe` are the verbs, by noun.
 
 mod capabilities;
@@ -15,6 +15,7 @@ mod events;
 mod explain;
 mod guest;
 mod host;
+mod live;
 mod machine_xml;
 mod machines;
 mod mark_xml;

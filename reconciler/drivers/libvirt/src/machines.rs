@@ -101,6 +101,13 @@ pub(crate) async fn redefine(host: &Host, spec: &MachineSpec) -> Result<Observed
         set_nested(&mut definition, &spec.cpu.nested, vendor);
     }
     let changed = definition.to_string() != before;
+    if changed && is_active(&session.connection.domain_get_state(&domain).await.during(&act)?) {
+        let live = session
+            .connection
+            .domain_get_xml_desc(&domain, DomainXml::empty())
+            .await;
+        machine_xml::keep_addresses(&mut definition, &parse(&act, &live.during(&act)?)?);
+    }
     // One that runs without a definition shows what runs, and needs one however little there is to change.
     if changed
         || !session

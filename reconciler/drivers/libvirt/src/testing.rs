@@ -25,6 +25,7 @@ pub(crate) fn mark(name: &str) -> Mark {
         tpm: Default::default(),
         discard: Default::default(),
         released: Default::default(),
+        leaving: Default::default(),
         give_back: Default::default(),
         hooks: Default::default(),
         wishes: serde_json::Value::Null,

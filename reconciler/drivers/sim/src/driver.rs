@@ -11,7 +11,7 @@ use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
     Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
 };
-use labyard_driver::spec::{Accelerator, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
+use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
 use labyard_driver::{Console, Driver, DriverError, HostEvent, UploadStream};
 use tokio::sync::broadcast;
 
@@ -126,6 +126,11 @@ impl Driver for SimDriver {
 
     async fn grow_disk(&self, id: &ObjectId, target: &str, capacity: Bytes) -> Result<(), DriverError> {
         self.done(Request::GrowDisk(id.clone(), target.to_owned(), capacity))
+            .await
+    }
+
+    async fn change_live(&self, spec: &MachineSpec, change: &LiveChange) -> Result<(), DriverError> {
+        self.done(Request::ChangeLive(Box::new(spec.clone()), change.clone()))
             .await
     }
 

@@ -9,7 +9,7 @@ use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
     Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
 };
-use labyard_driver::spec::{Accelerator, MachineSpec, NetworkSpec, VolumeSpec};
+use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, VolumeSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
@@ -36,6 +36,7 @@ pub enum Verb {
     RenameMachine,
     SetAutostart,
     GrowDisk,
+    ChangeLive,
     PoolRoom,
     Volume,
     Volumes,
@@ -98,6 +99,7 @@ pub(crate) enum Request {
     RenameMachine(ObjectId, String),
     SetAutostart(ObjectId, Autostart),
     GrowDisk(ObjectId, String, Bytes),
+    ChangeLive(Box<MachineSpec>, LiveChange),
     PoolRoom(PoolName),
     Volume(PoolName, VolumeName),
     Volumes(PoolName),
@@ -155,6 +157,7 @@ impl Request {
             Self::RenameMachine(..) => Verb::RenameMachine,
             Self::SetAutostart(..) => Verb::SetAutostart,
             Self::GrowDisk(..) => Verb::GrowDisk,
+            Self::ChangeLive(..) => Verb::ChangeLive,
             Self::PoolRoom(_) => Verb::PoolRoom,
             Self::Volume(..) => Verb::Volume,
             Self::Volumes(_) => Verb::Volumes,
@@ -181,9 +184,10 @@ impl Request {
     pub(crate) fn subject(&self) -> String {
         match self {
             Self::Snapshot | Self::ProbeAccelerator | Self::Marks => String::new(),
-            Self::RecordMachine(spec) | Self::DefineMachine(spec) | Self::ChangeMedium(spec) => {
-                spec.id.to_string()
-            }
+            Self::RecordMachine(spec)
+            | Self::DefineMachine(spec)
+            | Self::ChangeMedium(spec)
+            | Self::ChangeLive(spec, _) => spec.id.to_string(),
             Self::CreateNetwork(spec) | Self::ChangeNetwork(spec) => spec.id.to_string(),
             Self::Machine(id)
             | Self::WriteMark(id, _)
@@ -230,6 +234,7 @@ impl State {
             Request::RenameMachine(id, name) => self.rename_machine(id, name).map(done),
             Request::SetAutostart(id, autostart) => self.set_autostart(id, *autostart).map(done),
             Request::GrowDisk(id, target, capacity) => self.grow_disk(id, target, *capacity).map(done),
+            Request::ChangeLive(spec, change) => self.change_live(spec, change, now).map(done),
             Request::Addresses(id) => self.addresses(id).map(Reply::Addresses),
             Request::AgentAnswers(id) => self.agent(id).map(Reply::Agent),
             Request::OpenConsole(id) => {

@@ -137,6 +137,10 @@ pub enum GuestFault {
     Crash,
     /// It takes no notice of a request to shut down.
     IgnoreShutdown,
+    /// It keeps every device that it is asked to let go.
+    IgnoreUnplug,
+    /// It has no driver for its balloon.
+    NoBalloon,
     /// Its hypervisor process hangs once it runs: the host cannot tell its detail nor change it.
     Hang,
 }

@@ -9,7 +9,7 @@ use super::sample;
 use crate::HostEvent;
 use crate::ids::{Bytes, Mib};
 use crate::mark::Stage;
-use crate::observed::{Capacity, Power};
+use crate::observed::{Capacity, Power, Standing};
 
 type Result = std::result::Result<(), Failure>;
 
@@ -180,7 +180,7 @@ pub(super) async fn a_disk_of_a_running_machine_grows_and_never_shrinks(lab: &La
         lab.until(&what, EVENT_WITHIN, is_so).await?;
     }
     ensure!(
-        lab.detail(&spec.id).await?.disks[0].live == Some(true),
+        lab.detail(&spec.id).await?.disks[0].standing == Standing::Whole,
         "the disk is not in the running machine"
     );
     Ok(())

@@ -10,8 +10,9 @@ use crate::lan::Lan;
 use crate::mark::{DiskMark, Kind, Made, Mark, Ownership, Stage, VERSION};
 use crate::observed::{Attachment, Autostart};
 use crate::spec::{
-    Accelerator, CpuSpec, Dhcp, DiskFormat, DiskSpec, DriveSpec, Firmware, Graphics, Guards, MachineSpec,
-    MachineType, MediumSpec, NetworkMode, NetworkSpec, NicSpec, VolumeContent, VolumeSpec,
+    Accelerator, CpuSpec, Dhcp, DiskBus, DiskFormat, DiskSpec, DriveSpec, Firmware, Graphics, Guards,
+    MachineSpec, MachineType, MediumSpec, NetworkMode, NetworkSpec, NicModel, NicSpec, VolumeContent,
+    VolumeSpec,
 };
 
 /// A mark of an object that is being built; name and token tell it from others.
@@ -36,6 +37,7 @@ pub fn mark(kind: Kind, name: &str) -> Mark {
         tpm: Default::default(),
         discard: BTreeSet::new(),
         released: BTreeSet::new(),
+        leaving: Default::default(),
         give_back: Vec::new(),
         hooks: Default::default(),
         wishes: serde_json::Value::Null,
@@ -76,7 +78,9 @@ pub fn machine(name: &str) -> MachineSpec {
         host_name: name.to_owned(),
         mark: mark(Kind::Machine, name),
         cpus: 1,
+        cpus_max: None,
         memory: Mib(128),
+        memory_max: None,
         accelerator: Accelerator::Qemu,
         firmware: Firmware::Bios,
         guards: Guards::default(),
@@ -119,6 +123,7 @@ pub fn with_disk(mut machine: MachineSpec, pool: &PoolName, volume: &VolumeName)
         pool: pool.clone(),
         volume: volume.clone(),
         format: DiskFormat::Qcow2,
+        bus: DiskBus::Virtio,
     });
     machine
 }
@@ -156,6 +161,7 @@ pub fn with_nic(mut machine: MachineSpec, network: &str) -> MachineSpec {
         key,
         attachment: Attachment::Network(network.to_owned()),
         vlan: None,
+        model: NicModel::Virtio,
     });
     machine
 }

@@ -2,6 +2,9 @@ use super::*;
 use crate::desired::{DesiredImage, DesiredReady, DesiredSeed, DesiredShutdown, SeedVersion, Wait, Wishes};
 use labyard_driver::ids::{Mib, PoolName};
 use labyard_driver::mark::{ImageMark, SeedMark};
+use labyard_driver::observed::{Room, ScsiController};
+use labyard_driver::spec::{DiskBus, Firmware, NicModel};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn desired() -> DesiredMachine {
@@ -9,7 +12,9 @@ fn desired() -> DesiredMachine {
         namespace: "default".into(),
         name: "web".into(),
         cpus: 1,
+        cpus_max: None,
         memory: Mib(256),
+        memory_max: None,
         firmware: Firmware::Bios,
         guards: Default::default(),
         ca_certificate: None,
@@ -31,6 +36,7 @@ fn desired() -> DesiredMachine {
                 }),
                 clone: None,
                 pool: None,
+                bus: DiskBus::Virtio,
                 on_remove: None,
                 boot: None,
             },
@@ -43,6 +49,7 @@ fn desired() -> DesiredMachine {
                 fixed: None,
                 vlan: None,
                 boot: None,
+                model: NicModel::Virtio,
             },
         )]),
         seed: None,
@@ -81,8 +88,17 @@ fn current() -> MachineView {
         },
         power: Power::Running,
         cpus: 1,
+        cpus_max: 1,
+        live_cpus: Some(1),
         memory: Mib(256),
-        pending: Pending::Nothing,
+        memory_max: Mib(256),
+        live_memory: Some(Mib(256)),
+        room: Some(Room {
+            cpus: 1,
+            memory: Mib(256),
+            ports: 8,
+            scsi: ScsiController::Missing,
+        }),
         firmware: Firmware::Bios,
         guards: Default::default(),
         ca_certificate: None,
@@ -97,6 +113,7 @@ fn current() -> MachineView {
                 image: Some(image),
                 clone: None,
                 pool: None,
+                bus: Some(DiskBus::Virtio),
                 on_remove: None,
                 boot: None,
             },
@@ -106,6 +123,7 @@ fn current() -> MachineView {
             NicView {
                 network: "lab".into(),
                 mac: "52:54:00:00:00:01".parse().unwrap(),
+                model: Some(NicModel::Virtio),
                 reserved: None,
                 fixed: None,
                 vlan: None,
@@ -232,12 +250,12 @@ fn another_image_replaces_but_an_imported_disk_takes_one_on_record() {
 }
 
 #[test]
-fn a_card_put_elsewhere_by_hand_is_moved_back_with_a_restart() {
+fn a_card_put_elsewhere_by_hand_is_moved_back_while_the_machine_runs() {
     let mut moved = current();
     moved.nics.get_mut(&NicKey::from("lan")).unwrap().network = "default".into();
     assert_eq!(
         one(&diff(&desired(), &moved)),
-        ("nics[\"lan\"].network".into(), Disturbance::Restart)
+        ("nics[\"lan\"].network".into(), Disturbance::Live)
     );
 }
 
@@ -343,4 +361,160 @@ fn every_other_power_is_brought_back() {
             "power"
         );
     }
+}
+
+#[test]
+fn processors_and_memory_grow_live_within_the_room_and_restart_beyond_it() {
+    let mut roomy = current();
+    (roomy.cpus_max, roomy.memory_max) = (4, Mib(1024));
+    if let Some(room) = &mut roomy.room {
+        (room.cpus, room.memory) = (4, Mib(1024));
+    }
+    let wanted = |cpus, memory| DesiredMachine {
+        cpus,
+        cpus_max: Some(4),
+        memory: Mib(memory),
+        memory_max: Some(Mib(1024)),
+        ..desired()
+    };
+    let said = |desired: &DesiredMachine, view: &MachineView| -> Vec<(String, Disturbance)> {
+        let changes = diff(desired, view);
+        changes
+            .iter()
+            .map(|c| (c.what.to_string(), c.disturbance))
+            .collect()
+    };
+    use Disturbance::{Live, Restart};
+    assert_eq!(said(&wanted(1, 256), &roomy), []);
+    assert_eq!(
+        said(&wanted(4, 512), &roomy),
+        [("cpus".into(), Live), ("memory_mib".into(), Live)]
+    );
+    assert_eq!(said(&wanted(1, 128), &roomy), [("memory_mib".into(), Live)]);
+    let small = current();
+    assert_eq!(
+        said(&wanted(2, 512), &small),
+        [
+            ("cpus_max".into(), Restart),
+            ("memory_max_mib".into(), Restart),
+            ("cpus".into(), Restart),
+            ("memory_mib".into(), Restart),
+        ]
+    );
+    let fewer = MachineView {
+        cpus: 2,
+        live_cpus: Some(2),
+        ..roomy
+    };
+    assert_eq!(said(&wanted(1, 256), &fewer), [("cpus".into(), Restart)]);
+}
+
+#[test]
+fn what_runs_otherwise_than_its_definition_is_seen_and_set_back() {
+    let mut more = current();
+    (more.memory_max, more.live_memory) = (Mib(512), Some(Mib(128)));
+    if let Some(room) = &mut more.room {
+        room.memory = Mib(512);
+    }
+    let changes = diff(&desired(), &more);
+    assert_eq!(one(&changes), ("memory_mib".into(), Disturbance::Live));
+    assert_eq!((changes[0].from.as_str(), changes[0].to.as_str()), ("128", "256"));
+}
+
+#[test]
+fn devices_come_and_go_live_as_long_as_there_are_ports() {
+    let ports = |free| {
+        let mut view = current();
+        view.room.as_mut().unwrap().ports = free;
+        view
+    };
+    let blank = DesiredDisk {
+        size: Some(Bytes::from_gib(1)),
+        image: None,
+        clone: None,
+        pool: None,
+        bus: DiskBus::Virtio,
+        boot: None,
+        on_remove: None,
+    };
+    let mut more = desired();
+    more.disks.insert("data".into(), blank.clone());
+    assert_eq!(
+        one(&diff(&more, &ports(1))),
+        ("disks[\"data\"]".into(), Disturbance::Live)
+    );
+    assert_eq!(
+        one(&diff(&more, &ports(0))),
+        ("disks[\"data\"]".into(), Disturbance::Restart)
+    );
+    // What leaves makes room.
+    more.nics.clear();
+    let said: Vec<_> = diff(&more, &ports(0)).iter().map(|c| c.disturbance).collect();
+    assert_eq!(said, [Disturbance::Live, Disturbance::Live]);
+    let mut sata = desired();
+    sata.disks.insert(
+        "data".into(),
+        DesiredDisk {
+            bus: DiskBus::Sata,
+            ..blank
+        },
+    );
+    assert_eq!(
+        one(&diff(&sata, &ports(8))),
+        ("disks[\"data\"]".into(), Disturbance::Restart)
+    );
+    let paused = MachineView {
+        power: Power::Paused,
+        ..ports(8)
+    };
+    assert!(
+        diff(&more, &paused)
+            .iter()
+            .any(|c| c.disturbance == Disturbance::Restart)
+    );
+}
+
+#[test]
+fn a_disk_that_needs_a_restart_to_go_says_so_besides_its_data() {
+    let mut current = current();
+    current.disks.get_mut(&DiskKey::from("root")).unwrap().bus = Some(DiskBus::Sata);
+    let mut wanted = desired();
+    wanted.disks.clear();
+    let said: Vec<_> = diff(&wanted, &current).iter().map(|c| c.disturbance).collect();
+    assert_eq!(said, [Disturbance::DestroysData, Disturbance::Restart]);
+}
+
+#[test]
+fn another_card_takes_the_place_of_one_with_another_mac_or_model() {
+    let mut wanted = desired();
+    let nic = wanted.nics.get_mut(&NicKey::from("lan")).unwrap();
+    nic.mac = "52:54:00:00:00:02".parse().unwrap();
+    assert_eq!(
+        one(&diff(&wanted, &current())),
+        ("nics[\"lan\"].mac".into(), Disturbance::Live)
+    );
+    for (model, disturbance) in [
+        (NicModel::E1000e, Disturbance::Live),
+        (NicModel::E1000, Disturbance::Restart),
+    ] {
+        let mut wanted = desired();
+        wanted.nics.get_mut(&NicKey::from("lan")).unwrap().model = model;
+        assert_eq!(
+            one(&diff(&wanted, &current())),
+            ("nics[\"lan\"].model".into(), disturbance)
+        );
+    }
+}
+
+#[test]
+fn a_bus_changes_with_a_restart_and_one_that_is_unknown_stays() {
+    let mut wanted = desired();
+    wanted.disks.get_mut(&DiskKey::from("root")).unwrap().bus = DiskBus::Scsi;
+    assert_eq!(
+        one(&diff(&wanted, &current())),
+        ("disks[\"root\"].bus".into(), Disturbance::Restart)
+    );
+    let mut ide = current();
+    ide.disks.get_mut(&DiskKey::from("root")).unwrap().bus = None;
+    assert_eq!(diff(&wanted, &ide), []);
 }

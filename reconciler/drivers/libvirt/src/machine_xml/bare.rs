@@ -2,7 +2,7 @@
 
 use labyard_driver::spec::MachineSpec;
 
-use super::edit::set_direct_boot;
+use super::edit::{set_cpus, set_direct_boot, set_memory};
 use super::hardware::machine_name;
 use super::{cpu, domain_type, firmware};
 use crate::mark_xml;
@@ -40,6 +40,8 @@ pub(crate) fn bare(spec: &MachineSpec) -> Element {
         .holding(Element::new("devices"));
     mark_xml::put(&mut domain, &spec.mark);
     firmware::edit_kind(&mut domain, spec);
+    set_cpus(&mut domain, spec.cpus, spec.cpus_max);
+    set_memory(&mut domain, spec.memory, spec.memory_max);
     set_direct_boot(&mut domain, spec.direct_boot.as_ref());
     domain
 }

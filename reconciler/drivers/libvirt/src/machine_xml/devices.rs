@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use labyard_driver::ids::{DiskKey, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
-use labyard_driver::spec::{BootDevice, DiskSpec, MachineSpec};
+use labyard_driver::spec::{BootDevice, DiskBus, DiskSpec, MachineSpec};
 
-use super::{EditError, alias, alias_of, is_drive, is_ours};
+use super::{EditError, alias, alias_of, drives, is_drive, is_ours};
 use crate::places::{Places, Store};
 use crate::volume_xml::format_name;
 use crate::xml::Element;
@@ -41,6 +41,12 @@ pub(super) fn edit_disks(
                     .any(|path| former.contains(path)),
             }
     });
+    if wanted.iter().any(|(disk, _)| disk.bus == DiskBus::Scsi) {
+        let (_, missing) = drives::controller(devices);
+        missing
+            .into_iter()
+            .for_each(|controller| devices.push(controller));
+    }
     for (disk, source) in &wanted {
         edit_disk(devices, disk, source);
     }
@@ -70,13 +76,14 @@ fn former_paths(
 }
 
 fn edit_disk(devices: &mut Element, disk: &DiskSpec, source: &Source) {
+    let (controller, _) = drives::controller(devices);
     let alias = alias("disk", disk.key.as_str());
     let is_it = |d: &Element| is_drive(d, "disk") && alias_of(d) == Some(alias.as_str());
     let in_its_place = |d: &Element| {
         is_drive(d, "disk") && !is_ours(d) && d.attribute_at(&["target"], "dev") == Some(disk.target.as_str())
     };
     if !devices.elements().any(is_it) && !devices.elements().any(in_its_place) {
-        devices.push(new_disk(disk, &alias, source));
+        devices.push(new_disk(disk, &alias, source, &controller));
         return;
     }
     let found = devices.elements().any(is_it);
@@ -89,14 +96,22 @@ fn edit_disk(devices: &mut Element, disk: &DiskSpec, source: &Source) {
         .set_attribute("type", format_name(disk.format));
     set_source(element, source);
     let target = element.ensure("target");
-    if target.attribute("dev") != Some(disk.target.as_str()) {
-        target.set_attribute("dev", &disk.target);
+    target.set_attribute("dev", &disk.target);
+    if target
+        .attribute("bus")
+        .and_then(DiskBus::parse)
+        .is_some_and(|bus| bus != disk.bus)
+    {
+        target.set_attribute("bus", disk.bus.word());
+        // They belong to the bus that it was on.
+        element.remove_named("address");
+        set_controller(element, disk.bus, &controller);
     }
     element.ensure("alias").set_attribute("name", &alias);
 }
 
-fn new_disk(disk: &DiskSpec, alias: &str, (path, store): &Source) -> Element {
-    Element::new("disk")
+fn new_disk(disk: &DiskSpec, alias: &str, (path, store): &Source, controller: &str) -> Element {
+    let mut element = Element::new("disk")
         .with("type", store.disk_type())
         .with("device", "disk")
         .holding(
@@ -109,10 +124,43 @@ fn new_disk(disk: &DiskSpec, alias: &str, (path, store): &Source) -> Element {
         .holding(
             Element::new("target")
                 .with("dev", &disk.target)
-                .with("bus", "virtio"),
+                .with("bus", disk.bus.word()),
         )
         .holding(Element::new("serial").saying(&serial(disk)))
-        .holding(Element::new("alias").with("name", alias))
+        .holding(Element::new("alias").with("name", alias));
+    set_controller(&mut element, disk.bus, controller);
+    element
+}
+
+/// A scsi disk says its controller, since libvirt's own choice for one is a model that cloud kernels do not drive.
+fn set_controller(disk: &mut Element, bus: DiskBus, controller: &str) {
+    if bus == DiskBus::Scsi {
+        disk.push(scsi_address(controller, disk));
+    }
+}
+
+/// Its place on the bus follows from its target, as that of a CD drive does, so that no two have the same.
+fn scsi_address(controller: &str, disk: &Element) -> Element {
+    let target = disk.attribute_at(&["target"], "dev").unwrap_or_default();
+    Element::new("address")
+        .with("type", "drive")
+        .with("controller", controller)
+        .with("bus", "0")
+        .with("target", &drives::place(target).to_string())
+        .with("unit", "0")
+}
+
+/// The element of a disk that is plugged into a running machine.
+pub(crate) fn disk_element(live: &Element, disk: &DiskSpec, places: &Places) -> Result<Element, EditError> {
+    let source = source(places, &disk.pool, &disk.volume)?;
+    let none = Element::new("devices");
+    let (controller, _) = drives::controller(live.child("devices").unwrap_or(&none));
+    Ok(new_disk(
+        disk,
+        &alias("disk", disk.key.as_str()),
+        &source,
+        &controller,
+    ))
 }
 
 fn serial(disk: &DiskSpec) -> String {

@@ -50,7 +50,7 @@ pub(crate) fn wanted(spec: &MachineSpec, places: &Places) -> Result<Vec<Drive>, 
 }
 
 /// `sda` is the first, `sdaa` comes after `sdz`.
-fn place(target: &str) -> u32 {
+pub(super) fn place(target: &str) -> u32 {
     let letters = target.strip_prefix("sd").unwrap_or_default();
     let number = letters.bytes().fold(0, |number: u32, letter| {
         number * 26 + u32::from(letter.saturating_sub(b'a')) + 1

@@ -13,13 +13,16 @@ mod furnish;
 pub(crate) mod hardware;
 mod nics;
 mod read;
+mod room;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use bare::bare;
-pub(crate) use edit::edit;
-pub(crate) use read::{Sizes, detail, disk_path, networks_of, size};
+pub(crate) use devices::disk_element;
+pub(crate) use edit::{edit, keep_addresses};
+pub(crate) use nics::{nic_element, with_attachment, with_link};
+pub(crate) use read::{Sizes, attachment, detail, disk_path, mac, networks_of, size};
 
 use labyard_driver::ids::PoolName;
 use labyard_driver::spec::Accelerator;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use labyard_driver::ids::MacAddr;
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::Attachment;
-use labyard_driver::spec::{MachineSpec, NicSpec};
+use labyard_driver::spec::{MachineSpec, NicModel, NicSpec};
 
 use super::{EditError, alias, alias_of, is_ours, read};
 use crate::network_xml;
@@ -47,14 +47,7 @@ fn edit_nic(devices: &mut Element, nic: &NicSpec) -> Result<(), EditError> {
         .elements_mut()
         .find(|d| if found { is_it(d) } else { has_its_mac(d) })
     else {
-        let mut element = Element::new("interface")
-            .with("type", kind)
-            .holding(Element::new("mac").with("address", &nic.mac.to_string()))
-            .holding(source)
-            .holding(Element::new("model").with("type", "virtio"))
-            .holding(Element::new("alias").with("name", &alias));
-        network_xml::set_vlan(&mut element, nic.vlan);
-        devices.push(element);
+        devices.push(nic_element(nic)?);
         return Ok(());
     };
     if read::mac(element) != Some(nic.mac) {
@@ -63,17 +56,55 @@ fn edit_nic(devices: &mut Element, nic: &NicSpec) -> Result<(), EditError> {
             .set_attribute("address", &nic.mac.to_string());
     }
     if read::attachment(element) != nic.attachment {
-        element.set_attribute("type", kind);
-        element.replace(source);
-        // They belong to what it was attached to.
-        element.remove_named("virtualport");
-        element.remove_named("target");
+        attach(element, kind, source);
+    }
+    let model = element.attribute_at(&["model"], "type").and_then(NicModel::parse);
+    if model.is_some_and(|model| model != nic.model) {
+        element.ensure("model").set_attribute("type", nic.model.word());
+        // A card of another kind may need a port of another kind.
+        element.remove_named("address");
     }
     if element.child("vlan").and_then(network_xml::vlan) != nic.vlan {
         network_xml::set_vlan(element, nic.vlan);
     }
     element.ensure("alias").set_attribute("name", &alias);
     Ok(())
+}
+
+fn attach(element: &mut Element, kind: &str, source: Element) {
+    element.set_attribute("type", kind);
+    element.replace(source);
+    // They belong to what it was attached to.
+    element.remove_named("virtualport");
+    element.remove_named("target");
+}
+
+/// The element of a new NIC.
+pub(crate) fn nic_element(nic: &NicSpec) -> Result<Element, EditError> {
+    let (kind, source) = source(&nic.attachment)?;
+    let mut element = Element::new("interface")
+        .with("type", kind)
+        .holding(Element::new("mac").with("address", &nic.mac.to_string()))
+        .holding(source)
+        .holding(Element::new("model").with("type", nic.model.word()))
+        .holding(Element::new("alias").with("name", &alias("nic", nic.key.as_str())));
+    network_xml::set_vlan(&mut element, nic.vlan);
+    Ok(element)
+}
+
+/// A running machine's NIC attached elsewhere.
+pub(crate) fn with_attachment(nic: &Element, attachment: &Attachment) -> Result<Element, EditError> {
+    let (kind, source) = source(attachment)?;
+    let mut nic = nic.clone();
+    attach(&mut nic, kind, source);
+    Ok(nic)
+}
+
+/// A running machine's NIC with its cable in or out.
+pub(crate) fn with_link(nic: &Element, state: &str) -> Element {
+    let mut nic = nic.clone();
+    nic.ensure("link").set_attribute("state", state);
+    nic
 }
 
 fn source(attachment: &Attachment) -> Result<(&'static str, Element), EditError> {

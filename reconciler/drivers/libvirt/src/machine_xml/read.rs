@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use labyard_driver::ids::{Bytes, MacAddr, Mib};
 use labyard_driver::observed::{
     Attachment, Capacity, MachineDetail, MachineSize, ObservedDisk, ObservedMedium, ObservedNic,
-    ObservedNvram,
+    ObservedNvram, Standing,
 };
-use labyard_driver::spec::{Accelerator, DirectBoot};
+use labyard_driver::spec::{Accelerator, DirectBoot, DiskBus, NicModel};
 
-use super::{firmware, hardware, is_drive};
+use super::{firmware, hardware, is_drive, room};
 use crate::network_xml;
 use crate::places::Places;
 use crate::xml::Element;
@@ -47,22 +47,7 @@ pub(crate) fn detail(
     let none = Element::new("devices");
     let devices = domain.child("devices").unwrap_or(&none);
     let live_devices = live.map(|live| live.child("devices").unwrap_or(&none));
-    let disks = devices.elements().filter(|d| is_drive(d, "disk")).map(|d| {
-        let (target, path) = (target(d), disk_path(d));
-        let (pool, volume) = places.volume_at(&path).unzip();
-        ObservedDisk {
-            pool,
-            volume,
-            capacity: sizes.of(&target),
-            boot: boot_number(d),
-            live: live_devices.map(|live| {
-                live.elements()
-                    .any(|l| is_drive(l, "disk") && self::target(l) == target && disk_path(l) == path)
-            }),
-            target,
-            path,
-        }
-    });
+    let place = Place { sizes, places };
     let cdroms = devices.elements().filter(|d| is_drive(d, "cdrom")).map(|d| {
         let path = disk_path(d);
         let (pool, volume) = places.volume_at(&path).unzip();
@@ -74,20 +59,6 @@ pub(crate) fn detail(
         };
         (target(d), Some(medium).filter(|medium| !medium.path.is_empty()))
     });
-    let nics = devices.named("interface").filter_map(|d| {
-        let (mac, attachment) = (mac(d)?, attachment(d));
-        Some(ObservedNic {
-            mac,
-            boot: boot_number(d),
-            live: live_devices.map(|live| {
-                live.named("interface")
-                    .any(|l| self::mac(l) == Some(mac) && self::attachment(l) == attachment)
-            }),
-            attachment,
-            vlan: d.child("vlan").and_then(network_xml::vlan),
-            addresses: Vec::new(),
-        })
-    });
     let live_cdroms = live_devices.map(|live| {
         let drives = live.elements().filter(|d| is_drive(d, "cdrom"));
         drives.map(|d| (target(d), disk_path(d))).collect()
@@ -95,9 +66,12 @@ pub(crate) fn detail(
     let hardware = hardware::read(domain);
     MachineDetail {
         cpus: cpus(domain),
+        cpus_max: cpus_max(domain),
         live_cpus: live.map(cpus),
         memory: memory(domain),
+        memory_max: memory_max(domain),
         live_memory: live.map(memory),
+        room: live.map(room::of),
         firmware: firmware::kind(domain),
         guards: firmware::guards(domain),
         nvram: firmware::nvram(domain).map(|path| ObservedNvram {
@@ -106,12 +80,12 @@ pub(crate) fn detail(
         }),
         accelerator: accelerator(domain),
         direct_boot: direct_boot(domain),
-        disks: disks.collect(),
+        disks: disks(devices, live_devices, &place),
         live_hardware: live.map(|live| hardware::read_live(live, &hardware)),
         hardware,
         cdroms: cdroms.collect(),
         live_cdroms,
-        nics: nics.collect(),
+        nics: nics(devices, live_devices),
     }
 }
 
@@ -121,6 +95,85 @@ pub(crate) fn size(domain: &Element) -> MachineSize {
         cpus: cpus(domain),
         memory: memory(domain),
     }
+}
+
+/// What tells of a drive's file.
+struct Place<'a> {
+    sizes: &'a Sizes,
+    places: &'a Places,
+}
+
+fn disks(devices: &Element, live: Option<&Element>, place: &Place<'_>) -> Vec<ObservedDisk> {
+    let same = |a: &Element, b: &Element| target(a) == target(b) && disk_path(a) == disk_path(b);
+    fn of(devices: &Element) -> impl Iterator<Item = &Element> {
+        devices.elements().filter(|d| is_drive(d, "disk"))
+    }
+    let seen = |disk: &Element, standing| {
+        let (target, path) = (target(disk), disk_path(disk));
+        let (pool, volume) = place.places.volume_at(&path).unzip();
+        ObservedDisk {
+            pool,
+            volume,
+            capacity: place.sizes.of(&target),
+            boot: boot_number(disk),
+            bus: disk.attribute_at(&["target"], "bus").and_then(DiskBus::parse),
+            standing,
+            target,
+            path,
+        }
+    };
+    let defined = of(devices).map(|disk| {
+        let runs = live.is_none_or(|live| of(live).any(|other| same(disk, other)));
+        let standing = if runs {
+            Standing::Whole
+        } else {
+            Standing::AtNextStart
+        };
+        seen(disk, standing)
+    });
+    let extra = live
+        .into_iter()
+        .flat_map(of)
+        .filter(|disk| !of(devices).any(|other| same(disk, other)));
+    defined
+        .chain(extra.map(|disk| seen(disk, Standing::UntilStop)))
+        .collect()
+}
+
+fn nics(devices: &Element, live: Option<&Element>) -> Vec<ObservedNic> {
+    fn of(devices: &Element) -> impl Iterator<Item = (MacAddr, &Element)> {
+        devices
+            .named("interface")
+            .filter_map(|nic| Some((mac(nic)?, nic)))
+    }
+    let find = |devices: &Element, wanted: MacAddr| of(devices).any(|(mac, _)| mac == wanted);
+    let seen = |mac: MacAddr, nic: &Element, standing| ObservedNic {
+        mac,
+        attachment: attachment(nic),
+        live_attachment: live
+            .and_then(|live| of(live).find(|(other, _)| *other == mac))
+            .map(|(_, nic)| attachment(nic)),
+        model: nic.attribute_at(&["model"], "type").and_then(NicModel::parse),
+        boot: boot_number(nic),
+        vlan: nic.child("vlan").and_then(network_xml::vlan),
+        standing,
+        addresses: Vec::new(),
+    };
+    let defined = of(devices).map(|(mac, nic)| {
+        let runs = live.is_none_or(|live| find(live, mac));
+        let standing = if runs {
+            Standing::Whole
+        } else {
+            Standing::AtNextStart
+        };
+        seen(mac, nic, standing)
+    });
+    let extra = live
+        .into_iter()
+        .flat_map(of)
+        .filter(|(mac, _)| !find(devices, *mac))
+        .map(|(mac, nic)| seen(mac, nic, Standing::UntilStop));
+    defined.chain(extra).collect()
 }
 
 fn accelerator(domain: &Element) -> Accelerator {
@@ -135,6 +188,19 @@ fn cpus(domain: &Element) -> u32 {
         let current = vcpu.attribute("current").and_then(|text| text.parse().ok());
         current.or_else(|| vcpu.text().parse().ok()).unwrap_or(1)
     })
+}
+
+pub(super) fn cpus_max(domain: &Element) -> u32 {
+    domain
+        .child("vcpu")
+        .and_then(|vcpu| vcpu.text().parse().ok())
+        .unwrap_or(1)
+}
+
+pub(super) fn memory_max(domain: &Element) -> Mib {
+    Mib(domain
+        .child("memory")
+        .map_or(0, |element| kib(element).div_ceil(1024)))
 }
 
 fn memory(domain: &Element) -> Mib {
@@ -200,11 +266,11 @@ pub(crate) fn disk_path(drive: &Element) -> String {
         .to_owned()
 }
 
-pub(super) fn mac(interface: &Element) -> Option<MacAddr> {
+pub(crate) fn mac(interface: &Element) -> Option<MacAddr> {
     interface.attribute_at(&["mac"], "address")?.parse().ok()
 }
 
-pub(super) fn attachment(interface: &Element) -> Attachment {
+pub(crate) fn attachment(interface: &Element) -> Attachment {
     let source = |attribute| interface.attribute_at(&["source"], attribute).map(str::to_owned);
     let kind = interface.attribute("type").unwrap_or_default();
     let known = match kind {

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use labyard_driver::ids::{Bytes, DiskKey, Mib, NicKey, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::{DiskMark, Made, Mark, NicMark};
-use labyard_driver::observed::{Attachment, Capacity, MarkState};
+use labyard_driver::observed::{Attachment, Capacity, MarkState, ScsiController, Standing};
 use labyard_driver::spec::{
-    Accelerator, CpuSpec, DirectBoot, DiskFormat, DiskSpec, DriveSpec, Firmware, Graphics, Guards,
-    MachineSpec, MachineType, MediumSpec, NicSpec,
+    Accelerator, CpuSpec, DirectBoot, DiskBus, DiskFormat, DiskSpec, DriveSpec, Firmware, Graphics, Guards,
+    MachineSpec, MachineType, MediumSpec, NicModel, NicSpec,
 };
 
 use super::*;
@@ -31,6 +31,7 @@ fn disk(key: &str, target: &str) -> DiskSpec {
         pool: pool(),
         volume: VolumeName(format!("web.{key}")),
         format: DiskFormat::Qcow2,
+        bus: DiskBus::Virtio,
     }
 }
 
@@ -40,6 +41,7 @@ fn nic(key: &str, mac: &str, network: &str) -> NicSpec {
         mac: mac.parse().unwrap(),
         attachment: Attachment::Network(network.to_owned()),
         vlan: None,
+        model: NicModel::Virtio,
     }
 }
 
@@ -49,7 +51,9 @@ fn spec() -> MachineSpec {
         host_name: "web".to_owned(),
         mark: mark("web"),
         cpus: 2,
+        cpus_max: None,
         memory: Mib(512),
+        memory_max: None,
         accelerator: Accelerator::Qemu,
         firmware: Firmware::Bios,
         guards: Guards::default(),
@@ -112,7 +116,7 @@ fn what_was_asked_for_is_what_is_read_back() {
         Some(VolumeName::from("web.seed"))
     );
     assert_eq!(detail.nics[0].attachment, Attachment::Network("lab".to_owned()));
-    assert_eq!(detail.nics[0].live, None);
+    assert_eq!(detail.nics[0].standing, Standing::Whole);
 }
 
 #[test]
@@ -348,13 +352,13 @@ fn a_running_machine_shows_what_only_its_definition_has() {
     let live = made(&running);
     let detail = detail(&domain, Some(&live), &Sizes::Unread, &places());
     assert_eq!(
-        detail.disks.iter().map(|d| d.live).collect::<Vec<_>>(),
-        [Some(true), Some(false)]
+        detail.disks.iter().map(|d| d.standing).collect::<Vec<_>>(),
+        [Standing::Whole, Standing::AtNextStart]
     );
     assert_eq!(detail.disks[0].capacity, Capacity::Unknown);
     assert_eq!(
-        (detail.nics[0].live, detail.cpus, detail.live_cpus),
-        (Some(false), 2, Some(1))
+        (&detail.nics[0].live_attachment, detail.cpus, detail.live_cpus),
+        (&Some(Attachment::Network("old".to_owned())), 2, Some(1))
     );
 }
 
@@ -445,4 +449,108 @@ fn the_older_chipset_gets_no_ports_of_the_newer() {
 fn keys_that_libvirt_would_not_take_as_an_alias_are_spelled_out() {
     assert_eq!(alias("disk", "root-1"), "ua-labyard-disk-root-1");
     assert_eq!(alias("disk", "a.b_c"), "ua-labyard-disk-a_2e_b_5f_c");
+}
+
+#[test]
+fn room_is_said_beside_what_is_in_it() {
+    let roomy = MachineSpec {
+        cpus_max: Some(4),
+        memory_max: Some(Mib(1024)),
+        ..spec()
+    };
+    let mut domain = made(&roomy);
+    let text = domain.to_string();
+    for part in [
+        "<vcpu current='2'>4</vcpu>",
+        "<memory unit='KiB'>1048576</memory>",
+        "<currentMemory unit='KiB'>524288</currentMemory>",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    let detail = read(&domain);
+    assert_eq!((detail.cpus, detail.cpus_max), (2, 4));
+    assert_eq!((detail.memory, detail.memory_max), (Mib(512), Mib(1024)));
+    edit(&mut domain, &roomy, &places()).unwrap();
+    assert_eq!(domain.to_string(), text);
+    // Left out, room that is there stays; asked for anew, it changes.
+    edit(&mut domain, &MachineSpec { cpus: 3, ..spec() }, &places()).unwrap();
+    let detail = read(&domain);
+    assert_eq!(
+        (detail.cpus, detail.cpus_max, detail.memory_max),
+        (3, 4, Mib(1024))
+    );
+    let tight = MachineSpec {
+        cpus_max: Some(2),
+        memory_max: Some(Mib(512)),
+        ..spec()
+    };
+    edit(&mut domain, &tight, &places()).unwrap();
+    let detail = read(&domain);
+    assert_eq!((detail.cpus, detail.cpus_max), (2, 2));
+    assert_eq!((detail.memory, detail.memory_max), (Mib(512), Mib(512)));
+}
+
+#[test]
+fn buses_and_models_are_written_changed_and_read() {
+    let mut wanted = spec();
+    wanted.disks = vec![
+        disk("root", "vda"),
+        DiskSpec {
+            bus: DiskBus::Scsi,
+            ..disk("data", "sdb")
+        },
+    ];
+    wanted.nics[0].model = NicModel::E1000e;
+    for mut domain in [made(&wanted), made(&spec())] {
+        edit(&mut domain, &wanted, &places()).unwrap();
+        let detail = read(&domain);
+        let buses: Vec<_> = detail.disks.iter().map(|d| (d.target.as_str(), d.bus)).collect();
+        assert_eq!(
+            buses,
+            [("vda", Some(DiskBus::Virtio)), ("sdb", Some(DiskBus::Scsi))]
+        );
+        assert_eq!(detail.nics[0].model, Some(NicModel::E1000e));
+        let data = "controller='0' bus='0' target='1' unit='0'";
+        assert!(domain.to_string().contains(data), "{domain}");
+        edit(&mut domain, &spec(), &places()).unwrap();
+        assert_eq!(read(&domain), read(&made(&spec())));
+    }
+}
+
+/// As libvirt shows a running machine: each device on the bus of a port of its own.
+#[test]
+fn a_running_machine_tells_its_free_ports_and_its_place_for_scsi_disks() {
+    let live = Element::parse(
+        "<domain><memory unit='KiB'>1048576</memory><vcpu current='1'>4</vcpu><devices>\
+         <controller type='pci' index='0' model='pcie-root'/>\
+         <controller type='pci' index='1' model='pcie-root-port'><address type='pci' bus='0x00' slot='0x02'/></controller>\
+         <controller type='pci' index='2' model='pcie-root-port'><address type='pci' bus='0x00' slot='0x02'/></controller>\
+         <controller type='pci' index='10' model='pcie-root-port'><address type='pci' bus='0x00' slot='0x02'/></controller>\
+         <disk device='disk'><target dev='vda' bus='virtio'/><address type='pci' bus='0x0a' slot='0x00'/></disk>\
+         </devices></domain>",
+    )
+    .unwrap();
+    let room = room::of(&live);
+    assert_eq!((room.cpus, room.memory, room.ports), (4, Mib(1024), 2));
+    assert_eq!(room.scsi, ScsiController::Missing);
+    assert_eq!(room::of(&made(&spec())).scsi, ScsiController::There);
+}
+
+#[test]
+fn a_plugged_device_keeps_its_place_in_the_definition() {
+    const PLACE: &str = "<address type='pci' bus='0x09' slot='0x00'/>";
+    let mut running = spec();
+    running.disks.push(disk("more", "vdc"));
+    let live = made(&running).to_string();
+    let with_place = format!("<alias name='ua-labyard-disk-more'/>{PLACE}");
+    let live = live.replace("<alias name='ua-labyard-disk-more'/>", &with_place);
+    let live = Element::parse(&live).unwrap();
+    let mut definition = made(&running);
+    keep_addresses(&mut definition, &live);
+    assert_eq!(definition.to_string().matches(PLACE).count(), 1);
+    let text = definition.to_string();
+    keep_addresses(&mut definition, &live);
+    assert_eq!(definition.to_string(), text);
+    let machine = detail(&made(&spec()), Some(&live), &Sizes::Unread, &places());
+    assert_eq!(machine.disks[2].standing, Standing::UntilStop);
 }

@@ -8,7 +8,7 @@ use labyard_driver::Driver;
 use labyard_driver::conformance::sample;
 use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{Bytes, VolumeName};
-use labyard_driver::observed::{Activity, Capacity, Power, Reservation};
+use labyard_driver::observed::{Activity, Capacity, Power, Reservation, Standing};
 use labyard_driver::spec::{DiskFormat, MachineSpec, NetworkSpec, VolumeContent};
 use labyard_driver_libvirt::LibvirtDriver;
 
@@ -96,8 +96,8 @@ async fn see_it_run(line: &Line) {
     assert_eq!(seen.power, Power::Running);
     assert_eq!(detail.disks[0].capacity, Capacity::Known(Bytes::from_mib(16)));
     assert_eq!(
-        (detail.disks[0].live, detail.nics[0].live),
-        (Some(true), Some(true))
+        (detail.disks[0].standing, detail.nics[0].standing),
+        (Standing::Whole, Standing::Whole)
     );
     assert_eq!(
         detail.cdroms["sda"].as_ref().unwrap().volume.as_ref(),

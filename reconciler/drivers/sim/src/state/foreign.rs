@@ -2,7 +2,7 @@
 
 use labyard_driver::ids::{Bytes, MacAddr, Mib, ObjectId, PoolName, VolumeName};
 use labyard_driver::observed::{Activity, Attachment, MarkState};
-use labyard_driver::spec::{MachineSpec, NetworkSpec, VolumeContent, VolumeSpec};
+use labyard_driver::spec::{DiskBus, MachineSpec, NetworkSpec, NicModel, VolumeContent, VolumeSpec};
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,20 @@ pub enum ForeignHand {
         target: String,
         /// A file on the host.
         path: String,
+    },
+    /// A disk is pulled out of the running machine; its definition keeps it.
+    PullDisk {
+        /// The machine.
+        id: ObjectId,
+        /// `vda`.
+        target: String,
+    },
+    /// A NIC is pulled out of the running machine; its definition keeps it.
+    PullNic {
+        /// The machine.
+        id: ObjectId,
+        /// Which.
+        mac: MacAddr,
     },
     /// A disk is taken out of the machine, live and in the definition.
     DetachDisk {
@@ -149,6 +163,8 @@ impl State {
     fn change_devices(&mut self, hand: &ForeignHand) -> Result<(), DriverError> {
         let (ForeignHand::SetHardware { id, .. }
         | ForeignHand::AttachDisk { id, .. }
+        | ForeignHand::PullDisk { id, .. }
+        | ForeignHand::PullNic { id, .. }
         | ForeignHand::DetachDisk { id, .. }
         | ForeignHand::AttachNic { id, .. }
         | ForeignHand::DetachNic { id, .. }
@@ -161,11 +177,14 @@ impl State {
         match hand.clone() {
             ForeignHand::SetHardware { cpus, memory, .. } => {
                 (definition.cpus, definition.memory) = (cpus, memory);
+                (definition.cpus_max, definition.memory_max) =
+                    (definition.cpus_max.max(cpus), definition.memory_max.max(memory));
             }
             ForeignHand::AttachDisk { target, path, .. } => definition.disks.push(Disk {
                 target,
                 path,
                 boot: None,
+                bus: DiskBus::Virtio,
                 origin: Origin::Foreign,
             }),
             ForeignHand::AttachNic { mac, attachment, .. } => definition.nics.push(Nic {
@@ -173,6 +192,7 @@ impl State {
                 attachment,
                 vlan: None,
                 boot: None,
+                model: NicModel::Virtio,
                 origin: Origin::Foreign,
             }),
             _ => {}
@@ -181,8 +201,16 @@ impl State {
             MachineActivity::On(run) => Some(&mut run.definition),
             _ => None,
         };
-        for definition in live.into_iter().chain([&mut machine.definition]) {
+        let kept = match hand {
+            ForeignHand::PullDisk { .. } | ForeignHand::PullNic { .. } => None,
+            _ => Some(&mut machine.definition),
+        };
+        for definition in live.into_iter().chain(kept) {
             match hand {
+                ForeignHand::PullDisk { target, .. } => {
+                    definition.disks.retain(|disk| disk.target != *target);
+                }
+                ForeignHand::PullNic { mac, .. } => definition.nics.retain(|nic| nic.mac != *mac),
                 ForeignHand::DetachDisk { target, .. } => {
                     definition.disks.retain(|disk| disk.target != *target);
                 }

@@ -2,11 +2,12 @@
 //!
 //! A run's course is fixed when it starts; [`State::advance`] takes every step that has become due.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{MacAddr, ObjectId};
-use labyard_driver::observed::{Activity, Attachment};
+use labyard_driver::observed::{Activity, Attachment, ScsiController};
 use labyard_driver::spec::NetworkMode;
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ use crate::clock::Millis;
 use crate::random::hash;
 use crate::settings::{GuestFault, GuestSettings};
 
+/// Ports that every machine has to spare when it starts.
+const SPARE_PORTS: usize = 8;
 /// How long a lease stays listed after its guest has gone.
 const LEASE_MS: Millis = 3_600_000;
 
@@ -31,6 +34,11 @@ pub(super) struct Run {
     pub(super) paused_at: Option<Millis>,
     pub(super) shutdown_due: Option<Millis>,
     pub(super) process: Process,
+    /// Ports for devices that come while it runs, taken ones included.
+    pub(super) ports: usize,
+    pub(super) scsi: ScsiController,
+    /// Devices that the guest was asked to let go: targets and MACs.
+    pub(super) unplugging: BTreeSet<String>,
     reached: Reached,
 }
 
@@ -81,6 +89,8 @@ impl Course {
                 Some("no_agent") => course.fault = GuestFault::NoAgent,
                 Some("crash") => course.fault = GuestFault::Crash,
                 Some("ignore_shutdown") => course.fault = GuestFault::IgnoreShutdown,
+                Some("ignore_unplug") => course.fault = GuestFault::IgnoreUnplug,
+                Some("no_balloon") => course.fault = GuestFault::NoBalloon,
                 Some("hang") => course.fault = GuestFault::Hang,
                 Some(other) => {
                     let time = other.strip_prefix("boot_ms=").and_then(|ms| ms.parse().ok());
@@ -109,6 +119,19 @@ impl Course {
         self.fault == GuestFault::IgnoreShutdown || self.boots == Boots::NothingToBoot
     }
 
+    pub(super) fn lets_go(&self) -> bool {
+        self.boots == Boots::Yes && self.fault != GuestFault::IgnoreUnplug
+    }
+
+    pub(super) fn has_balloon(&self) -> bool {
+        self.boots == Boots::Yes && self.fault != GuestFault::NoBalloon
+    }
+
+    /// From when on its drivers are there, counted from the start.
+    pub(super) fn up_after(&self) -> Millis {
+        self.boot_ms / 2
+    }
+
     pub(super) fn shutdown_time(&self) -> Millis {
         self.shutdown_ms
     }
@@ -128,10 +151,18 @@ impl Run {
             GuestFault::Hang => Process::Hangs,
             _ => Process::Answers,
         };
+        let ports = definition.plugged() + SPARE_PORTS;
+        let scsi = match definition.needs_scsi() {
+            true => ScsiController::There,
+            false => ScsiController::Missing,
+        };
         Self {
             number,
             started: now,
             definition,
+            ports,
+            scsi,
+            unplugging: BTreeSet::new(),
             course,
             paused_at: None,
             shutdown_due: None,
@@ -153,7 +184,7 @@ impl Run {
 
     /// Whether its operating system is far enough to hear the power button.
     pub(super) fn is_up(&self, now: Millis) -> bool {
-        self.paused_at.is_none() && now >= self.started + self.course.boot_ms / 2
+        self.paused_at.is_none() && now >= self.started + self.course.up_after()
     }
 
     /// When it takes its next step.
@@ -261,6 +292,7 @@ impl State {
         match run.reached {
             Reached::Nothing => {
                 run.reached = Reached::Address;
+                self.let_go(id);
                 self.hand_out_leases(id);
             }
             Reached::Address | Reached::Agent => {
@@ -291,21 +323,26 @@ impl State {
         };
         self.locks.retain(|_, holder| holder != id);
         for nic in &run.definition.nics {
-            let Attachment::Network(name) = &nic.attachment else {
-                continue;
-            };
-            let network = self
-                .networks
-                .values_mut()
-                .find(|network| network.host_name == *name);
-            if let Some(lease) = network.and_then(|network| network.leases.get_mut(&nic.mac)) {
-                lease.expires = Some(now + LEASE_MS);
-            }
+            self.end_lease(nic.mac, &nic.attachment, now);
         }
         self.event(HostEvent::Machine(id.clone()));
     }
 
-    fn hand_out_leases(&mut self, id: &ObjectId) {
+    /// A guest's address is its own for an hour more.
+    pub(super) fn end_lease(&mut self, mac: MacAddr, attachment: &Attachment, now: Millis) {
+        let Attachment::Network(name) = attachment else {
+            return;
+        };
+        let network = self
+            .networks
+            .values_mut()
+            .find(|network| network.host_name == *name);
+        if let Some(lease) = network.and_then(|network| network.leases.get_mut(&mac)) {
+            lease.expires = Some(now + LEASE_MS);
+        }
+    }
+
+    pub(super) fn hand_out_leases(&mut self, id: &ObjectId) {
         let Some(run) = self
             .machines
             .get(id)

@@ -65,6 +65,7 @@ impl State {
         let machine = self.machine_mut(&spec.id)?;
         definition.keep_foreign(&machine.definition);
         definition.hardware = hardware(spec, &machine.definition.hardware);
+        definition.keep_room(&machine.definition, spec);
         machine.definition = definition;
         machine.mark = stored(&spec.mark);
         self.event(HostEvent::Machine(spec.id.clone()));
@@ -102,12 +103,13 @@ impl State {
         Ok(())
     }
 
-    fn definition_of(&self, spec: &MachineSpec) -> Result<Definition, DriverError> {
+    pub(super) fn definition_of(&self, spec: &MachineSpec) -> Result<Definition, DriverError> {
         let disks = spec.disks.iter().map(|disk| {
             Ok(Disk {
                 target: disk.target.clone(),
                 path: self.path_in(&disk.pool, &disk.volume)?,
                 boot: place(spec, &BootDevice::Disk(disk.key.clone())),
+                bus: disk.bus,
                 origin: Origin::Ours,
             })
         });
@@ -126,7 +128,9 @@ impl State {
             |error: DriverError| refused(format!("defining machine {}", spec.host_name), error.to_string());
         Ok(Definition {
             cpus: spec.cpus,
+            cpus_max: spec.cpus_max.unwrap_or(spec.cpus),
             memory: spec.memory,
+            memory_max: spec.memory_max.unwrap_or(spec.memory),
             firmware: spec.firmware,
             guards: spec.guards,
             nvram: spec
@@ -151,6 +155,7 @@ impl State {
                     attachment: nic.attachment.clone(),
                     vlan: nic.vlan,
                     boot: place(spec, &BootDevice::Nic(nic.key.clone())),
+                    model: nic.model,
                     origin: Origin::Ours,
                 })
                 .collect(),
@@ -202,7 +207,7 @@ impl State {
     }
 
     /// What libvirt looks at when a machine starts, not before.
-    fn check_startable(&self, definition: &Definition) -> Result<(), String> {
+    pub(super) fn check_startable(&self, definition: &Definition) -> Result<(), String> {
         let mut locked = BTreeSet::new();
         for disk in &definition.disks {
             self.check_file(&disk.path)?;
@@ -226,7 +231,14 @@ impl State {
                 .flatten()
                 .try_for_each(|path| self.check_file(path))?;
         }
-        definition.nics.iter().try_for_each(|nic| match &nic.attachment {
+        definition
+            .nics
+            .iter()
+            .try_for_each(|nic| self.check_attachment(&nic.attachment))
+    }
+
+    pub(super) fn check_attachment(&self, attachment: &Attachment) -> Result<(), String> {
+        match attachment {
             Attachment::Network(name) => match self.network_named(name).map(|network| network.active) {
                 Some(Activity::Active) => Ok(()),
                 Some(Activity::Inactive) => Err(format!("network '{name}' is not active")),
@@ -236,7 +248,7 @@ impl State {
                 Err(format!("Cannot get interface MTU on '{name}': No such device"))
             }
             Attachment::Bridge(_) | Attachment::Other(_) => Ok(()),
-        })
+        }
     }
 
     pub(crate) fn request_shutdown(&mut self, id: &ObjectId, now: Millis) -> Result<(), DriverError> {
@@ -319,7 +331,7 @@ impl State {
     }
 
     /// Refuses to wait for a machine whose process hangs.
-    fn answering(&self, id: &ObjectId, verb: &str) -> Result<(), DriverError> {
+    pub(super) fn answering(&self, id: &ObjectId, verb: &str) -> Result<(), DriverError> {
         let machine = self.machine_ref(id)?;
         match machine.run().map(|run| run.process) {
             Some(Process::Hangs) => Err(busy(
@@ -339,6 +351,17 @@ impl Run {
 }
 
 impl Definition {
+    /// Keeps room that was there where none is asked for and what is in it fits.
+    fn keep_room(&mut self, before: &Self, spec: &MachineSpec) {
+        if spec.cpus_max.is_none() && before.cpus_max > before.cpus {
+            self.cpus_max = before.cpus_max.max(self.cpus);
+        }
+        if spec.memory_max.is_none() && before.memory_max > before.memory && before.memory_max >= self.memory
+        {
+            self.memory_max = before.memory_max;
+        }
+    }
+
     /// Takes over the devices that labyard did not make, unless one of its own has their place.
     fn keep_foreign(&mut self, before: &Self) {
         let foreign = |disk: &&Disk| disk.origin == Origin::Foreign;
@@ -391,6 +414,11 @@ fn check_hardware(spec: &MachineSpec) -> Result<(), DriverError> {
     let refuse = |message: &str| Err(refused(format!("defining machine {}", spec.host_name), message));
     if spec.host_name.is_empty() || spec.host_name.contains(['/', '\n']) {
         return refuse("the name is empty or has a slash or a new line in it");
+    }
+    if spec.cpus_max.is_some_and(|most| most < spec.cpus)
+        || spec.memory_max.is_some_and(|most| most < spec.memory)
+    {
+        return refuse("a machine has more than it may have");
     }
     if spec.cpus == 0 || spec.memory.0 == 0 {
         return refuse("a machine needs at least one processor and some memory");

@@ -5,6 +5,7 @@
 mod content;
 mod foreign;
 mod guest;
+mod live;
 mod machines;
 mod networks;
 mod pools;
@@ -21,7 +22,7 @@ use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{Activity, Attachment, Autostart, Hardware, MarkState, Reservation};
 use labyard_driver::spec::{
-    Accelerator, Dhcp, DirectBoot, DiskFormat, Firmware, Guards, NetworkBoot, NetworkMode,
+    Accelerator, Dhcp, DirectBoot, DiskBus, DiskFormat, Firmware, Guards, NetworkBoot, NetworkMode, NicModel,
 };
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,9 @@ enum MachineActivity {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Definition {
     cpus: u32,
+    cpus_max: u32,
     memory: Mib,
+    memory_max: Mib,
     firmware: Firmware,
     accelerator: Accelerator,
     #[serde(default)]
@@ -113,6 +116,7 @@ struct Disk {
     path: String,
     #[serde(default)]
     boot: Option<u32>,
+    bus: DiskBus,
     origin: Origin,
 }
 
@@ -123,6 +127,7 @@ struct Nic {
     #[serde(default)]
     vlan: Option<VlanId>,
     boot: Option<u32>,
+    model: NicModel,
     origin: Origin,
 }
 

@@ -8,12 +8,12 @@ use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
     Ability, Activity, Attachment, Detail, HostFacts, MachineDetail, MachineSize, MarkState, ObservedDisk,
     ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, ObservedNvram, ObservedVolume, Offer,
-    Power, Snapshot,
+    Power, Snapshot, Standing,
 };
 use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 
-use super::guest::Process;
-use super::{Machine, MachineActivity, Network, Nic, State};
+use super::guest::{Process, Run};
+use super::{Disk, Machine, MachineActivity, Network, Nic, State};
 use crate::clock::Millis;
 
 /// The processor models that this host can give a guest.
@@ -110,19 +110,19 @@ impl State {
         }
         let live = run.map(|run| &run.definition);
         let at = |path: &str| self.volume_at(path).unzip();
-        let disks = definition.disks.iter().map(|disk| ObservedDisk {
+        let seen_disk = |disk: &Disk, standing| ObservedDisk {
             target: disk.target.clone(),
             path: disk.path.clone(),
             pool: at(&disk.path).0,
             volume: at(&disk.path).1,
             capacity: self.capacity_at(&disk.path),
             boot: disk.boot,
-            live: live.map(|live| {
-                live.disks
-                    .iter()
-                    .any(|d| d.target == disk.target && d.path == disk.path)
-            }),
-        });
+            bus: Some(disk.bus),
+            standing,
+        };
+        let same_disk = |a: &Disk, b: &Disk| a.target == b.target && a.path == b.path;
+        let disks = both(&definition.disks, live.map(|live| &live.disks[..]), same_disk)
+            .map(|(disk, standing)| seen_disk(disk, standing));
         let cdroms = definition.cdroms.iter().map(|(target, path)| {
             let medium = path.as_ref().map(|path| ObservedMedium {
                 path: path.clone(),
@@ -132,23 +132,29 @@ impl State {
             });
             (target.clone(), medium)
         });
-        let nics = definition.nics.iter().map(|nic| ObservedNic {
+        let seen_nic = |nic: &Nic, standing| ObservedNic {
             mac: nic.mac,
             attachment: nic.attachment.clone(),
             vlan: nic.vlan,
             boot: nic.boot,
-            live: live.map(|live| {
-                live.nics
-                    .iter()
-                    .any(|n| n.mac == nic.mac && n.attachment == nic.attachment)
-            }),
+            live_attachment: live
+                .and_then(|live| live.nics.iter().find(|n| n.mac == nic.mac))
+                .map(|nic| nic.attachment.clone()),
+            model: Some(nic.model),
+            standing,
             addresses: nic.leased(networks, now).into_iter().collect(),
-        });
+        };
+        let same_nic = |a: &Nic, b: &Nic| a.mac == b.mac;
+        let nics = both(&definition.nics, live.map(|live| &live.nics[..]), same_nic)
+            .map(|(nic, standing)| seen_nic(nic, standing));
         Detail::Known(Box::new(MachineDetail {
             cpus: definition.cpus,
+            cpus_max: definition.cpus_max,
             live_cpus: live.map(|live| live.cpus),
             memory: definition.memory,
-            live_memory: live.map(|live| live.memory),
+            memory_max: definition.memory_max,
+            live_memory: run.map(|run| run.memory(now)),
+            room: run.map(Run::room),
             firmware: definition.firmware,
             guards: definition.guards,
             nvram: definition.nvram.as_ref().map(|path| ObservedNvram {
@@ -170,6 +176,30 @@ impl State {
             nics: nics.collect(),
         }))
     }
+}
+
+/// Devices of the definition, then those that only what runs has.
+fn both<'a, D>(
+    defined: &'a [D],
+    live: Option<&'a [D]>,
+    same: impl Fn(&D, &D) -> bool + Copy + 'a,
+) -> impl Iterator<Item = (&'a D, Standing)> {
+    let of_definition = defined.iter().map(move |device| {
+        let runs = live.is_none_or(|live| live.iter().any(|other| same(device, other)));
+        (
+            device,
+            if runs {
+                Standing::Whole
+            } else {
+                Standing::AtNextStart
+            },
+        )
+    });
+    let extra = live
+        .unwrap_or_default()
+        .iter()
+        .filter(move |device| !defined.iter().any(|other| same(device, other)));
+    of_definition.chain(extra.map(|device| (device, Standing::UntilStop)))
 }
 
 impl Nic {
