@@ -93,6 +93,7 @@ fn current() -> MachineView {
         memory: Mib(256),
         memory_max: Mib(256),
         live_memory: Some(Mib(256)),
+        pending: Pending::Nothing,
         room: Some(Room {
             cpus: 1,
             memory: Mib(256),
