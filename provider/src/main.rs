@@ -3,6 +3,7 @@
 //!
 //! - [`provider`]: the provider block, its hosts, the end of a run.
 //! - [`vm`], [`network`]: a resource each, in the same files: `resource` (what Terraform calls), `plan`, `state`.
+//! - [`data`]: the data sources.
 //! - [`shape`]: Terraform's schema and the checks of values, read off `labyard_schema`.
 
 #![expect(
@@ -10,6 +11,7 @@
     reason = "in a program `pub` marks what a module offers to the others"
 )]
 
+mod data;
 mod errors;
 mod network;
 mod planned;

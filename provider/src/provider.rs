@@ -3,28 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use labyard_driver::ids::{HostName, Namespace, ObjectId, ObjectName};
+use labyard_driver::ids::{HostName, Mib, Namespace, ObjectId, ObjectName};
 use labyard_driver::{Driver, DriverError};
 use labyard_driver_libvirt::{AcceleratorChoice, LibvirtConfig, LibvirtDriver};
 use labyard_driver_sim::SimDriver;
 use labyard_reconciler::engine::{Access, Deps, Embedded, Engine, ObjectRef, Run};
 use labyard_reconciler::hooks::Hooks;
-use labyard_reconciler::host::Host;
+use labyard_reconciler::host::{Cordon, Host, HostPolicy};
 use labyard_reconciler::journal::Journal;
 use labyard_schema::hooks as config_hooks;
 use labyard_schema::provider::{
     self as config, DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_URI, LibvirtHost, NAMESPACE_VARIABLE,
     ProviderConfig, READ_ONLY_VARIABLE,
 };
+use labyard_schema::text::Span;
 use tfplugin::schema::Schema;
 use tfplugin::value::{Path, Value};
-use tfplugin::{ConfigureRequest, Diagnostics, Provider, Resource};
+use tfplugin::{ConfigureRequest, DataSource, Diagnostics, Provider, Resource};
 
 use crate::planned::Planned;
 use crate::private::Private;
-use crate::{network, shape, values, vm};
+use crate::{data, network, shape, values, vm};
 
 /// The provider.
 pub struct Labyard {
@@ -121,6 +123,10 @@ impl Provider for Labyard {
             Arc::new(vm::Machines::new(self.shared.clone())),
             Arc::new(network::Networks::new(self.shared.clone())),
         ]
+    }
+
+    fn data_sources(&self) -> Vec<Arc<dyn DataSource>> {
+        data::all(&self.shared)
     }
 
     async fn validate(&self, config: &Value, diags: &mut Diagnostics) {
@@ -240,7 +246,7 @@ fn default_hosts() -> BTreeMap<String, config::Host> {
         DEFAULT_HOST.to_owned(),
         config::Host {
             libvirt: Some(libvirt),
-            sim: None,
+            ..config::Host::default()
         },
     )])
 }
@@ -248,13 +254,33 @@ fn default_hosts() -> BTreeMap<String, config::Host> {
 fn make_host(name: &str, host: &config::Host, diags: &mut Diagnostics) -> Option<Host> {
     let drivers = (|| Ok::<_, DriverError>((driver(host)?, driver(host)?)))();
     match drivers {
-        Ok((Some(driver), Some(renewals))) => Some(Host::new(HostName(name.to_owned()), driver, renewals)),
+        Ok((Some(driver), Some(renewals))) => {
+            let made = Host::new(HostName(name.to_owned()), driver, renewals);
+            Some(made.with_policy(policy(host)))
+        }
         Ok(_) => None,
         Err(error) => {
             let path = Path::attribute("hosts").then_key(name);
             diags.error(Some(path), "Invalid host", error.to_string());
             None
         }
+    }
+}
+
+fn policy(host: &config::Host) -> HostPolicy {
+    let limits = host.capacity.clone().unwrap_or_default();
+    let retention = host
+        .libvirt
+        .as_ref()
+        .and_then(|libvirt| libvirt.image_retention.as_ref());
+    HostPolicy {
+        cordon: match host.cordoned {
+            Some(true) => Cordon::Closed,
+            Some(false) | None => Cordon::Open,
+        },
+        memory: limits.memory_mib.map(Mib),
+        cpus: limits.cpus,
+        image_retention: retention.map(|span| Span::or(Some(span), Duration::ZERO)),
     }
 }
 

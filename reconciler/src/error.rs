@@ -8,6 +8,15 @@ use labyard_driver::mark::Stage;
 use crate::desired::Unusable;
 use crate::image::ImageError;
 
+/// Why a host is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// Of machines that stand.
+    Settled,
+    /// Of machines that others are placing at this moment, and may yet take elsewhere.
+    Passing,
+}
+
 /// An error of an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -105,6 +114,26 @@ pub enum EngineError {
         what: String,
         /// Why.
         why: String,
+    },
+    /// The host has no room for one more machine.
+    #[error("host {host} has no room for {what}: {why}")]
+    Full {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// With numbers.
+        why: String,
+        /// Whether it may have some in a moment.
+        crowd: Crowd,
+    },
+    /// No host takes the machine.
+    #[error("no host takes {what}: {reasons}")]
+    NoHost {
+        /// The object.
+        what: String,
+        /// Why not, by host.
+        reasons: String,
     },
     /// An attribute cannot be had.
     #[error("{attribute}: {message}")]

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use labyard_driver::ids::{HostName, HostUuid, Namespace, ObjectId, PoolName};
-use labyard_driver::observed::Snapshot;
+use labyard_driver::ids::{HostName, HostUuid, Mib, Namespace, ObjectId, ObjectName, PoolName};
+use labyard_driver::observed::{MachineSize, Snapshot};
 use labyard_driver::spec::{Accelerator, ProbePayload};
 use labyard_driver::{Driver, DriverError};
 use tokio::sync::OnceCell;
@@ -16,6 +17,29 @@ use crate::image_store::ImageStore;
 use crate::lease_board::LeaseBoard;
 use crate::observe::{Observer, SharedError};
 use crate::view::Networks;
+
+/// Whether a host takes new machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cordon {
+    /// It does.
+    #[default]
+    Open,
+    /// It keeps those that it has.
+    Closed,
+}
+
+/// What the configuration says of a host beside how to reach it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostPolicy {
+    /// Whether it takes new machines.
+    pub cordon: Cordon,
+    /// Memory that machines may have together; `None`: what the host has.
+    pub memory: Option<Mib>,
+    /// Processors that machines may have together; `None`: a multiple of the host's.
+    pub cpus: Option<u32>,
+    /// How long images stay that no machine needs.
+    pub image_retention: Option<Duration>,
+}
 
 /// A host.
 pub struct Host {
@@ -27,6 +51,10 @@ pub struct Host {
     pub renewals: Arc<dyn Driver>,
     /// What was read of it.
     pub observer: Observer,
+    /// What the configuration says of it.
+    pub policy: HostPolicy,
+    /// Machines that runs of this process have placed here; the host may not show them yet.
+    pub placed: Mutex<BTreeMap<(Namespace, ObjectName), MachineSize>>,
     /// Its images.
     pub images: ImageStore,
     /// Leases, read once for all who wait for an address.
@@ -44,6 +72,8 @@ impl Host {
     pub fn new(name: HostName, driver: Arc<dyn Driver>, renewals: Arc<dyn Driver>) -> Self {
         Self {
             name,
+            policy: HostPolicy::default(),
+            placed: Mutex::default(),
             observer: Observer::new(driver.clone()),
             images: ImageStore::new(driver.clone()),
             driver,
@@ -54,6 +84,12 @@ impl Host {
             accelerator: OnceCell::new(),
             uuid: OnceLock::new(),
         }
+    }
+
+    /// The same host under another policy.
+    #[must_use]
+    pub fn with_policy(self, policy: HostPolicy) -> Self {
+        Self { policy, ..self }
     }
 
     /// What really runs guests here; found out once, when a machine is to be made.

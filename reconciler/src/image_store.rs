@@ -5,14 +5,16 @@
 //! upload, format and virtual size in its name: only a marked image is used. Removal goes the other way: marker
 //! first, then the marks of all machines are read again, then the data.
 
+mod collect;
+
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use labyard_driver::ids::{Bytes, Digest, ObjectId, PoolName, UploadId, VolumeName};
+use labyard_driver::ids::{Bytes, Digest, PoolName, UploadId, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::spec::{DiskFormat, VolumeContent, VolumeSpec};
 use labyard_driver::{Driver, DriverError};
@@ -20,6 +22,8 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::image::{Fetcher, ImageError, ImageFormat, SingleFlight, StreamedSource};
+
+pub use collect::Retention;
 
 const PREFIX: &str = "labyard-image.";
 /// Room that an upload leaves in the pool: libvirt does not survive a pool that runs full during an upload.
@@ -58,7 +62,7 @@ impl StoredImage {
     }
 
     /// The image that a marker's name tells of.
-    fn from_marker(name: &VolumeName) -> Option<Self> {
+    pub(crate) fn from_marker(name: &VolumeName) -> Option<Self> {
         let mut parts = name.as_str().strip_prefix(PREFIX)?.split('.');
         let (digest, upload) = (parts.next()?, parts.next()?);
         let format = match parts.next()? {
@@ -395,106 +399,6 @@ impl ImageStore {
         }
         self.driver.delete_volume(pool, &image.volume).await?;
         Ok(other)
-    }
-
-    /// Removes the images that nobody needs and the uploads whose builders are dead. `needed` tells from the
-    /// marks of all machines on the host which volumes stay. Of many who ask at once one collects for all.
-    pub async fn collect(
-        &self,
-        pool: &PoolName,
-        needed: impl Fn(&[(ObjectId, Mark)]) -> BTreeSet<VolumeName>,
-    ) -> Result<Vec<VolumeName>, DriverError> {
-        let turn = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut collected = self.collected.lock().await;
-        if collected.get(pool).is_some_and(|last| *last >= turn) {
-            return Ok(Vec::new());
-        }
-        let asked = self.asked.load(Ordering::SeqCst);
-        let removed = self.collect_now(pool, needed).await?;
-        collected.insert(pool.clone(), asked);
-        Ok(removed)
-    }
-
-    async fn collect_now(
-        &self,
-        pool: &PoolName,
-        needed: impl Fn(&[(ObjectId, Mark)]) -> BTreeSet<VolumeName>,
-    ) -> Result<Vec<VolumeName>, DriverError> {
-        // Volumes before marks: an upload that is seen was announced in a mark before it was there.
-        let volumes = self.driver.volumes(pool).await?;
-        if !volumes.iter().any(|v| v.as_str().starts_with(PREFIX)) {
-            return Ok(Vec::new());
-        }
-        let kept = needed(&self.driver.marks().await?);
-        let unneeded: Vec<_> = volumes
-            .iter()
-            .filter(|v| is_data(v) && !kept.contains(*v))
-            .collect();
-        if unneeded.is_empty() {
-            return Ok(Vec::new());
-        }
-        let backing = self.backing(pool, &volumes).await?;
-        let mut removed = Vec::new();
-        for volume in unneeded {
-            let path = self
-                .driver
-                .volume(pool, volume)
-                .await
-                .map(|v| v.path)
-                .unwrap_or_default();
-            if !backing.contains(&path) && self.remove(pool, volume, &volumes, &needed).await? {
-                removed.push(volume.clone());
-            }
-        }
-        Ok(removed)
-    }
-
-    async fn remove(
-        &self,
-        pool: &PoolName,
-        volume: &VolumeName,
-        volumes: &[VolumeName],
-        needed: &impl Fn(&[(ObjectId, Mark)]) -> BTreeSet<VolumeName>,
-    ) -> Result<bool, DriverError> {
-        let of_this = |v: &&VolumeName| StoredImage::from_marker(v).is_some_and(|i| &i.volume == volume);
-        let markers: Vec<_> = volumes.iter().filter(of_this).collect();
-        for marker in &markers {
-            self.driver.delete_volume(pool, marker).await?;
-        }
-        if needed(&self.driver.marks().await?).contains(volume) {
-            // Somebody took it between the two looks: it is whole, so it is marked again.
-            for marker in &markers {
-                let content = VolumeContent::Upload { length: Bytes(0) };
-                let spec = VolumeSpec {
-                    pool: pool.clone(),
-                    name: (*marker).clone(),
-                    content,
-                };
-                self.driver.create_volume(&spec).await?;
-            }
-            return Ok(false);
-        }
-        self.driver.delete_volume(pool, volume).await?;
-        Ok(true)
-    }
-
-    /// The paths that overlays in the pool stand on, whoever made them.
-    async fn backing(
-        &self,
-        pool: &PoolName,
-        volumes: &[VolumeName],
-    ) -> Result<BTreeSet<String>, DriverError> {
-        let others = volumes.iter().filter(|v| !v.as_str().starts_with(PREFIX));
-        let reads: Vec<_> = others.map(|v| self.driver.volume(pool, v)).collect();
-        let mut paths = BTreeSet::new();
-        for read in futures::future::join_all(reads).await {
-            match read {
-                Ok(volume) => paths.extend(volume.backing),
-                Err(DriverError::Missing { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(paths)
     }
 }
 

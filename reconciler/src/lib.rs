@@ -15,6 +15,7 @@
 
 pub mod addresses;
 pub mod boot_order;
+pub mod capacity;
 pub mod console;
 pub mod desired;
 mod desired_seed;

@@ -16,6 +16,7 @@
 
 pub mod attribute;
 pub mod check;
+pub mod data;
 pub mod hooks;
 pub mod network;
 pub mod pem;

@@ -6,6 +6,7 @@ use crate::attribute::attributes;
 use crate::check;
 use crate::hooks::Hook;
 use crate::problem::{At, Problem};
+use crate::text::Span;
 
 /// How a host may run guests.
 pub const ACCELERATORS: &[&str] = &["auto", "kvm", "qemu"];
@@ -42,6 +43,18 @@ attributes! {
         libvirt: Option<LibvirtHost> = optional();
         /// A simulated host, kept by `labyard sim`: for trying things out without a hypervisor.
         sim: Option<SimHost> = optional();
+        /// Whether it takes no new machines that name no host. Those that it has stay, and are changed as ever. Otherwise `false`.
+        cordoned: Option<bool> = optional();
+        /// What machines may take of it together. Machines that name no host are placed within it; others are warned of.
+        capacity: Option<HostLimits> = optional();
+    }
+
+    /// What machines may take of a host together, labyard's whether they run or not, others while they run.
+    pub struct HostLimits {
+        /// Memory in MiB; otherwise all that the host has.
+        memory_mib: Option<u64> = optional().range(16, 1_073_741_824);
+        /// Virtual processors; otherwise eight for each of the host's.
+        cpus: Option<u32> = optional().range(1, 1_048_576);
     }
 
     /// A libvirt host.
@@ -50,6 +63,8 @@ attributes! {
         uri: String = required();
         /// Storage pool for disks and images, a directory pool; otherwise `default`.
         storage_pool: Option<String> = optional();
+        /// How long an image stays in its pool after the last machine that needs it is gone, like `24h`; otherwise not at all. The next apply or destroy after that removes it; where several configurations use a host, the shortest time counts.
+        image_retention: Option<Span> = optional().check(check::duration);
         /// What runs guests: `auto` finds out whether KVM really works there. One of `auto`, `kvm`, `qemu`; otherwise `auto`.
         accelerator: Option<String> = optional().choice(ACCELERATORS);
     }
@@ -111,18 +126,25 @@ mod tests {
             (
                 Host {
                     libvirt: libvirt.clone(),
-                    sim: None,
+                    ..Host::default()
                 },
                 true,
             ),
             (
                 Host {
-                    libvirt: None,
                     sim: sim.clone(),
+                    ..Host::default()
                 },
                 true,
             ),
-            (Host { libvirt, sim }, false),
+            (
+                Host {
+                    libvirt,
+                    sim,
+                    ..Host::default()
+                },
+                false,
+            ),
             (Host::default(), false),
         ] {
             let config = ProviderConfig {

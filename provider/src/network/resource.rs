@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use labyard_driver::ids::HostName;
 use labyard_reconciler::EngineError;
 use labyard_reconciler::desired::DesiredNetwork;
-use labyard_reconciler::engine::{Bounds, ObjectRef, Reading};
+use labyard_reconciler::engine::{Bounds, ObjectRef, Reading, Reserve};
 use labyard_reconciler::view::NetworkView;
 use labyard_schema::network::{Network, NetworkTimeouts};
 use labyard_schema::text::Span;
@@ -58,6 +58,7 @@ fn bounds(
     of: fn(&NetworkTimeouts) -> Option<&Span>,
 ) -> Bounds {
     Bounds {
+        reserve: Reserve::Named,
         cancel: ctx.cancel.clone(),
         limit: Span::or(timeouts.and_then(of), LIMIT),
     }

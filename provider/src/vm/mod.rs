@@ -5,9 +5,11 @@ mod import;
 mod kit;
 mod plan;
 mod resource;
+mod room;
 mod state;
 
 pub use addressing::NO_VLAN;
 pub use import::parse_id;
 pub use plan::{host as plan_host, refuse_protected};
 pub use resource::Machines;
+pub use state::power_text;

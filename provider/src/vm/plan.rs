@@ -340,6 +340,27 @@ fn sentence(change: &Change) -> String {
     format!("{change}. {why}.")
 }
 
+/// Where a planned machine goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// On this host.
+    On(HostName),
+    /// It is not known yet, or was refused.
+    Later,
+    /// On whichever has room when it is made; a plan cannot tell, since others take room meanwhile.
+    Anywhere,
+}
+
+/// Where a planned machine goes: a host that it names or has, the only one, or any.
+pub fn machine_host(plan: &mut Plan, context: &Context, diags: &mut Diagnostics) -> Where {
+    let unsaid = plan.config.field("host").is_null() && plan.prior.field("host").is_null();
+    if unsaid && context.engine.hosts().len() > 1 {
+        values::put(&mut plan.planned, "host", Value::Unknown);
+        return Where::Anywhere;
+    }
+    host(plan, context, diags).map_or(Where::Later, Where::On)
+}
+
 /// The host of a plan: as written, as it was, or the only one that is configured.
 pub fn host(plan: &mut Plan, context: &Context, diags: &mut Diagnostics) -> Option<HostName> {
     let hosts = context.engine.hosts();

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use labyard_driver::ids::{HostName, NicKey, ObjectName, PoolName};
+use labyard_driver::observed::HostFacts;
 use labyard_reconciler::EngineError;
 use labyard_reconciler::desired::{DesiredMachine, Planned};
-use labyard_reconciler::engine::{Bounds, ObjectRef, Reading};
+use labyard_reconciler::engine::{Bounds, ObjectRef, Reading, Reserve, Want};
 use labyard_reconciler::identity::{Identity, derived_mac, derived_serial};
 use labyard_reconciler::steps::Progress;
 use labyard_reconciler::view::MachineView;
@@ -17,8 +18,9 @@ use tfplugin::schema::Schema;
 use tfplugin::value::{Path, Value};
 use tfplugin::{ApplyRequest, Context, Diagnostics, Plan, Resource, Saver, State};
 
+use super::plan::Where;
 use super::state::{ABSENT, first_ip, refreshed};
-use super::{addressing, import, plan as planning};
+use super::{addressing, import, plan as planning, room};
 use crate::private::Private;
 use crate::provider::{self, Configured, Shared};
 use crate::{errors, shape, values};
@@ -77,14 +79,18 @@ fn known(context: &provider::Context, prior: &Vm, diags: &mut Diagnostics) -> Op
 
 fn bounds(ctx: &Context, written: Option<&Span>, fallback: Duration) -> Bounds {
     Bounds {
+        reserve: Reserve::Named,
         cancel: ctx.cancel.clone(),
         limit: Span::or(written, fallback),
     }
 }
 
 /// The planned state with everything that is known by now: what Terraform stores whatever happens next.
-fn reached(planned: &Value, progress: &Progress) -> State {
+fn reached(planned: &Value, host: &HostName, progress: &Progress) -> State {
     let mut value = planned.clone();
+    if planned.field("host").is_unknown() {
+        values::put(&mut value, "host", host.as_str());
+    }
     values::put(&mut value, "id", progress.identity.id.as_str());
     let macs = progress
         .mark
@@ -127,6 +133,50 @@ fn reached(planned: &Value, progress: &Progress) -> State {
     }
 }
 
+/// A machine as it is planned, with the secrets of the configuration.
+fn planned_vm(request: &ApplyRequest, diags: &mut Diagnostics) -> Option<Vm> {
+    let mut vm: Vm = values::known(&request.planned, diags)?;
+    let written: Vm = values::known(&request.config, diags)?;
+    with_secrets(&mut vm, written);
+    shape::report(vm.problems(), diags);
+    (!diags.has_errors()).then_some(vm)
+}
+
+/// Whether the serial number is still to be derived.
+fn unnumbered(request: &ApplyRequest, vm: &Vm) -> bool {
+    vm.serial.is_none() && request.planned.field("serial").is_unknown()
+}
+
+/// What is desired on a host; MACs and the serial number that were not planned are derived of its id.
+fn desired_on(
+    context: &provider::Context,
+    request: &ApplyRequest,
+    vm: &Vm,
+    facts: Option<&HostFacts>,
+) -> Result<DesiredMachine, EngineError> {
+    let mut vm = vm.clone();
+    let mut macs = vm.macs.clone().unwrap_or_default();
+    let keys = vm.nics.iter().flatten().map(|(key, _)| NicKey(key.clone()));
+    let open: Vec<_> = keys.filter(|key| !macs.contains_key(key.as_str())).collect();
+    if let Some(facts) = facts {
+        let name = ObjectName(vm.name.clone());
+        for key in &open {
+            let mac = derived_mac(&facts.uuid, &context.namespace, &name, key);
+            macs.insert(key.to_string(), mac.to_string());
+        }
+        if unnumbered(request, &vm) {
+            vm.serial = Some(derived_serial(&facts.uuid, &context.namespace, &name));
+        }
+    }
+    let digests = vm.image_digests.clone().unwrap_or_default();
+    let mut desired = DesiredMachine::from_config(&context.namespace, &vm, &macs, &digests)?;
+    desired.planned = Planned {
+        open_macs: open.into_iter().collect(),
+        ip: vm.ip.as_deref().and_then(|ip| ip.parse().ok()),
+    };
+    Ok(desired)
+}
+
 impl Machines {
     /// What is desired, with the secrets of the configuration and with MACs for NICs whose host was not known when
     /// it was planned.
@@ -136,54 +186,26 @@ impl Machines {
         request: &ApplyRequest,
         diags: &mut Diagnostics,
     ) -> Option<(HostName, DesiredMachine)> {
-        let mut vm: Vm = values::known(&request.planned, diags)?;
-        let written: Vm = values::known(&request.config, diags)?;
-        with_secrets(&mut vm, written);
-        shape::report(vm.problems(), diags);
-        if diags.has_errors() {
-            return None;
-        }
+        let vm = planned_vm(request, diags)?;
         let host = match &vm.host {
             Some(host) => HostName(host.clone()),
             None => context.engine.hosts().into_iter().next()?,
         };
-        let mut macs = vm.macs.clone().unwrap_or_default();
-        let unnumbered = vm.serial.is_none() && request.planned.field("serial").is_unknown();
-        let missing: Vec<_> = vm
-            .nics
-            .iter()
-            .flatten()
-            .map(|(k, _)| k)
-            .filter(|k| !macs.contains_key(*k))
-            .collect();
-        let open_macs = missing.iter().map(|key| NicKey((*key).clone())).collect();
-        if !missing.is_empty() || unnumbered {
-            let facts = context
-                .engine
-                .facts(&host)
-                .await
-                .map_err(|e| errors::report(&e, "Host not readable", diags));
-            let facts = facts.ok()?;
-            let name = ObjectName(vm.name.clone());
-            for key in missing {
-                let mac = derived_mac(&facts.uuid, &context.namespace, &name, &NicKey(key.clone()));
-                macs.insert(key.clone(), mac.to_string());
-            }
-            if unnumbered {
-                vm.serial = Some(derived_serial(&facts.uuid, &context.namespace, &name));
-            }
-        }
-        let digests = vm.image_digests.clone().unwrap_or_default();
-        match DesiredMachine::from_config(&context.namespace, &vm, &macs, &digests) {
-            Ok(mut desired) => {
-                desired.planned = Planned {
-                    open_macs,
-                    ip: vm.ip.as_deref().and_then(|ip| ip.parse().ok()),
-                };
-                Some((host, desired))
-            }
-            Err(unusable) => {
-                errors::report(&EngineError::from(unusable), "Unusable value", diags);
+        let open = vm.nics.iter().flatten().count() > vm.macs.iter().flatten().count();
+        let facts = match open || unnumbered(request, &vm) {
+            true => match context.engine.facts(&host).await {
+                Ok(facts) => Some(facts),
+                Err(error) => {
+                    errors::report(&error, "Host not readable", diags);
+                    return None;
+                }
+            },
+            false => None,
+        };
+        match desired_on(context, request, &vm, facts.as_ref()) {
+            Ok(desired) => Some((host, desired)),
+            Err(error) => {
+                errors::report(&error, "Unusable value", diags);
                 None
             }
         }
@@ -207,6 +229,43 @@ impl Machines {
         };
         if protected {
             planning::refuse_protected("labyard_vm", &prior.name, "destroys", diags);
+        }
+    }
+
+    /// Makes a machine that names no host wherever there is room for it.
+    async fn place(
+        &self,
+        ctx: &Context,
+        (context, request): (&provider::Context, &ApplyRequest),
+        saver: &Saver,
+        diags: &mut Diagnostics,
+    ) {
+        let Some(vm) = planned_vm(request, diags) else {
+            return;
+        };
+        let want = Want {
+            namespace: context.namespace.clone(),
+            name: ObjectName(vm.name.clone()),
+            need: room::need(&vm, None),
+            networks: vm
+                .nics
+                .iter()
+                .flatten()
+                .map(|(_, nic)| nic.network.clone())
+                .collect(),
+        };
+        let limit = vm.timeouts.as_ref().and_then(|t| t.create.clone());
+        let bounds = bounds(ctx, limit.as_ref(), CREATE);
+        let desired = |facts: &HostFacts| desired_on(context, request, &vm, Some(facts));
+        let report = |host: &HostName, progress: &Progress| {
+            saver.save(reached(&request.planned, host, progress));
+        };
+        let placed = context
+            .engine
+            .place_machine(&want, &desired, bounds, &report)
+            .await;
+        if let Err(error) = placed {
+            errors::report(&error, "Machine not created", diags);
         }
     }
 
@@ -263,16 +322,16 @@ impl Resource for Machines {
         let Configured::Now(context) = self.shared.configured() else {
             return planning::settle(plan, None);
         };
-        let host = planning::host(plan, &context, diags);
+        let place = planning::machine_host(plan, &context, diags);
         if diags.has_errors() {
             return;
         }
-        let facts = match &host {
-            Some(host) => match context.engine.facts(host).await {
+        let facts = match &place {
+            Where::On(host) => match context.engine.facts(host).await {
                 Ok(facts) => Some(facts),
                 Err(error) => return errors::report(&error, "Host not readable", diags),
             },
-            None => None,
+            Where::Later | Where::Anywhere => None,
         };
         let left_to_hooks = plan.prior.is_null() && context.hooks.may_supply_addresses();
         let for_macs = facts.as_ref().filter(|_| !left_to_hooks);
@@ -282,9 +341,18 @@ impl Resource for Machines {
         }
         if !plan.prior.is_null() {
             planning::compare(plan, &context, diags);
+            if let Some(prior) = values::known::<Vm>(&plan.prior, diags) {
+                let object = reference(&context, &prior, &plan.prior_private);
+                room::same_pools(&object, plan, &context, diags).await;
+            }
+        }
+        match &place {
+            Where::On(host) => room::on(host, plan, &context, diags).await,
+            Where::Anywhere => room::somewhere(plan, &context, diags).await,
+            Where::Later => {}
         }
         addressing::settle(plan);
-        if let Some(host) = &host {
+        if let Where::On(host) = &place {
             addressing::check(plan, &context, host, diags).await;
         }
     }
@@ -293,12 +361,15 @@ impl Resource for Machines {
         let Some(context) = self.shared.context(diags) else {
             return;
         };
+        if request.planned.field("host").as_str().is_none() && context.engine.hosts().len() > 1 {
+            return self.place(ctx, (&context, &request), saver, diags).await;
+        }
         let Some((host, desired)) = self.desired(&context, &request, diags).await else {
             return;
         };
         let limit = desired.wishes.timeouts.as_ref().and_then(|t| t.create.clone());
         let bounds = bounds(ctx, limit.as_ref(), CREATE);
-        let report = |progress: &Progress| saver.save(reached(&request.planned, progress));
+        let report = |progress: &Progress| saver.save(reached(&request.planned, &host, progress));
         if let Err(error) = context
             .engine
             .create_machine(&host, &desired, bounds, &report)
@@ -343,7 +414,7 @@ impl Resource for Machines {
             .into_inner()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         match (result, progress) {
-            (Ok(_), Some(progress)) => saver.save(reached(&request.planned, &progress)),
+            (Ok(_), Some(progress)) => saver.save(reached(&request.planned, &object.host, &progress)),
             (Ok(_), None) => {}
             (Err(error), _) => {
                 errors::report(&error, "Machine not changed", diags);

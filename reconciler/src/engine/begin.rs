@@ -50,6 +50,7 @@ impl Embedded {
             cancel: bounds.cancel.clone(),
             deadline: Instant::now() + bounds.limit,
             limit: bounds.limit,
+            reserve: bounds.reserve,
             stage: Stage::Record,
             lets_go: false,
             seen: Vec::new(),

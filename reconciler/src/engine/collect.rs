@@ -10,6 +10,7 @@ use labyard_driver::observed::{Activity, PoolKind};
 use super::Embedded;
 use crate::error::EngineError;
 use crate::host::Host;
+use crate::image_store::Retention;
 use crate::lease::{self, Holder};
 use crate::steps::Work;
 
@@ -34,12 +35,18 @@ impl Embedded {
             .flat_map(Mark::pools)
             .chain(snapshot.host.pool.clone())
             .collect();
+        // No mark tells where images are that only wait for their end.
+        let in_use = |pool: &PoolName| host.policy.image_retention.is_some() || named.contains(pool);
         let pools = snapshot.host.pools.iter().filter(|pool| {
-            pool.kind == PoolKind::Directory && pool.active == Activity::Active && named.contains(&pool.name)
+            pool.kind == PoolKind::Directory && pool.active == Activity::Active && in_use(&pool.name)
         });
+        let retention = Retention {
+            keep: host.policy.image_retention,
+            now: self.deps.clock.now(),
+        };
         for pool in pools {
             let needed = |marks: &[(ObjectId, Mark)]| self.needed_images(marks);
-            match host.images.collect(&pool.name, needed).await {
+            match host.images.collect(&pool.name, retention, needed).await {
                 Ok(removed) if removed.is_empty() => {}
                 Ok(removed) => {
                     tracing::info!(

@@ -1,14 +1,15 @@
 //! The engine in this very process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use labyard_driver::ids::{HostName, Namespace};
+use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, PoolName};
 use labyard_driver::mark::{Kind, Mark};
 use labyard_driver::observed::{HostFacts, Snapshot};
 
-use super::{Bounds, Deps, Engine, ObjectRef, Reading, Run};
+use super::{Bounds, Deps, DesiredOn, Engine, ObjectRef, Reading, ReportOn, Run, Want};
+use crate::capacity::HostCapacity;
 use crate::desired::{DesiredMachine, DesiredNetwork};
 use crate::error::EngineError;
 use crate::host::Host;
@@ -21,6 +22,8 @@ pub struct Embedded {
     pub(super) hosts: BTreeMap<HostName, Arc<Host>>,
     pub(super) deps: Arc<Deps>,
     pub(super) keeper: Arc<Keeper>,
+    /// Held while a host is chosen for a machine.
+    pub(super) choosing: std::sync::Mutex<()>,
     /// Confirmations under way, waited for at the end.
     pub(super) background: std::sync::Mutex<tokio::task::JoinSet<()>>,
     pub(super) access: Access,
@@ -46,6 +49,7 @@ impl Embedded {
                 .collect(),
             deps: Arc::new(deps),
             keeper: Arc::new(Keeper::default()),
+            choosing: std::sync::Mutex::default(),
             background: std::sync::Mutex::default(),
             access: Access::Full,
         }
@@ -185,6 +189,36 @@ impl Engine for Embedded {
     async fn destroy_network(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
         self.may_change(&object.host, Kind::Network, object.name.as_str())?;
         self.network_destroy(object, bounds).await
+    }
+
+    async fn capacity(
+        &self,
+        host: &HostName,
+        pools: &BTreeSet<PoolName>,
+    ) -> Result<HostCapacity, EngineError> {
+        self.host_capacity(self.host(host)?, pools).await
+    }
+
+    async fn place_machine(
+        &self,
+        want: &Want,
+        desired: DesiredOn<'_>,
+        bounds: Bounds,
+        report: ReportOn<'_>,
+    ) -> Result<HostName, EngineError> {
+        self.machine_place(want, desired, bounds, report).await
+    }
+
+    async fn addresses(
+        &self,
+        host: &HostName,
+        id: &ObjectId,
+    ) -> Result<Vec<(MacAddr, std::net::IpAddr)>, EngineError> {
+        let host = self.host(host)?;
+        host.driver
+            .addresses(id)
+            .await
+            .map_err(host.failed(format!("machine {id}")))
     }
 
     async fn finish(&self, run: Run) {

@@ -8,16 +8,19 @@ mod collect;
 mod embedded;
 mod machines;
 mod networks;
+mod placement;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use labyard_driver::ids::{HostName, Namespace, ObjectName, UnixMillis};
+use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName, PoolName, UnixMillis};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{HostFacts, Snapshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::capacity::HostCapacity;
 use crate::desired::{DesiredMachine, DesiredNetwork};
 use crate::error::EngineError;
 use crate::hooks::Hooks;
@@ -29,6 +32,7 @@ use crate::run::Report;
 use crate::view::{MachineView, NetworkView};
 
 pub use embedded::{Access, Embedded};
+pub use placement::{DesiredOn, ReportOn, Want};
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
@@ -114,6 +118,18 @@ pub struct Bounds {
     pub cancel: CancellationToken,
     /// How long it may take.
     pub limit: Duration,
+    /// Whether it may take more of the host than there is.
+    pub reserve: Reserve,
+}
+
+/// Whether a new machine may take more of its host than there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reserve {
+    /// It was put there by name: it may.
+    #[default]
+    Named,
+    /// It was placed: it may not, whoever else places machines at the same time.
+    Checked,
 }
 
 /// Drives hosts.
@@ -193,6 +209,27 @@ pub trait Engine: Send + Sync + 'static {
     ) -> Result<NetworkView, EngineError>;
     /// Removes a network of a state.
     async fn destroy_network(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError>;
+
+    /// What a host has and what is taken of it; the room in `pools` read now, as far as the host allows.
+    async fn capacity(
+        &self,
+        host: &HostName,
+        pools: &BTreeSet<PoolName>,
+    ) -> Result<HostCapacity, EngineError>;
+    /// Makes a machine on a host that has room for it, the least loaded first. `desired` is asked for it host by host.
+    async fn place_machine(
+        &self,
+        want: &Want,
+        desired: DesiredOn<'_>,
+        bounds: Bounds,
+        report: ReportOn<'_>,
+    ) -> Result<HostName, EngineError>;
+    /// Addresses of a running machine that no lease shows, as far as they can be had now.
+    async fn addresses(
+        &self,
+        host: &HostName,
+        id: &ObjectId,
+    ) -> Result<Vec<(MacAddr, std::net::IpAddr)>, EngineError>;
 
     /// The run is over: confirms what Terraform was told, unless the run was stopped.
     async fn finish(&self, run: Run);

@@ -11,6 +11,7 @@ mod image;
 mod live;
 mod power;
 mod record;
+mod reserve;
 mod seed;
 mod work;
 

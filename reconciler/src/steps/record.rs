@@ -13,7 +13,8 @@ use crate::record::Record;
 pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         if work.record.is_some() {
-            return update(work).await;
+            update(work).await?;
+            return crate::steps::reserve::check(work).await;
         }
         let mark = intend(&work.desired, &work.first_mark, &work.host_name, &work.storage);
         let accelerator = work.accelerator().await?;
@@ -33,7 +34,7 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         work.keeper
             .hold(record.clone(), work.host.renewals.clone(), work.deps);
         work.record = Some(record);
-        Ok(())
+        crate::steps::reserve::check(work).await
     })
 }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::boot_order;
 use crate::console::Tail;
 use crate::desired::{DesiredMachine, Wishes, desired_cpu};
-use crate::engine::Deps;
+use crate::engine::{Deps, Reserve};
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity::Identity;
@@ -65,6 +65,8 @@ pub struct Work<'a> {
     pub deadline: Instant,
     /// How long that was.
     pub limit: Duration,
+    /// Whether it may take more of the host than there is.
+    pub reserve: Reserve,
     /// Where the operation is.
     pub stage: Stage,
     /// Whether images left its drives that nobody may need any more.

@@ -201,6 +201,7 @@ impl Rig {
 
 pub fn bounds() -> Bounds {
     Bounds {
+        reserve: Default::default(),
         cancel: CancellationToken::new(),
         limit: Duration::from_secs(1800),
     }

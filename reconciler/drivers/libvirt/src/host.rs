@@ -234,18 +234,23 @@ impl Host {
                     answer => answer.map(Some),
                 }
             };
-            let (text, domain, version) = futures::try_join!(
+            let (text, domain, library, hypervisor) = futures::try_join!(
                 connection.connect_get_capabilities(),
                 domain,
-                connection.connect_get_lib_version()
+                connection.connect_get_lib_version(),
+                connection.connect_get_version(),
             )
             .during(&act)?;
             let cpu_models = domain.as_deref().map(capabilities::cpu_models);
             let domain = domain.map(|text| parse(&act, &capabilities::domain_parts(&text)));
             let text = parse(&act, &text)?;
-            let facts = capabilities::facts(&text, domain.transpose()?.as_ref(), version)
+            let facts = capabilities::facts(&text, domain.transpose()?.as_ref(), library)
                 .ok_or_else(|| act.refused("the host tells no id of its own"))?;
-            let facts = HostFacts { cpu_models, ..facts };
+            let facts = HostFacts {
+                cpu_models,
+                hypervisor: format!("QEMU {hypervisor}, libvirt {library}"),
+                ..facts
+            };
             Ok((facts, capabilities::vendor(&text)))
         };
         session.facts.get_or_try_init(read).await.cloned()

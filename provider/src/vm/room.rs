@@ -1,0 +1,224 @@
+//! What a plan says of room: on the host that it names, or on all of them where it names none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use labyard_driver::ids::{Bytes, HostName, Mib, PoolName};
+use labyard_driver::mark::CloneMode;
+use labyard_driver::observed::MachineSize;
+use labyard_driver::spec::Firmware;
+use labyard_reconciler::capacity::{Finding, HostCapacity, ImageNeed, Need, NewDisk, Weight};
+use labyard_reconciler::engine::{ObjectRef, Reading};
+use labyard_schema::vm::{Disk, Vm};
+use tfplugin::value::Path;
+use tfplugin::{Diagnostics, Plan};
+
+use crate::provider::Context;
+use crate::{errors, shape, values};
+
+/// What a planned machine needs.
+pub fn need(vm: &Vm, prior: Option<&Vm>) -> Need {
+    let before = |key: &str| prior.and_then(|prior| prior.disks.as_ref()?.get(key));
+    let disks = vm.disks.iter().flatten().filter_map(|(key, disk)| {
+        let new = new_disk(disk, before(key))?;
+        Some((key.clone(), new))
+    });
+    Need {
+        size: size(vm),
+        firmware: match &vm.firmware {
+            Some(firmware) if firmware.r#type == "uefi" => Firmware::Uefi,
+            _ => Firmware::Bios,
+        },
+        disks: disks.collect(),
+    }
+}
+
+fn size(vm: &Vm) -> MachineSize {
+    MachineSize {
+        cpus: vm.cpus,
+        memory: Mib(vm.memory_mib),
+    }
+}
+
+/// A disk that is to be made, or to grow.
+fn new_disk(disk: &Disk, before: Option<&Disk>) -> Option<NewDisk> {
+    let grows_from = before.and_then(|before| before.size_gib).map(Bytes::from_gib);
+    let wanted = disk.size_gib.map(Bytes::from_gib);
+    if before.is_some() && (grows_from.is_none() || wanted <= grows_from) {
+        return None;
+    }
+    let clone = disk.clone.as_deref().map(|clone| match clone {
+        "full" => CloneMode::Full,
+        _ => CloneMode::Linked,
+    });
+    let image = match &disk.image {
+        Some(image) if before.is_none() => image_need(&image.source),
+        _ => ImageNeed::None,
+    };
+    Some(NewDisk {
+        pool: disk
+            .storage_pool
+            .clone()
+            .or_else(|| before.and_then(|before| before.storage_pool.clone()))
+            .map(PoolName),
+        size: wanted,
+        grows_from,
+        clone,
+        image,
+    })
+}
+
+fn image_need(source: &str) -> ImageNeed {
+    let length = source
+        .strip_prefix("file:")
+        .and_then(|path| std::fs::metadata(path).ok())
+        .map(|file| Bytes(file.len()));
+    length.map_or(ImageNeed::Unknown, ImageNeed::Send)
+}
+
+fn pools(need: &Need) -> BTreeSet<PoolName> {
+    need.disks.values().filter_map(|disk| disk.pool.clone()).collect()
+}
+
+/// An image that is in the pool already is not sent again; which one that is nobody knows before it is opened.
+fn with_known_images(mut need: Need, capacity: &HostCapacity) -> Need {
+    for disk in need.disks.values_mut() {
+        let pool = disk.pool.as_ref().or(capacity.facts.pool.as_ref());
+        if pool.is_some_and(|pool| capacity.images.contains(pool)) && disk.image != ImageNeed::None {
+            disk.image = ImageNeed::Unknown;
+        }
+    }
+    need
+}
+
+/// Checks a plan against the host that it names.
+pub async fn on(host: &HostName, plan: &Plan, context: &Context, diags: &mut Diagnostics) {
+    let mut quiet = Diagnostics::default();
+    let Some(vm) = values::known::<Vm>(&plan.planned, &mut quiet) else {
+        return;
+    };
+    let prior = match plan.prior.is_null() {
+        true => None,
+        false => values::known::<Vm>(&plan.prior, &mut quiet),
+    };
+    let need = need(&vm, prior.as_ref());
+    let more = prior.as_ref().map_or(need.size, |prior| MachineSize {
+        cpus: vm.cpus.saturating_sub(prior.cpus),
+        memory: Mib(vm.memory_mib.saturating_sub(prior.memory_mib)),
+    });
+    if need.disks.is_empty() && more.cpus == 0 && more.memory.0 == 0 {
+        return;
+    }
+    let capacity = match context.engine.capacity(host, &BTreeSet::new()).await {
+        Ok(capacity) => capacity,
+        Err(error) => return errors::report(&error, "Host not readable", diags),
+    };
+    let need = with_known_images(need, &capacity);
+    let mut findings = capacity.hardware(need.size, more);
+    let mut storage = capacity.storage(&need.disks);
+    if !storage.is_empty() {
+        // What the host remembers of its pools may be old: before it speaks against the plan it looks again.
+        let own: BTreeSet<_> = capacity.facts.pool.iter().cloned().collect();
+        let all = &own | &pools(&need);
+        if let Ok(capacity) = context.engine.capacity(host, &all).await {
+            storage = capacity.storage(&need.disks);
+        }
+    }
+    findings.extend(storage);
+    report(findings, diags);
+}
+
+fn report(findings: Vec<Finding>, diags: &mut Diagnostics) {
+    for finding in findings {
+        let path = Some(shape::parse_path(&finding.attribute));
+        match finding.weight {
+            Weight::Refused => diags.error(path, finding.summary, finding.detail),
+            Weight::Warned => diags.warning(path, finding.summary, finding.detail),
+        }
+    }
+}
+
+/// Checks a plan that names no host against all of them: an error only where none takes the machine.
+pub async fn somewhere(plan: &Plan, context: &Context, diags: &mut Diagnostics) {
+    let mut quiet = Diagnostics::default();
+    let Some(vm) = values::known::<Vm>(&plan.planned, &mut quiet) else {
+        return;
+    };
+    let need = need(&vm, None);
+    let mut reasons = BTreeMap::new();
+    let mut silent: Vec<(HostName, String)> = Vec::new();
+    for host in context.engine.hosts() {
+        match context.engine.capacity(&host, &BTreeSet::new()).await {
+            Ok(capacity) => match capacity.lacks(&with_known_images(need.clone(), &capacity)) {
+                Some(why) => drop(reasons.insert(host, why)),
+                None => {
+                    for (host, why) in &silent {
+                        passed_over(host, why, diags);
+                    }
+                    return;
+                }
+            },
+            Err(error) => silent.push((host, error.to_string())),
+        }
+    }
+    for (host, why) in silent {
+        reasons.insert(host, why);
+    }
+    let list: Vec<_> = reasons
+        .iter()
+        .map(|(host, why)| format!("  - {host}: {why}"))
+        .collect();
+    let detail = format!(
+        "The machine names no host, and none of the provider's takes it:\n{}",
+        list.join("\n")
+    );
+    diags.error(Some(Path::attribute("host")), "No host takes the machine", detail);
+}
+
+fn passed_over(host: &HostName, why: &str, diags: &mut Diagnostics) {
+    let detail = format!("No machine is placed on host {host} while it does not answer: {why}");
+    diags.warning(Some(Path::attribute("host")), "Host passed over", detail);
+}
+
+/// A storage pool that is written for the first time must be the one where the disk is.
+pub async fn same_pools(object: &ObjectRef, plan: &Plan, context: &Context, diags: &mut Diagnostics) {
+    let mut quiet = Diagnostics::default();
+    let (Some(vm), Some(prior)) = (
+        values::known::<Vm>(&plan.planned, &mut quiet),
+        values::known::<Vm>(&plan.prior, &mut quiet),
+    ) else {
+        return;
+    };
+    let written: BTreeMap<_, _> = vm
+        .disks
+        .iter()
+        .flatten()
+        .filter(|(key, _)| {
+            let before = prior.disks.as_ref().and_then(|disks| disks.get(*key));
+            before.is_some_and(|before| before.storage_pool.is_none())
+        })
+        .filter_map(|(key, disk)| Some((key, disk.storage_pool.as_ref()?)))
+        .collect();
+    if written.is_empty() {
+        return;
+    }
+    let Ok(Reading::Present(view)) = context.engine.read_machine(object).await else {
+        return;
+    };
+    for (key, wanted) in written {
+        let there = view
+            .disks
+            .get(&key.as_str().into())
+            .and_then(|disk| disk.pool.as_ref());
+        if let Some(there) = there.filter(|there| there.as_str() != wanted) {
+            let detail = format!(
+                "Disk {key:?} lies in storage pool {:?}, and a volume stays in the pool where it was made. Leave \
+                 storage_pool out, or add another disk in {wanted:?}.",
+                there.as_str()
+            );
+            let path = Path::attribute("disks")
+                .then_key(key)
+                .then_attribute("storage_pool");
+            diags.error(Some(path), "Disk lies in another pool", detail);
+        }
+    }
+}

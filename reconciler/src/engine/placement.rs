@@ -1,0 +1,220 @@
+//! Where a machine goes that names no host: to the least loaded one that has room, and room is reserved by the
+//! machine's own record ([`crate::steps`]); what is full by then is passed over for the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use labyard_driver::ids::{HostName, Namespace, ObjectName, PoolName};
+use labyard_driver::mark::{Kind, Ownership};
+use labyard_driver::observed::{HostFacts, MachineSize, Snapshot};
+use tokio::time::{Instant, sleep};
+
+use super::embedded::describe;
+use super::{Bounds, Embedded, Reserve};
+use crate::capacity::{HostCapacity, Need};
+use crate::desired::DesiredMachine;
+use crate::error::{Crowd, EngineError};
+use crate::host::Host;
+use crate::steps::Progress;
+use crate::view::Networks;
+
+/// How often all hosts are asked again while others place machines at the same time.
+const ROUNDS: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// A machine that is to be placed.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// The state it belongs to.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: ObjectName,
+    /// What it needs.
+    pub need: Need,
+    /// The networks that its NICs name.
+    pub networks: BTreeSet<String>,
+}
+
+/// What is desired, on a host.
+pub type DesiredOn<'a> = &'a (dyn Fn(&HostFacts) -> Result<DesiredMachine, EngineError> + Send + Sync);
+/// Takes what was reached, and where.
+pub type ReportOn<'a> = &'a (dyn Fn(&HostName, &Progress) + Send + Sync);
+
+/// A host that could take a machine.
+struct Candidate {
+    host: Arc<Host>,
+    facts: HostFacts,
+    /// The best first: one that has begun it already, then by load.
+    rank: (Standing, u64),
+}
+
+/// What of the machine is on a host already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// Its record, by a run that did not come to its end.
+    Begun,
+    /// Nothing.
+    Nothing,
+}
+
+impl Embedded {
+    pub(super) async fn host_capacity(
+        &self,
+        host: &Host,
+        pools: &BTreeSet<PoolName>,
+    ) -> Result<HostCapacity, EngineError> {
+        let snapshot = host.recent().await?;
+        let mut capacity = HostCapacity::of(&snapshot, &host.policy);
+        for pool in capacity
+            .facts
+            .pools
+            .iter_mut()
+            .filter(|pool| pools.contains(&pool.name))
+        {
+            // What the host remembers of its room may be old; where it may not be asked, it has to do.
+            if let Ok(room) = host.driver.pool_room(&pool.name).await {
+                pool.room = Some(room);
+            }
+        }
+        Ok(capacity)
+    }
+
+    pub(super) async fn machine_place(
+        &self,
+        want: &Want,
+        desired: DesiredOn<'_>,
+        bounds: Bounds,
+        report: ReportOn<'_>,
+    ) -> Result<HostName, EngineError> {
+        let deadline = Instant::now() + bounds.limit;
+        let bounds = Bounds {
+            reserve: Reserve::Checked,
+            ..bounds
+        };
+        let mut reasons = BTreeMap::new();
+        for _ in 0..ROUNDS {
+            let mut crowded = false;
+            let mut refused = BTreeSet::new();
+            while let Some(candidate) = self.candidate(want, &refused, &mut reasons).await {
+                let host = candidate.host.name.clone();
+                let desired = desired(&candidate.facts)?;
+                let bounds = Bounds {
+                    limit: deadline.saturating_duration_since(Instant::now()),
+                    ..bounds.clone()
+                };
+                let made = self
+                    .machine_create(&host, &desired, bounds, &|progress| report(&host, progress))
+                    .await;
+                match made {
+                    Ok(_) => return Ok(host),
+                    Err(EngineError::Full { why, crowd, .. }) => {
+                        forget(&candidate.host, want);
+                        crowded |= crowd == Crowd::Passing;
+                        reasons.insert(host.clone(), why);
+                        refused.insert(host);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if !crowded || Instant::now() >= deadline || bounds.cancel.is_cancelled() {
+                break;
+            }
+            sleep(PAUSE).await;
+        }
+        let reasons: Vec<_> = reasons
+            .iter()
+            .map(|(host, why)| format!("{host}: {why}"))
+            .collect();
+        Err(EngineError::NoHost {
+            what: describe(Kind::Machine, want.name.as_str()),
+            reasons: reasons.join("; "),
+        })
+    }
+
+    /// The best host that was not refused; the machine counts there from now on, for all who place in this process.
+    async fn candidate(
+        &self,
+        want: &Want,
+        refused: &BTreeSet<HostName>,
+        reasons: &mut BTreeMap<HostName, String>,
+    ) -> Option<Candidate> {
+        let asked = self.hosts.values().filter(|host| !refused.contains(&host.name));
+        let snapshots = asked.map(async |host| (host, host.recent().await));
+        let snapshots = futures::future::join_all(snapshots).await;
+        // Chosen and counted without a pause in between: others of this process see it.
+        let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut best: Option<Candidate> = None;
+        for (host, snapshot) in snapshots {
+            let found = snapshot
+                .map_err(|error| error.to_string())
+                .and_then(|snapshot| judge(host, &snapshot, want));
+            match found {
+                Ok((facts, rank)) if best.as_ref().is_none_or(|b| rank < b.rank) => {
+                    best = Some(Candidate {
+                        host: host.clone(),
+                        facts,
+                        rank,
+                    });
+                }
+                Ok(_) => {}
+                Err(why) => {
+                    tracing::warn!(host = %host.name, machine = %want.name, %why, "passed over");
+                    reasons.insert(host.name.clone(), why);
+                }
+            }
+        }
+        let best = best?;
+        let mut placed = best.host.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        placed.insert((want.namespace.clone(), want.name.clone()), want.need.size);
+        drop(placed);
+        Some(best)
+    }
+}
+
+fn forget(host: &Host, want: &Want) {
+    let mut placed = host.placed.lock().unwrap_or_else(PoisonError::into_inner);
+    placed.remove(&(want.namespace.clone(), want.name.clone()));
+}
+
+/// How good a host is for a machine, or why it cannot take it.
+fn judge(host: &Host, snapshot: &Snapshot, want: &Want) -> Result<(HostFacts, (Standing, u64)), String> {
+    let mut capacity = HostCapacity::of(snapshot, &host.policy);
+    let named = |name: &ObjectName, namespace: &Namespace| {
+        snapshot
+            .machines
+            .iter()
+            .filter_map(|m| m.mark.ours())
+            .find(|mark| mark.kind == Kind::Machine && mark.name == *name && mark.namespace == *namespace)
+    };
+    let placed = host.placed.lock().unwrap_or_else(PoisonError::into_inner);
+    for ((namespace, name), size) in placed.iter() {
+        let own = *namespace == want.namespace && *name == want.name;
+        if !own && named(name, namespace).is_none() {
+            capacity.taken = MachineSize {
+                cpus: capacity.taken.cpus + size.cpus,
+                memory: labyard_driver::ids::Mib(capacity.taken.memory.0 + size.memory.0),
+            };
+        }
+    }
+    drop(placed);
+    match named(&want.name, &want.namespace).map(|mark| mark.ownership) {
+        Some(Ownership::Building) => return Ok((capacity.facts, (Standing::Begun, 0))),
+        Some(Ownership::Confirmed) => return Err("it has another machine of that name".to_owned()),
+        None => {}
+    }
+    let networks = Networks {
+        snapshot,
+        namespace: Some(&want.namespace),
+    };
+    if let Some(missing) = want.networks.iter().find(|name| networks.resolve(name).is_none()) {
+        return Err(format!("it has no network {missing:?}"));
+    }
+    match capacity.lacks(&want.need) {
+        Some(why) => Err(why),
+        None => {
+            let load = capacity.load(want.need.size);
+            Ok((capacity.facts, (Standing::Nothing, load)))
+        }
+    }
+}
