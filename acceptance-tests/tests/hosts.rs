@@ -44,7 +44,10 @@ fn one_configuration_keeps_machines_of_the_same_name_on_two_hosts() {
     assert_ne!(mac("one"), mac("two"), "MACs are derived from the host's own id");
 
     terraform
-        .write("main.tf", &(config.clone() + &hcl::machine("nowhere", STOPPED)))
+        .write(
+            "main.tf",
+            &(config.clone() + &hcl::resource("labyard_network", "nowhere", "mode = \"isolated\"")),
+        )
         .unwrap();
     let refused = terraform.plan(&[]).unwrap();
     let error = &refused.run().errors()[0];

@@ -10,6 +10,8 @@ mod converge;
 mod hooks;
 mod kills;
 mod leases;
+mod placement;
+mod pools;
 mod races;
 mod ready;
 mod rig;

@@ -90,6 +90,32 @@ impl Random for TestRandom {
     }
 }
 
+/// What a process of its own gives its engine.
+pub fn deps(table: &Table) -> Deps {
+    process(table, Hooks::default(), Journal::off()).2
+}
+
+fn process(table: &Table, hooks: Hooks, journal: Journal) -> (u32, Arc<AtomicU64>, Deps) {
+    let pid = table.start();
+    let slept = Arc::new(AtomicU64::new(0));
+    let deps = Deps {
+        engine: format!("engine-{pid}"),
+        clock: Box::new(TestClock(tokio::time::Instant::now(), slept.clone())),
+        random: Box::new(TestRandom {
+            engine: pid,
+            count: AtomicU64::new(0),
+        }),
+        processes: Box::new(TestProcesses {
+            own: pid,
+            table: table.clone(),
+        }),
+        hooks,
+        journal,
+        ..Deps::default()
+    };
+    (pid, slept, deps)
+}
+
 /// One engine, as one provider process has it.
 pub struct Rig {
     pub engine: Arc<Embedded>,
@@ -107,23 +133,7 @@ impl Rig {
 
     /// The same with hooks and a journal.
     pub fn with(sim: &SimHost, table: &Table, hooks: Hooks, journal: Journal) -> Self {
-        let pid = table.start();
-        let slept = Arc::new(AtomicU64::new(0));
-        let deps = Deps {
-            engine: format!("engine-{pid}"),
-            clock: Box::new(TestClock(tokio::time::Instant::now(), slept.clone())),
-            random: Box::new(TestRandom {
-                engine: pid,
-                count: AtomicU64::new(0),
-            }),
-            processes: Box::new(TestProcesses {
-                own: pid,
-                table: table.clone(),
-            }),
-            hooks,
-            journal,
-            ..Deps::default()
-        };
+        let (pid, slept, deps) = process(table, hooks, journal);
         let driver = || Arc::new(SimDriver::in_memory(sim)) as Arc<dyn Driver>;
         let host = HostName::from("lab1");
         let engine = Embedded::new([Host::new(host.clone(), driver(), driver())], deps);

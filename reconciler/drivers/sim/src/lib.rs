@@ -45,5 +45,5 @@ pub use oplog::{Operation, Outcome};
 pub use request::Verb;
 #[cfg(unix)]
 pub use server::{ServeError, ServeOptions, Server};
-pub use settings::{BootMedium, GuestFault, GuestSettings, Latency, Settings};
+pub use settings::{BootMedium, GuestFault, GuestSettings, Latency, PoolSettings, Settings};
 pub use state::ForeignHand;

@@ -1,0 +1,114 @@
+//! Data sources: a host, a machine and a network as they are, and a clear word where there is none of that name.
+
+use labyard_acceptance_tests::host::Host;
+use labyard_acceptance_tests::{Terraform, hcl};
+use serde_json::Value;
+
+fn output(terraform: &Terraform, name: &str) -> Value {
+    terraform.state().unwrap()["values"]["outputs"][name]["value"].clone()
+}
+
+#[test]
+fn what_is_there_is_read_and_what_is_not_is_said() {
+    let host = Host::start().unwrap();
+    let terraform = Terraform::new().unwrap();
+    let made = hcl::on(&host)
+        + &hcl::network("lab", 77)
+        + &hcl::machine(
+            "web",
+            "memory_mib = 64\n  cpus = 2\n  power = \"stopped\"\n  disks = { data = { size_gib = 1, on_remove = \"delete\" } }\n  \
+             nics = { lan = { network = labyard_network.lab.name } }",
+        );
+    let read = "data \"labyard_host\" \"here\" {\n  depends_on = [labyard_vm.web]\n}\n\
+                data \"labyard_vm\" \"web\" {\n  name = labyard_vm.web.name\n}\n\
+                data \"labyard_network\" \"lab\" {\n  name = labyard_network.lab.name\n  depends_on = [labyard_vm.web]\n}\n\
+                output \"host\" {\n  value = data.labyard_host.here\n}\n\
+                output \"vm\" {\n  value = data.labyard_vm.web\n}\n\
+                output \"network\" {\n  value = data.labyard_network.lab\n}\n";
+    terraform.write("main.tf", &(made.clone() + read)).unwrap();
+    terraform.apply(&[]).unwrap().expect_success();
+
+    let seen = output(&terraform, "host");
+    assert_eq!(seen["name"], "lab1");
+    assert_eq!(seen["storage_pool"], "default");
+    assert_eq!(seen["storage_pools"]["default"]["type"], "directory");
+    assert_eq!(seen["storage_pools"]["default"]["promised_mib"], 1024);
+    assert!(seen["hypervisor"].as_str().unwrap().contains("libvirt"), "{seen}");
+    assert_eq!(
+        (&seen["machines"], &seen["machines_owned"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(seen["machines_running"], 0);
+    assert_eq!(
+        (&seen["cpus_taken"], &seen["memory_taken_mib"]),
+        (&2.into(), &64.into())
+    );
+    let (memory, free) = (&seen["memory_mib"], &seen["memory_free_mib"]);
+    assert_eq!(free.as_u64().unwrap() + 64, memory.as_u64().unwrap());
+    assert_eq!(seen["cordoned"], false);
+    assert!(
+        seen["accelerators"].as_array().unwrap().contains(&"qemu".into()),
+        "{seen}"
+    );
+
+    let seen = output(&terraform, "vm");
+    let state = terraform.attributes("labyard_vm.web").unwrap().unwrap();
+    for attribute in ["id", "host", "cpus", "memory_mib", "power"] {
+        assert_eq!(seen[attribute], state[attribute], "{attribute}");
+    }
+    assert_eq!(
+        (&seen["owned"], &seen["namespace"]),
+        (&true.into(), &"default".into())
+    );
+    assert_eq!(seen["nics"]["lan"]["mac"], state["macs"]["lan"]);
+    assert_eq!(seen["nics"]["lan"]["reserved"], state["ip"]);
+    assert_eq!(seen["disks"]["data"]["storage_pool"], "default");
+    assert_eq!(seen["disks"]["data"]["size_gib"], 1);
+    assert_eq!(seen["addresses"], serde_json::json!([]));
+
+    let seen = output(&terraform, "network");
+    assert_eq!((&seen["active"], &seen["mode"]), (&true.into(), &"nat".into()));
+    assert_eq!(seen["machines"], serde_json::json!(["web"]));
+    let mac = state["macs"]["lan"].as_str().unwrap();
+    assert_eq!(seen["reservations"][mac], state["ip"]);
+    terraform.plan(&[]).unwrap().expect_empty();
+
+    // What is not there is an error that names what is.
+    for (kind, word) in [("labyard_vm", "web"), ("labyard_network", "lab")] {
+        let missing = format!("data \"{kind}\" \"missing\" {{\n  name = \"nobody\"\n}}\n");
+        terraform.write("main.tf", &(made.clone() + &missing)).unwrap();
+        let refused = terraform.plan(&[]).unwrap();
+        let error = &refused.run().errors()[0];
+        assert_eq!(error.summary, "Not found", "{}", error.detail);
+        assert!(
+            error.detail.contains("nobody") && error.detail.contains(word),
+            "{}",
+            error.detail
+        );
+    }
+    let unknown = "data \"labyard_host\" \"missing\" {\n  name = \"lab9\"\n}\n";
+    terraform.write("main.tf", &(made.clone() + unknown)).unwrap();
+    let refused = terraform.plan(&[]).unwrap();
+    assert!(
+        refused.run().errors()[0].detail.contains("lab1"),
+        "{}",
+        refused.run().text()
+    );
+
+    // What is known only after an apply is read then.
+    terraform.write("main.tf", &made).unwrap();
+    terraform.destroy(&[]).unwrap().expect_success();
+    terraform
+        .write(
+            "main.tf",
+            &(made + &read.replace("labyard_vm.web.name", "labyard_vm.web.id")),
+        )
+        .unwrap();
+    terraform.apply(&[]).unwrap().expect_success();
+    assert_eq!(
+        output(&terraform, "vm")["owned"],
+        true,
+        "read by an id that an apply made"
+    );
+    terraform.destroy(&[]).unwrap().expect_success();
+}
