@@ -91,6 +91,8 @@ async fn a_machine_has_its_disks_where_they_are_asked_for_and_loses_none() {
             "what nobody sees is not gone"
         );
         sim.by_other_hand(&ForeignHand::StartPool(root.into())).unwrap();
+        // A run of its own: what this one has read holds for a while.
+        let rig = Rig::start(&sim, &table);
         rig.engine
             .destroy_machine(&object, &wish, bounds())
             .await
