@@ -4,7 +4,7 @@ use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::{Terraform, hcl};
 use serde_json::Value;
 
-fn output(terraform: &Terraform, name: &str) -> Value {
+fn output(terraform: &Terraform<'_>, name: &str) -> Value {
     terraform.state().unwrap()["values"]["outputs"][name]["value"].clone()
 }
 

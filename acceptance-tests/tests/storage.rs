@@ -148,7 +148,7 @@ fn each_disk_lies_in_the_pool_that_it_names_and_stays_there() {
 }
 
 /// Goes on with a machine whose root disk lies in pool `fast`.
-fn a_stopped_or_lost_pool_is_an_error_and_never_a_disk_that_is_gone(host: &Host, terraform: &Terraform) {
+fn a_stopped_or_lost_pool_is_an_error_and_never_a_disk_that_is_gone(host: &Host, terraform: &Terraform<'_>) {
     host.virsh(&["pool-destroy", "fast"]).unwrap();
     // The files of a directory show while its pool is stopped.
     terraform.plan(&[]).unwrap().expect_empty();
