@@ -27,6 +27,7 @@ fn host(taken: MachineSize) -> HostCapacity {
                 pool("ceph", PoolKind::Other("rbd".into()), 50, 20),
             ],
             hypervisor: String::new(),
+            cpu_models: Default::default(),
             abilities: Default::default(),
             tpm: Default::default(),
             variables: Default::default(),

@@ -140,6 +140,7 @@ mod tests {
             host_name: (*id).to_owned(),
             mark: MarkState::None,
             power: Power::Running,
+            autostart: Default::default(),
             size: Some(ONE),
             detail: Detail::Unknown(String::new()),
         };
@@ -152,6 +153,7 @@ mod tests {
                 pool_fault: None,
                 pools: vec![],
                 hypervisor: String::new(),
+                cpu_models: Default::default(),
                 abilities: Default::default(),
                 tpm: Default::default(),
                 variables: Default::default(),
