@@ -184,7 +184,14 @@ mod tests {
 
     #[test]
     fn every_schema_obeys_terraforms_rules() {
-        for schema in [schema::<Vm>(0), schema::<Network>(0), schema::<ProviderConfig>(0)] {
+        for schema in [
+            schema::<Vm>(0),
+            schema::<Network>(0),
+            schema::<ProviderConfig>(0),
+            schema::<labyard_schema::data::HostData>(0),
+            schema::<labyard_schema::data::VmData>(0),
+            schema::<labyard_schema::data::NetworkData>(0),
+        ] {
             assert_eq!(schema.faults(), []);
         }
     }
