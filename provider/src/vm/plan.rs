@@ -34,6 +34,12 @@ pub fn settle(plan: &mut Plan, facts: Option<(&Namespace, &HostFacts)>) {
     values::put(&mut plan.planned, "owned", true);
 }
 
+/// What a hook may supply is known when it has been asked.
+pub fn leave_macs_open(plan: &mut Plan) {
+    let macs = macs(plan, None);
+    values::put(&mut plan.planned, "macs", macs);
+}
+
 /// The MACs by NIC: as written, else as they are, else derived where the host is known.
 fn macs(plan: &Plan, facts: Option<(&Namespace, &HostFacts)>) -> Value {
     let nics = plan.planned.field("nics");

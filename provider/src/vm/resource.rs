@@ -333,9 +333,10 @@ impl Resource for Machines {
             },
             Where::Later | Where::Anywhere => None,
         };
-        let left_to_hooks = plan.prior.is_null() && context.hooks.may_supply_addresses();
-        let for_macs = facts.as_ref().filter(|_| !left_to_hooks);
-        planning::settle(plan, for_macs.map(|facts| (&context.namespace, facts)));
+        planning::settle(plan, facts.as_ref().map(|facts| (&context.namespace, facts)));
+        if plan.prior.is_null() && context.hooks.may_supply_addresses() {
+            planning::leave_macs_open(plan);
+        }
         if let Some(facts) = &facts {
             planning::check_host(plan, facts, diags);
         }
@@ -369,7 +370,12 @@ impl Resource for Machines {
         };
         let limit = desired.wishes.timeouts.as_ref().and_then(|t| t.create.clone());
         let bounds = bounds(ctx, limit.as_ref(), CREATE);
-        let report = |progress: &Progress| saver.save(reached(&request.planned, &host, progress));
+        let mut planned = request.planned.clone();
+        if planned.field("serial").is_unknown() {
+            let serial = desired.serial.as_deref();
+            values::put(&mut planned, "serial", serial.map_or(Value::Null, Value::from));
+        }
+        let report = |progress: &Progress| saver.save(reached(&planned, &host, progress));
         if let Err(error) = context
             .engine
             .create_machine(&host, &desired, bounds, &report)
