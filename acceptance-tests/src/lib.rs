@@ -18,6 +18,7 @@ pub mod guest;
 pub mod hcl;
 pub mod host;
 pub mod inventory;
+pub mod nocloud;
 pub mod observer;
 pub mod processes;
 pub mod proof;

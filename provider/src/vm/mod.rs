@@ -1,6 +1,7 @@
 //! `labyard_vm`: what Terraform calls ([`resource`]), what is planned ([`plan`]), what is stored ([`state`]).
 
 mod addressing;
+mod advice;
 mod import;
 mod kit;
 mod plan;

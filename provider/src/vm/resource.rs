@@ -20,7 +20,7 @@ use tfplugin::{ApplyRequest, Context, Diagnostics, Plan, Resource, Saver, State}
 
 use super::plan::Where;
 use super::state::{ABSENT, first_ip, refreshed};
-use super::{addressing, import, plan as planning, room};
+use super::{addressing, advice, import, plan as planning, room};
 use crate::private::Private;
 use crate::provider::{self, Configured, Shared};
 use crate::{errors, shape, values};
@@ -340,6 +340,7 @@ impl Resource for Machines {
         if let Some(facts) = &facts {
             planning::check_host(plan, facts, diags);
         }
+        advice::advise(plan, diags);
         if !plan.prior.is_null() {
             planning::compare(plan, &context, diags);
             if let Some(prior) = values::known::<Vm>(&plan.prior, diags) {
