@@ -1,6 +1,6 @@
 //! The seed as it shall be, and what tells whether it has changed.
 
-use labyard_schema::vm::{CloudInit, Vm};
+use labyard_schema::vm::{CloudInit, OsFamily, Vm};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
@@ -9,6 +9,8 @@ use crate::guest_config::GuestConfig;
 /// A seed as it shall be. Its Debug form shows no content.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DesiredSeed {
+    /// Who reads it.
+    pub family: OsFamily,
     /// What the guest shall be told.
     pub guest: Option<GuestConfig>,
     /// User data, plain or secret.
@@ -50,6 +52,7 @@ pub(crate) fn desired_seed(vm: &Vm) -> Option<DesiredSeed> {
     let cloud_init = vm.cloud_init.clone().unwrap_or_default();
     let secret = cloud_init.user_data_wo.as_ref().map(|s| s.reveal().to_owned());
     Some(DesiredSeed {
+        family: vm.os_family(),
         guest: GuestConfig::from_config(vm),
         user_data: cloud_init.user_data.or(secret),
         network_config: cloud_init.network_config,
@@ -79,10 +82,14 @@ pub fn seed_version(vm: &Vm) -> Option<SeedVersion> {
 
 /// What is left out of a version has no place in it, so that attributes to come change no version of today.
 fn guest_version(vm: &Vm) -> Option<String> {
-    let guest = vm.guest.as_ref()?;
-    let said = serde_json::to_value(guest).map(without_nulls).unwrap_or_default();
-    let family = format!("{:?}", vm.os_family());
     let cards = cards(vm);
+    if vm.guest.is_none() && cards.is_none() {
+        return None;
+    }
+    let said = serde_json::to_value(&vm.guest)
+        .map(without_nulls)
+        .unwrap_or_default();
+    let family = format!("{:?}", vm.os_family());
     Some(digest([
         Some(said.to_string().as_str()),
         Some(&family),
@@ -92,12 +99,15 @@ fn guest_version(vm: &Vm) -> Option<String> {
 
 /// The cards, where the network configuration is made of them.
 fn cards(vm: &Vm) -> Option<String> {
-    let guest = vm.guest.as_ref()?;
     let written = vm.cloud_init.as_ref().is_some_and(|c| c.network_config.is_some());
-    if written || (guest.dns_servers.is_none() && guest.dns_suffix.is_none()) {
+    let guest = vm.guest.as_ref();
+    let named = guest.is_some_and(|guest| guest.dns_servers.is_some() || guest.dns_suffix.is_some());
+    let nics = vm.nics.iter().flatten();
+    let fixed = nics.clone().any(|(_, nic)| nic.ipv4.is_some());
+    if written || !(named || fixed) {
         return None;
     }
-    let cards = vm.nics.iter().flatten().map(|(key, nic)| (key, &nic.mac));
+    let cards = nics.map(|(key, nic)| (key, &nic.mac, &nic.ipv4));
     serde_json::to_string(&cards.collect::<Vec<_>>()).ok()
 }
 
@@ -132,7 +142,7 @@ fn digest<const N: usize>(parts: [Option<&str>; N]) -> String {
 mod tests {
     use super::*;
     use labyard_schema::text::Secret;
-    use labyard_schema::vm::{Guest, Nic};
+    use labyard_schema::vm::{Guest, Nic, NicIpv4};
 
     fn cloud_init(cloud_init: CloudInit) -> Vm {
         Vm {
@@ -203,6 +213,39 @@ mod tests {
         assert_ne!(
             seed_version(&with(Some("lab.test"), 1)),
             seed_version(&with(Some("lab.test"), 2))
+        );
+    }
+
+    #[test]
+    fn a_fixed_address_is_told_by_a_seed_of_cloud_init_alone_too() {
+        let with = |address: &str| {
+            let nic = Nic {
+                ipv4: Some(NicIpv4 {
+                    address: address.into(),
+                    gateway: None,
+                }),
+                ..Nic::default()
+            };
+            Vm {
+                nics: Some([("lan".to_owned(), nic)].into()),
+                ..cloud_init(CloudInit::default())
+            }
+        };
+        assert_ne!(
+            seed_version(&with("10.9.0.5/24")),
+            seed_version(&with("10.9.0.6/24"))
+        );
+        let own = CloudInit {
+            network_config: Some("version: 2".into()),
+            ..CloudInit::default()
+        };
+        let own = |address| Vm {
+            cloud_init: Some(own.clone()),
+            ..with(address)
+        };
+        assert_eq!(
+            seed_version(&own("10.9.0.5/24")),
+            seed_version(&own("10.9.0.6/24"))
         );
     }
 

@@ -9,7 +9,7 @@ use labyard_driver::observed::{Ability, Snapshot};
 use labyard_driver::spec::NetworkMode;
 use labyard_reconciler::addresses::{Unfit, fits, free};
 use labyard_reconciler::desired::{FixedAddress, Wishes, fixed_address};
-use labyard_reconciler::view::Networks;
+use labyard_reconciler::view::{Networks, hands_out};
 use labyard_schema::vm::NicIpv4;
 use tfplugin::value::{Path, Value};
 use tfplugin::{Diagnostics, Plan};
@@ -52,6 +52,15 @@ pub async fn check(plan: &Plan, context: &Context, host: &HostName, diags: &mut 
     for (key, nic) in nics.entries().filter(|(_, nic)| asks(nic)) {
         let at = Path::attribute("nics").then_key(key);
         asking.vlan(nic, at.clone(), diags);
+        let unseeded = ["guest", "cloud_init"]
+            .iter()
+            .all(|name| plan.planned.field(name).is_null());
+        if unseeded && asking.is_told_by_a_seed(nic) {
+            let detail = "The network has no DHCP of labyard's, and this machine no seed that could tell its guest: write \
+                          guest = {}, or configure the address in the image.";
+            let at = at.clone().then_attribute("ipv4");
+            diags.warning(Some(at), "Nobody tells the guest its address", detail);
+        }
         if let Err(unfit) = asking.address(key, nic) {
             let at = at.then_attribute("ipv4").then_attribute("address");
             let summary = match unfit {
@@ -111,6 +120,13 @@ impl Asking<'_> {
                 || !Wishes::from_mark(mark).fixed.contains_key(nic.as_str())
         };
         free(&self.networks(), network, address, &self.own, counts)
+    }
+
+    /// Whether a fixed address is on a network that is there and does not hand it out.
+    fn is_told_by_a_seed(&self, nic: &Value) -> bool {
+        let network = nic.field("network").as_str();
+        let found = network.and_then(|name| self.networks().resolve(name));
+        !nic.field("ipv4").is_null() && found.is_some_and(|network| !hands_out(network))
     }
 
     fn vlan(&self, nic: &Value, at: Path, diags: &mut Diagnostics) {

@@ -30,8 +30,6 @@ pub use windows::users_part;
 /// What a guest shall be told. Its Debug form shows no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestConfig {
-    /// Who reads it.
-    pub family: OsFamily,
     /// Its host name.
     pub hostname: String,
     /// DNS suffix.
@@ -115,6 +113,8 @@ pub enum Addressing {
 
 /// What documents are made of.
 pub struct Request<'a> {
+    /// Who reads them.
+    pub family: OsFamily,
     /// What the guest shall be told.
     pub guest: Option<&'a GuestConfig>,
     /// Its cards.
@@ -171,7 +171,6 @@ impl GuestConfig {
         });
         let servers = guest.dns_servers.iter().flatten();
         Some(Self {
-            family: vm.os_family(),
             hostname: guest.hostname.clone().unwrap_or_else(|| vm.name.clone()),
             dns_suffix: guest.dns_suffix.clone(),
             admin: Admin {
@@ -198,7 +197,7 @@ impl GuestConfig {
 pub fn documents(request: &Request<'_>) -> Result<Documents, GuestConfigError> {
     let network_config = match request.network_config {
         Some(written) => Some(written.to_owned()),
-        None => network::config(request.guest, request.cards),
+        None => network::config(request.family, request.guest, request.cards),
     };
     let user_data = request.user_data.map(str::to_owned);
     let Some(guest) = request.guest else {
@@ -208,7 +207,7 @@ pub fn documents(request: &Request<'_>) -> Result<Documents, GuestConfigError> {
             ..Documents::default()
         });
     };
-    match guest.family {
+    match request.family {
         OsFamily::Linux => Ok(Documents {
             user_data,
             vendor_data: Some(linux::vendor_data(guest, request.salt)?),

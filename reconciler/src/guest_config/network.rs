@@ -19,10 +19,9 @@ pub fn is_generated(text: &str) -> bool {
 }
 
 /// The file's text, where there is something to say.
-pub(super) fn config(guest: Option<&GuestConfig>, cards: &[Card]) -> Option<String> {
+pub(super) fn config(family: OsFamily, guest: Option<&GuestConfig>, cards: &[Card]) -> Option<String> {
     let fixed = cards.iter().any(|card| card.addressing != Addressing::Dhcp);
     let named = guest.is_some_and(|guest| !guest.dns_servers.is_empty() || guest.dns_suffix.is_some());
-    let family = guest.map_or(OsFamily::Linux, |guest| guest.family);
     let config = match family {
         OsFamily::Linux if !cards.is_empty() && (fixed || named) => version_2(guest, cards),
         // Of a card that asks by DHCP version 1 can say nothing: a script sets its servers.

@@ -6,9 +6,8 @@ use super::*;
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB ann@home";
 const PASSWORD: &str = "correct horse";
 
-fn guest(family: OsFamily) -> GuestConfig {
+fn guest() -> GuestConfig {
     GuestConfig {
-        family,
         hostname: "web-01".into(),
         dns_suffix: None,
         admin: Admin::default(),
@@ -18,7 +17,7 @@ fn guest(family: OsFamily) -> GuestConfig {
     }
 }
 
-fn whole(family: OsFamily) -> GuestConfig {
+fn whole() -> GuestConfig {
     let user = |rights| User {
         keys: vec![KEY.into()],
         rights,
@@ -36,7 +35,7 @@ fn whole(family: OsFamily) -> GuestConfig {
         ]
         .into(),
         dns_servers: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-        ..guest(family)
+        ..guest()
     }
 }
 
@@ -65,8 +64,9 @@ fn cards() -> Vec<Card> {
     ]
 }
 
-fn made(guest: &GuestConfig, cards: &[Card], user_data: Option<&str>) -> Documents {
+fn made(family: OsFamily, guest: &GuestConfig, cards: &[Card], user_data: Option<&str>) -> Documents {
     documents(&Request {
+        family,
         guest: Some(guest),
         cards,
         user_data,
@@ -81,12 +81,12 @@ fn yaml(text: &str, head: &str) -> Value {
 }
 
 fn vendor(guest: &GuestConfig) -> Value {
-    let text = made(guest, &[], None).vendor_data.unwrap();
+    let text = made(OsFamily::Linux, guest, &[], None).vendor_data.unwrap();
     yaml(&text, "#cloud-config\n")
 }
 
-fn network(guest: &GuestConfig, cards: &[Card]) -> Option<Value> {
-    let text = made(guest, cards, None).network_config?;
+fn network(family: OsFamily, guest: &GuestConfig, cards: &[Card]) -> Option<Value> {
+    let text = made(family, guest, cards, None).network_config?;
     assert!(is_generated_network(&text));
     Some(yaml(&text, "# Made by labyard of guest and nics.\n"))
 }
@@ -111,7 +111,7 @@ fn a_password_is_hashed_so_that_crypt_knows_it_again() {
 
 #[test]
 fn a_named_admin_takes_the_place_of_the_images_user() {
-    let config = vendor(&whole(OsFamily::Linux));
+    let config = vendor(&whole());
     assert_eq!(config["hostname"], "web-01");
     assert_eq!(config["fqdn"], "web-01.lab.test");
     let names: Vec<_> = config["users"]
@@ -135,7 +135,7 @@ fn a_named_admin_takes_the_place_of_the_images_user() {
 
 #[test]
 fn an_admin_without_a_name_is_the_user_of_the_image() {
-    let mut config = whole(OsFamily::Linux);
+    let mut config = whole();
     config.admin.name = None;
     config.users.clear();
     let config = vendor(&config);
@@ -143,14 +143,14 @@ fn an_admin_without_a_name_is_the_user_of_the_image() {
     assert_eq!(config["ssh_authorized_keys"][0], KEY);
     assert!(config["password"].as_str().unwrap().starts_with("$6$"));
     assert_eq!(config["chpasswd"]["expire"], false);
-    let mut more = whole(OsFamily::Linux);
+    let mut more = whole();
     more.admin = Admin::default();
     assert_eq!(vendor(&more)["users"][0], "default");
 }
 
 #[test]
 fn no_password_stands_in_what_linux_is_given() {
-    let documents = made(&whole(OsFamily::Linux), &cards(), None);
+    let documents = made(OsFamily::Linux, &whole(), &cards(), None);
     for text in [
         documents.vendor_data,
         documents.user_data,
@@ -162,7 +162,7 @@ fn no_password_stands_in_what_linux_is_given() {
 
 #[test]
 fn user_data_of_linux_stay_as_they_were_written() {
-    let documents = made(&whole(OsFamily::Linux), &[], Some("#!/bin/sh\n"));
+    let documents = made(OsFamily::Linux, &whole(), &[], Some("#!/bin/sh\n"));
     assert_eq!(documents.user_data.as_deref(), Some("#!/bin/sh\n"));
     let without = documents_of_cloud_init_alone();
     assert_eq!(without.user_data.as_deref(), Some("#cloud-config\n"));
@@ -171,6 +171,7 @@ fn user_data_of_linux_stay_as_they_were_written() {
 
 fn documents_of_cloud_init_alone() -> Documents {
     documents(&Request {
+        family: OsFamily::Linux,
         guest: None,
         cards: &cards()[..1],
         user_data: Some("#cloud-config\n"),
@@ -182,20 +183,20 @@ fn documents_of_cloud_init_alone() -> Documents {
 
 #[test]
 fn a_network_is_described_only_where_there_is_something_to_say() {
-    let plain = guest(OsFamily::Linux);
-    assert_eq!(network(&plain, &cards()[..1]), None);
+    let plain = guest();
+    assert_eq!(network(OsFamily::Linux, &plain, &cards()[..1]), None);
     let named = GuestConfig {
         dns_servers: vec!["10.0.0.1".parse().unwrap()],
         ..plain.clone()
     };
-    assert_eq!(network(&named, &[]), None);
-    assert!(network(&named, &cards()[..1]).is_some());
-    assert!(network(&plain, &cards()).is_some());
+    assert_eq!(network(OsFamily::Linux, &named, &[]), None);
+    assert!(network(OsFamily::Linux, &named, &cards()[..1]).is_some());
+    assert!(network(OsFamily::Linux, &plain, &cards()).is_some());
 }
 
 #[test]
 fn linux_finds_its_cards_by_their_macs() {
-    let config = network(&whole(OsFamily::Linux), &cards()).unwrap();
+    let config = network(OsFamily::Linux, &whole(), &cards()).unwrap();
     assert_eq!(config["version"], 2);
     let (lan, back) = (&config["ethernets"]["lan"], &config["ethernets"]["back"]);
     assert_eq!(lan["match"]["macaddress"], "52:54:00:00:00:01");
@@ -212,7 +213,7 @@ fn linux_finds_its_cards_by_their_macs() {
 
 #[test]
 fn windows_is_told_of_fixed_addresses_in_version_1() {
-    let config = network(&whole(OsFamily::Windows), &cards()).unwrap();
+    let config = network(OsFamily::Windows, &whole(), &cards()).unwrap();
     assert_eq!(config["version"], 1);
     let card = &config["config"][0];
     assert_eq!(
@@ -225,12 +226,12 @@ fn windows_is_told_of_fixed_addresses_in_version_1() {
         Value::Null,
         "no IPv4 router for IPv6"
     );
-    assert_eq!(network(&whole(OsFamily::Windows), &cards()[..1]), None);
+    assert_eq!(network(OsFamily::Windows, &whole(), &cards()[..1]), None);
 }
 
 #[test]
 fn windows_gets_its_users_plain_and_by_their_groups() {
-    let documents = made(&whole(OsFamily::Windows), &[], None);
+    let documents = made(OsFamily::Windows, &whole(), &[], None);
     assert!(documents.vendor_data.is_none() && documents.public_keys.is_empty());
     let message = documents.user_data.unwrap();
     let users = mime::part(&message, "labyard-users.cfg").unwrap();
@@ -246,9 +247,9 @@ fn windows_gets_its_users_plain_and_by_their_groups() {
 
 #[test]
 fn keys_of_nobody_go_to_the_user_that_the_images_cloudbase_init_knows() {
-    let mut config = guest(OsFamily::Windows);
+    let mut config = guest();
     config.admin.keys = vec![KEY.into()];
-    let documents = made(&config, &[], Some("#ps1\n"));
+    let documents = made(OsFamily::Windows, &config, &[], Some("#ps1\n"));
     assert_eq!(documents.public_keys, [KEY]);
     assert_eq!(
         documents.user_data.as_deref(),
@@ -261,11 +262,16 @@ fn keys_of_nobody_go_to_the_user_that_the_images_cloudbase_init_knows() {
 fn the_script_for_windows_can_be_broken_out_of_by_no_value() {
     let config = GuestConfig {
         domain_join: Some(join()),
-        ..whole(OsFamily::Windows)
+        ..whole()
     };
-    let message = made(&config, &cards(), Some("<powershell>x</powershell>"))
-        .user_data
-        .unwrap();
+    let message = made(
+        OsFamily::Windows,
+        &config,
+        &cards(),
+        Some("<powershell>x</powershell>"),
+    )
+    .user_data
+    .unwrap();
     let script = mime::part(&message, "labyard-guest.ps1").unwrap();
     assert!(script.starts_with("#ps1_sysnative\r\n"), "{script}");
     assert!(
@@ -288,9 +294,9 @@ fn the_script_for_windows_can_be_broken_out_of_by_no_value() {
 
 #[test]
 fn what_the_user_wrote_is_had_back_from_a_message_of_ours() {
-    let config = whole(OsFamily::Windows);
+    let config = whole();
     for written in [None, Some("#cloud-config\nntp: {}\n"), Some("rem cmd\r\ndir")] {
-        let message = made(&config, &[], written).user_data.unwrap();
+        let message = made(OsFamily::Windows, &config, &[], written).user_data.unwrap();
         assert_eq!(users_part(&message), Some(written.map(str::to_owned)));
     }
     for foreign in [
@@ -346,7 +352,7 @@ fn what_user_data_take_over_is_known_beforehand() {
 fn no_secret_shows_in_debug_output() {
     let config = GuestConfig {
         domain_join: Some(join()),
-        ..whole(OsFamily::Windows)
+        ..whole()
     };
     let shown = format!("{config:?}");
     assert!(!shown.contains(PASSWORD) && !shown.contains("$(x)"), "{shown}");

@@ -39,7 +39,7 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
 }
 
 /// The network of a NIC, if it is one of ours that hands out addresses.
-async fn network_of(
+pub(super) async fn network_of(
     work: &Work<'_>,
     key: &NicKey,
     name: &str,

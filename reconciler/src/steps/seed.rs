@@ -3,11 +3,12 @@
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
-use labyard_driver::ids::{Bytes, NicKey};
-use labyard_driver::mark::{Mark, NicMark, SeedMark};
+use labyard_driver::ids::Bytes;
+use labyard_driver::mark::{Mark, SeedMark};
 use labyard_driver::spec::{VolumeContent, VolumeSpec};
 use std::time::Duration;
 
+use super::addresses::network_of;
 use super::{Outcome, Work};
 use crate::desired::{DesiredSeed, SeedVersion, Wishes};
 use crate::error::EngineError;
@@ -78,10 +79,11 @@ async fn build(work: &Work<'_>, mark: &Mark, desired: &DesiredSeed) -> Result<Ve
     if let (Some(guest), Some(supplied)) = (&mut told.guest, &supplied) {
         guest.hostname.clone_from(supplied);
     }
-    let cards = cards(mark);
+    let cards = cards(work, mark).await?;
     // The hash of a password takes its time, which other machines shall not wait for.
     let documents = tokio::task::spawn_blocking(move || {
         guest_config::documents(&Request {
+            family: told.family,
             guest: told.guest.as_ref(),
             cards: &cards,
             user_data: told.user_data.as_deref(),
@@ -111,14 +113,25 @@ async fn build(work: &Work<'_>, mark: &Mark, desired: &DesiredSeed) -> Result<Ve
     .map_err(|error| work.at("cloud_init", error.to_string()))
 }
 
-/// The cards as the guest will see them.
-fn cards(mark: &Mark) -> Vec<Card> {
-    let card = |(key, nic): (&NicKey, &NicMark)| Card {
-        key: key.clone(),
-        mac: nic.mac,
-        addressing: Addressing::Dhcp,
-    };
-    mark.nics.iter().map(card).collect()
+/// The cards as the guest will see them. A fixed address that DHCP of a network of ours gives is asked for there.
+async fn cards(work: &Work<'_>, mark: &Mark) -> Result<Vec<Card>, EngineError> {
+    let mut cards = Vec::new();
+    for (key, nic) in &mark.nics {
+        let fixed = work.desired.nics.get(key).and_then(|wanted| wanted.fixed);
+        let addressing = match fixed {
+            Some(fixed) if network_of(work, key, &nic.network).await?.is_none() => Addressing::Static {
+                addresses: vec![fixed.address.into()],
+                gateway: fixed.gateway.map(Into::into),
+            },
+            _ => Addressing::Dhcp,
+        };
+        cards.push(Card {
+            key: key.clone(),
+            mac: nic.mac,
+            addressing,
+        });
+    }
+    Ok(cards)
 }
 
 async fn write(work: &mut Work<'_>, seed: &SeedMark, bytes: Vec<u8>) -> Outcome {

@@ -268,6 +268,7 @@ fn a_seed_is_renewed_when_it_changed_or_was_ejected() {
         guest: None,
     };
     let seed = DesiredSeed {
+        family: labyard_schema::vm::OsFamily::Linux,
         guest: None,
         user_data: None,
         network_config: None,
@@ -320,6 +321,7 @@ fn a_seed_that_differs_in_what_the_guest_is_told_differs_there() {
     };
     let change = |wanted: Option<SeedVersion>, there: Option<SeedVersion>| {
         let seed = wanted.map(|version| DesiredSeed {
+            family: labyard_schema::vm::OsFamily::Linux,
             guest: None,
             user_data: None,
             network_config: None,
