@@ -43,12 +43,16 @@ pub fn imported(host: &HostName, view: &MachineView, seed: Option<Contents>) -> 
         ready: wishes.ready.clone(),
         shutdown: wishes.shutdown.clone(),
         timeouts: wishes.timeouts.clone(),
-        cloud_init: asked_by_cloud_init(wishes).then(|| cloud_init(wishes, seed)),
-        guest: wishes.guest.clone(),
         cpu: wishes.cpu.clone(),
         ..Vm::default()
     };
-    let mut state = refreshed(&blank, view);
+    // Disks and NICs have a say in what a seed is: it is judged when they are there.
+    let machine = Vm {
+        cloud_init: asked_by_cloud_init(wishes).then(|| cloud_init(wishes, seed)),
+        guest: wishes.guest.clone(),
+        ..refreshed(&blank, view)
+    };
+    let mut state = refreshed(&machine, view);
     let first = view.nics.values().next();
     let seen = first.map(|nic| presentable(&nic.addresses)).unwrap_or_default();
     state.ip = first_ip(&seen, view.first_reserved());

@@ -9,7 +9,7 @@ use labyard_reconciler::desired::DesiredMachine;
 use labyard_reconciler::diff::machine::{diff, removal, runs};
 use labyard_reconciler::diff::{Change, DiskChange, Disturbance, What};
 use labyard_reconciler::identity::{derived_mac, derived_serial};
-use labyard_reconciler::view::MachineView;
+use labyard_reconciler::view::{MachineView, SeedView};
 use labyard_schema::vm::Vm;
 use tfplugin::value::{Path, Value};
 use tfplugin::{Diagnostics, Plan};
@@ -163,7 +163,7 @@ fn image_digests(plan: &Plan) -> Value {
 }
 
 /// Compares a change with the state: what it disturbs, what needs a replacement, what is refused.
-pub fn compare(plan: &mut Plan, context: &Context, diags: &mut Diagnostics) {
+pub fn compare(plan: &mut Plan, context: &Context, seed: Option<SeedView>, diags: &mut Diagnostics) {
     let (Some(prior), Some(planned)) = (
         values::known::<Vm>(&plan.prior, diags),
         values::known::<Vm>(&plan.planned, diags),
@@ -171,7 +171,10 @@ pub fn compare(plan: &mut Plan, context: &Context, diags: &mut Diagnostics) {
         return;
     };
     let identity = Private::parse(&plan.prior_private).identity;
-    let current = as_view(&prior, identity.as_ref());
+    let mut current = as_view(&prior, identity.as_ref());
+    if let Some(seed) = seed {
+        current.seed = seed;
+    }
     let Some(desired) = desired(&context.namespace, &planned) else {
         // A value that is not known yet may change anything: nothing can be promised.
         values::put(&mut plan.planned, "ip", Value::Unknown);

@@ -11,7 +11,7 @@ use labyard_reconciler::desired::{DesiredMachine, Planned};
 use labyard_reconciler::engine::{Bounds, ObjectRef, Reading, Reserve, Want};
 use labyard_reconciler::identity::{Identity, derived_mac, derived_serial};
 use labyard_reconciler::steps::Progress;
-use labyard_reconciler::view::MachineView;
+use labyard_reconciler::view::{MachineView, SeedView};
 use labyard_schema::text::Span;
 use labyard_schema::vm::Vm;
 use tfplugin::schema::Schema;
@@ -342,7 +342,8 @@ impl Resource for Machines {
         }
         advice::advise(plan, diags);
         if !plan.prior.is_null() {
-            planning::compare(plan, &context, diags);
+            let seed = seed_there(plan, &context).await;
+            planning::compare(plan, &context, seed, diags);
             if let Some(prior) = values::known::<Vm>(&plan.prior, diags) {
                 let object = reference(&context, &prior, &plan.prior_private);
                 room::same_pools(&object, plan, &context, diags).await;
@@ -495,6 +496,22 @@ impl Resource for Machines {
             value,
             private: private_of(&view, None),
         })
+    }
+}
+
+/// The seed that the host shows of a machine whose state has none and whose plan has one: a drive that lost its seed
+/// takes another while the machine runs, a drive that is not there comes with a restart.
+async fn seed_there(plan: &Plan, context: &provider::Context) -> Option<SeedView> {
+    let has = |value: &Value| !value.field("guest").is_null() || !value.field("cloud_init").is_null();
+    if has(&plan.prior) || !has(&plan.planned) {
+        return None;
+    }
+    let mut quiet = Diagnostics::default();
+    let prior = values::known::<Vm>(&plan.prior, &mut quiet)?;
+    let object = reference(context, &prior, &plan.prior_private);
+    match context.engine.read_machine(&object).await {
+        Ok(Reading::Present(view)) => Some(view.seed),
+        _ => None,
     }
 }
 

@@ -357,6 +357,37 @@ fn a_seed_that_differs_in_what_the_guest_is_told_differs_there() {
 }
 
 #[test]
+fn the_first_seed_of_a_running_machine_restarts_it() {
+    let version = SeedVersion {
+        plain: "p".into(),
+        secret: None,
+        guest: None,
+    };
+    let seed = DesiredSeed {
+        family: labyard_schema::vm::OsFamily::Linux,
+        guest: None,
+        user_data: None,
+        network_config: None,
+        meta_data: None,
+        version,
+    };
+    let wanted = DesiredMachine {
+        seed: Some(seed),
+        ..desired()
+    };
+    assert_eq!(one(&diff(&wanted, &current())).1, Disturbance::Restart);
+    let stopped = MachineView {
+        power: Power::Stopped,
+        ..current()
+    };
+    let live = diff(&wanted, &stopped);
+    assert!(
+        live.iter().all(|c| c.disturbance == Disturbance::Live),
+        "{live:?}"
+    );
+}
+
+#[test]
 fn every_other_power_is_brought_back() {
     for power in [Power::Stopped, Power::Paused, Power::Saved, Power::Crashed] {
         assert_eq!(
