@@ -29,12 +29,16 @@ resource "labyard_vm" "web" {
 
   firmware = { type = "uefi" }
 
+  # Who the guest is; what else it shall do at its first boot says cloud_init.
+  guest = {
+    admin_username      = "ops"
+    ssh_authorized_keys = [var.ssh_public_key]
+    dns_suffix          = "lab.test"
+  }
   cloud_init = {
     user_data = <<-EOT
       #cloud-config
-      hostname: web
-      ssh_authorized_keys:
-        - ${var.ssh_public_key}
+      packages: [nginx]
     EOT
   }
 

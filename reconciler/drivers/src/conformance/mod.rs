@@ -137,6 +137,7 @@ cases! {
         a_start_without_the_disk_is_refused_and_the_machine_stays,
         a_change_of_a_running_machine_waits_for_its_next_start,
         a_medium_is_changed_in_a_running_machine,
+        a_medium_is_taken_out_of_a_running_machine,
         a_disk_of_a_running_machine_grows_and_never_shrinks,
     }
     Networks: power {

@@ -165,6 +165,20 @@ pub(super) async fn a_medium_is_changed_in_a_running_machine(lab: &Lab<'_>) -> R
     Ok(())
 }
 
+pub(super) async fn a_medium_is_taken_out_of_a_running_machine(lab: &Lab<'_>) -> Result {
+    let one = lab.disk("one").await?;
+    let bare = lab.machine("medium");
+    lab.define(&sample::with_seed(bare.clone(), &lab.pool, &one))
+        .await?;
+    lab.driver.start_machine(&bare.id).await?;
+    for _ in 0..2 {
+        lab.driver.change_medium(&bare).await?;
+        let detail = lab.detail(&bare.id).await?;
+        ensure_eq!(detail.cdroms.get("sda").cloned().flatten(), None, "the medium");
+    }
+    Ok(())
+}
+
 pub(super) async fn a_disk_of_a_running_machine_grows_and_never_shrinks(lab: &Lab<'_>) -> Result {
     let disk = lab.disk("disk").await?;
     let spec = sample::with_disk(lab.machine("grow"), &lab.pool, &disk);
