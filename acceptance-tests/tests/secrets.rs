@@ -89,7 +89,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Arguments of every process, and the environment of none but Terraform, which was given the secrets there.
+    /// Arguments of every process. (Of environments only Terraform's own has the secrets: the test put them there.)
     fn look_until_over(&self) -> usize {
         let mut looks = 0;
         while !self.over.load(Ordering::Relaxed) {
@@ -234,6 +234,7 @@ fn what_is_given_write_only_is_in_the_seed_and_nowhere_else() {
     said(&terraform.apply(&[]).unwrap().expect_failure());
     assert_nowhere(tells, terraform, host, logs.path());
 
+    terraform.write("main.tf", &config(host, 3, "")).unwrap();
     said(&terraform.destroy(&[]).unwrap().expect_success());
     let left = host.observer().unwrap().volumes("default").unwrap();
     assert!(left.is_empty(), "{left:?}");
