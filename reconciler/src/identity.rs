@@ -77,11 +77,25 @@ pub fn seed_volume(host_name: &str, revision: u32, origin: &Token) -> VolumeName
     VolumeName(format!("{host_name}.seed.{revision}.{origin}"))
 }
 
+/// The volume of the firmware's variables.
+pub fn nvram_volume(host_name: &str, revision: u32, origin: &Token) -> VolumeName {
+    VolumeName(format!("{host_name}.nvram.{revision}.{origin}"))
+}
+
 /// The revision of a seed, of its volume's name.
 pub fn seed_revision(volume: &VolumeName) -> Option<u32> {
+    revision_of("seed", volume)
+}
+
+/// The revision of firmware variables, of their volume's name.
+pub fn nvram_revision(volume: &VolumeName) -> Option<u32> {
+    revision_of("nvram", volume)
+}
+
+fn revision_of(kind: &str, volume: &VolumeName) -> Option<u32> {
     let mut from_end = volume.as_str().rsplit('.').skip(1);
     let revision = from_end.next()?.parse().ok()?;
-    (from_end.next() == Some("seed")).then_some(revision)
+    (from_end.next() == Some(kind)).then_some(revision)
 }
 
 /// Whether a volume's name carries the token.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use labyard_driver::ids::{DiskKey, NicKey, PoolName, VolumeName};
-use labyard_driver::mark::{DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove};
+use labyard_driver::mark::{DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove, TpmState};
 use labyard_driver::observed::{PoolKind, Snapshot};
-use labyard_driver::spec::{DiskBus, DiskFormat};
+use labyard_driver::spec::{DiskBus, DiskFormat, Tpm};
 
 use crate::desired::{DesiredDisk, DesiredMachine, default_on_remove};
 use crate::identity;
@@ -114,6 +114,10 @@ pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, storage:
         .iter()
         .map(|(key, nic)| (key.clone(), intend_nic(key, nic, before)))
         .collect();
+    if desired.guards.tpm == Tpm::Emulated {
+        // Before the host can have any state of it.
+        mark.tpm = TpmState::Kept;
+    }
     // A volume that is one of the machine's disks again must not be discarded.
     let in_use: Vec<_> = mark
         .disks

@@ -39,6 +39,7 @@ pub mod lease;
 pub mod lease_board;
 mod left;
 pub mod live;
+pub mod nvram;
 pub mod observe;
 pub mod record;
 pub mod room;

@@ -14,7 +14,7 @@ use crate::mark::Mark;
 use crate::observed::{
     Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
 };
-use crate::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
+use crate::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, SecureBoot, VolumeSpec};
 
 /// Chunks of an upload in order. An error in it aborts the upload.
 pub type UploadStream = BoxStream<'static, Result<Chunk, Box<dyn std::error::Error + Send + Sync>>>;
@@ -141,6 +141,17 @@ pub trait Driver: Send + Sync + 'static {
         limit: Bytes,
     ) -> Result<Vec<u8>, DriverError>;
 
+    /// Reads a file of firmware variables whole.
+    ///
+    /// # Errors
+    /// [`DriverError::Missing`] where there is no such file; [`DriverError::Refused`] where the host offers none.
+    async fn firmware_variables(&self, of: &VariablesOf) -> Result<Vec<u8>, DriverError>;
+
+    /// Removes what killed runs left of the tools by which files of the host are read.
+    async fn tidy(&self) -> Result<(), DriverError> {
+        Ok(())
+    }
+
     /// Deletes a volume; gone already is success.
     async fn delete_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError>;
 
@@ -208,6 +219,15 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Reads the marks of all machines and networks, of every namespace, now: the cheap part of a snapshot.
     async fn marks(&self) -> Result<Vec<(ObjectId, Mark)>, DriverError>;
+}
+
+/// Whose firmware variables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VariablesOf {
+    /// The host's template of that kind, of which a machine's own are made.
+    Template(SecureBoot),
+    /// Those in a file of the host, which the definition of a machine names.
+    File(String),
 }
 
 /// Whether a guest's agent answers.

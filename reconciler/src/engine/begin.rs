@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::DiskKey;
-use labyard_driver::mark::{DiskMark, Kind, Made, Mark, NicMark, Ownership, SeedMark, Stage, VERSION};
+use labyard_driver::mark::{
+    DiskMark, Kind, Made, Mark, NicMark, NvramMark, Ownership, SeedMark, Stage, VERSION,
+};
 use labyard_driver::observed::{Attachment, MarkState, ObservedMachine};
 use tokio::time::Instant;
 
@@ -307,6 +309,19 @@ impl Embedded {
             volume: volume.clone(),
             length: 0,
             revision,
+        });
+        let latest = there
+            .iter()
+            .filter_map(|(pool, volume)| identity::nvram_revision(volume).map(|r| (r, pool, volume)))
+            .max();
+        mark.nvram = latest.map(|(revision, pool, volume)| NvramMark {
+            made: Made::Whole,
+            pool: pool.clone(),
+            volume: volume.clone(),
+            revision,
+            previous: None,
+            secure_boot: known.guards.secure_boot,
+            ca_certificate: known.ca_certificate.clone(),
         });
         work.id = identity.id.clone();
         work.first_mark = mark;

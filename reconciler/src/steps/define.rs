@@ -7,7 +7,7 @@ use labyard_driver::mark::{Leaving, Ownership, Stage};
 use labyard_driver::observed::MachineDetail;
 use labyard_driver::spec::{DriveSpec, MachineSpec};
 
-use super::{Outcome, Work, disks, live};
+use super::{Outcome, Work, disks, firmware, live};
 use crate::diff::machine::runs;
 use crate::error::EngineError;
 use crate::identity;
@@ -16,6 +16,7 @@ use crate::view::shown_name;
 
 pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
+        firmware::ensure(work).await?;
         let accelerator = work.accelerator().await?;
         let spec = work.spec(work.mark().await, accelerator).await?;
         let renamed = work

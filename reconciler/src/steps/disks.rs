@@ -158,7 +158,12 @@ pub(super) async fn grow(work: &Work<'_>) -> Outcome {
 /// Deletes every volume of the machine; the record goes only after them.
 pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
-        for (pool, volume) in work.mark().await.own_volumes() {
+        let mark = work.mark().await;
+        if mark.nvram.as_ref().is_some_and(|nvram| nvram.made == Made::Begun) {
+            // A run that died while it read the template may have left its tools on the host.
+            work.host.driver.tidy().await.map_err(work.failed())?;
+        }
+        for (pool, volume) in mark.own_volumes() {
             work.host
                 .driver
                 .delete_volume(&pool, &volume)

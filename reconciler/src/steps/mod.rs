@@ -7,6 +7,7 @@
 mod addresses;
 mod define;
 mod disks;
+mod firmware;
 mod image;
 mod live;
 mod power;

@@ -3,7 +3,8 @@
 
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
-use labyard_driver::mark::Stage;
+use labyard_driver::mark::{Stage, TpmState};
+use labyard_driver::spec::{Firmware, Tpm};
 use std::sync::Arc;
 
 use super::{Outcome, Work};
@@ -49,8 +50,33 @@ async fn update(work: &mut Work<'_>) -> Outcome {
     Ok(())
 }
 
+/// A host forgets the state of a TPM with the machine that has it, and of no other: one that was taken out comes back
+/// for the removal.
+async fn put_tpm_back(work: &mut Work<'_>) -> Outcome {
+    let mark = work.mark().await;
+    let taken_out = work
+        .detail()
+        .is_some_and(|detail| detail.guards.tpm == Tpm::Absent && detail.firmware == Firmware::Uefi);
+    if mark.tpm != TpmState::Kept || !taken_out {
+        return Ok(());
+    }
+    let accelerator = work.accelerator().await?;
+    let mut spec = work.bare_spec(mark, accelerator);
+    if let Some(detail) = work.detail() {
+        (spec.firmware, spec.guards) = (detail.firmware, detail.guards);
+    }
+    spec.guards.tpm = Tpm::Emulated;
+    work.host
+        .driver
+        .define_machine(&spec)
+        .await
+        .map_err(work.failed())
+        .map(drop)
+}
+
 pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
+        put_tpm_back(work).await?;
         work.host
             .driver
             .remove_machine(&work.id)

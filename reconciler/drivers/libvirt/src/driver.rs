@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use labyard_driver::driver::{AgentState, Console};
+use labyard_driver::driver::{AgentState, Console, VariablesOf};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
@@ -20,7 +20,8 @@ use crate::events::Events;
 use crate::host::Host;
 use crate::reservations::Reach;
 use crate::{
-    guest, live, machines, media, networks, observe, probe, reservations, snapshot, upload, volumes,
+    guest, live, machines, media, networks, observe, probe, reservations, snapshot, upload, variables,
+    volumes,
 };
 
 /// A libvirt host. It connects when it is first needed, and anew after a connection was lost; another driver of the
@@ -151,6 +152,14 @@ impl Driver for LibvirtDriver {
         limit: Bytes,
     ) -> Result<Vec<u8>, DriverError> {
         upload::download(&self.host, pool, name, limit).await
+    }
+
+    async fn firmware_variables(&self, of: &VariablesOf) -> Result<Vec<u8>, DriverError> {
+        variables::read(&self.host, of).await
+    }
+
+    async fn tidy(&self) -> Result<(), DriverError> {
+        variables::tidy(&self.host).await
     }
 
     async fn delete_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError> {

@@ -40,6 +40,8 @@ pub(crate) struct Host {
     /// Kept, since connections may share what it has made: by SSH they are channels of one session.
     transport: Arc<dyn Transport>,
     session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    /// Templates of firmware variables, by path, as they were read.
+    pub(crate) templates: tokio::sync::Mutex<BTreeMap<String, Arc<Vec<u8>>>>,
     /// Calls made on connections that are gone.
     past_calls: Arc<AtomicU64>,
 }
@@ -129,6 +131,7 @@ impl Host {
             transport: transport(&uri),
             uri,
             session: tokio::sync::Mutex::new(None),
+            templates: tokio::sync::Mutex::default(),
             past_calls: Arc::default(),
         })
     }

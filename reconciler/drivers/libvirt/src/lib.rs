@@ -32,6 +32,7 @@ mod snapshot;
 #[cfg(test)]
 mod testing;
 mod upload;
+mod variables;
 mod volume_xml;
 mod volumes;
 mod xml;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use labyard_driver::driver::AgentState;
+use labyard_driver::driver::{AgentState, VariablesOf};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
@@ -170,6 +170,10 @@ impl Driver for SimDriver {
     ) -> Result<Vec<u8>, DriverError> {
         let request = Request::Download(pool.clone(), name.clone(), limit);
         ask!(self, request, Reply::Content)
+    }
+
+    async fn firmware_variables(&self, of: &VariablesOf) -> Result<Vec<u8>, DriverError> {
+        ask!(self, Request::FirmwareVariables(of.clone()), Reply::Content)
     }
 
     async fn delete_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError> {

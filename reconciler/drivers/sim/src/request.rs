@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use labyard_driver::DriverError;
-use labyard_driver::driver::AgentState;
+use labyard_driver::driver::{AgentState, VariablesOf};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
@@ -43,6 +43,7 @@ pub enum Verb {
     CreateVolume,
     Upload,
     Download,
+    FirmwareVariables,
     DeleteVolume,
     CreateNetwork,
     Network,
@@ -71,6 +72,7 @@ impl Verb {
                 | Self::Volume
                 | Self::Volumes
                 | Self::Download
+                | Self::FirmwareVariables
                 | Self::Network
                 | Self::Leases
                 | Self::Addresses
@@ -105,6 +107,7 @@ pub(crate) enum Request {
     Volumes(PoolName),
     CreateVolume(VolumeSpec),
     Download(PoolName, VolumeName, Bytes),
+    FirmwareVariables(VariablesOf),
     DeleteVolume(PoolName, VolumeName),
     CreateNetwork(Box<NetworkSpec>),
     Network(ObjectId),
@@ -163,6 +166,7 @@ impl Request {
             Self::Volumes(_) => Verb::Volumes,
             Self::CreateVolume(_) => Verb::CreateVolume,
             Self::Download(..) => Verb::Download,
+            Self::FirmwareVariables(_) => Verb::FirmwareVariables,
             Self::DeleteVolume(..) => Verb::DeleteVolume,
             Self::CreateNetwork(_) => Verb::CreateNetwork,
             Self::Network(_) => Verb::Network,
@@ -209,6 +213,7 @@ impl Request {
             | Self::OpenConsole(id) => id.to_string(),
             Self::PoolRoom(pool) | Self::Volumes(pool) => pool.to_string(),
             Self::CreateVolume(spec) => spec.name.to_string(),
+            Self::FirmwareVariables(of) => format!("{of:?}"),
             Self::Volume(_, name) | Self::Download(_, name, _) | Self::DeleteVolume(_, name) => {
                 name.to_string()
             }
@@ -248,6 +253,7 @@ impl State {
             | Request::Volumes(_)
             | Request::CreateVolume(_)
             | Request::Download(..)
+            | Request::FirmwareVariables(_)
             | Request::DeleteVolume(..) => self.apply_to_pool(request),
             _ => self.apply_to_network(request, now),
         }
@@ -260,6 +266,7 @@ impl State {
             Request::Volumes(pool) => self.volume_names(pool).map(Reply::Volumes),
             Request::CreateVolume(spec) => self.create_volume(spec).map(Reply::Volume),
             Request::Download(pool, name, limit) => self.download(pool, name, *limit).map(Reply::Content),
+            Request::FirmwareVariables(of) => self.firmware_variables(of).map(Reply::Content),
             Request::DeleteVolume(pool, name) => self.delete_volume(pool, name).map(|()| Reply::Done),
             other => Err(misdirected(other)),
         }

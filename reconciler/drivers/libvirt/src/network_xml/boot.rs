@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_boot_file_is_read_as_it_was_set_and_options_of_others_stay() {
-        let text = "<network xmlns:dnsmasq='x'><name>n</name><dnsmasq:options><dnsmasq:option value='no-ping'/>\
+        let text = "<network xmlns:dnsmasq='http://libvirt.org/schemas/network/dnsmasq/1.0'><name>n</name><dnsmasq:options><dnsmasq:option value='no-ping'/>\
             </dnsmasq:options></network>";
         let mut network = Element::parse(text).unwrap();
         for url in ["https://a/b.efi", "http://c/d?e=f&g"] {

@@ -11,6 +11,7 @@ mod networks;
 mod pools;
 #[cfg(test)]
 mod properties;
+mod variables;
 mod view;
 mod volumes;
 

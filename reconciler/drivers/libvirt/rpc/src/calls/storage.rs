@@ -43,6 +43,8 @@ calls! {
     STORAGE_POOL_DESTROY storage_pool_destroy(pool: &PoolRef);
     /// The volume of that name.
     STORAGE_VOL_LOOKUP_BY_NAME storage_vol_lookup_by_name(pool: &PoolRef, name: &str) -> VolRef;
+    /// Makes a pool that has no definition: it is gone when it stops.
+    STORAGE_POOL_CREATE_XML storage_pool_create_xml(xml: &str, flags: PoolCreate) -> PoolRef;
     /// The volume with that path, in whichever pool.
     STORAGE_VOL_LOOKUP_BY_PATH storage_vol_lookup_by_path(path: &str) -> VolRef;
     /// The volume with that key, in whichever pool.
