@@ -23,6 +23,7 @@ pub mod diff;
 pub mod engine;
 pub mod error;
 pub mod faults;
+pub mod firmware_words;
 pub mod foreign;
 pub mod guest_config;
 pub mod guest_probe;

@@ -8,11 +8,13 @@ use labyard_driver::HostEvent;
 use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{MacAddr, ObjectId};
 use labyard_driver::observed::{Attachment, Power};
+use labyard_driver::spec::Firmware;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::desired::Wait;
 use crate::error::EngineError;
-use crate::steps::{Outcome, Work};
+use crate::firmware_words::{self, Course, Trust};
+use crate::steps::{Outcome, Started, Work};
 use crate::view::presentable;
 
 /// How often leases are read while somebody waits for one.
@@ -30,7 +32,11 @@ pub async fn until_ready(work: &mut Work<'_>) -> Outcome {
     let deadline = (Instant::now() + limit).min(work.deadline);
     let mut watch = Watch::new(work).await;
     loop {
-        if met(work, &mut watch).await? {
+        let course = course(work);
+        if course == Course::GivenUp {
+            return Err(not_ready(work, nothing_to_boot(work)));
+        }
+        if course != Course::Looking && met(work, &mut watch).await? {
             return Ok(());
         }
         if work.cancel.is_cancelled() {
@@ -48,6 +54,32 @@ pub async fn until_ready(work: &mut Work<'_>) -> Outcome {
             () = tokio::time::sleep_until(deadline) => {}
         }
     }
+}
+
+/// How far the firmware of a machine that boots from the network has come. It takes an address of its own long before
+/// a guest runs, so that an address alone would say nothing.
+fn course(work: &Work<'_>) -> Course {
+    let from_network = work.desired.nics.values().any(|nic| nic.boot.is_some());
+    if work.desired.firmware != Firmware::Uefi || !from_network || work.started != Started::Now {
+        return Course::Silent;
+    }
+    firmware_words::course(&work.tail.text())
+}
+
+fn nothing_to_boot(work: &Work<'_>) -> String {
+    match firmware_failure(work) {
+        Some(cause) => format!("its firmware found nothing to boot: {cause}"),
+        None => "its firmware found nothing to boot: no device of its boot order has a system, and no network offers one"
+            .to_owned(),
+    }
+}
+
+fn firmware_failure(work: &Work<'_>) -> Option<String> {
+    let trust = match work.desired.ca_certificate {
+        Some(_) => Trust::Given,
+        None => Trust::Nobody,
+    };
+    firmware_words::explain(&work.tail.text(), trust)
 }
 
 /// What is looked at while waiting.
@@ -226,11 +258,17 @@ fn late(work: &Work<'_>, limit: Duration) -> EngineError {
             None => format!("an address, to connect to TCP port {port}"),
         },
     };
+    let firmware = match course(work) {
+        Course::Looking => firmware_failure(work)
+            .map(|cause| format!(". Its firmware still looks for something to boot: {cause}")),
+        Course::Silent | Course::Started | Course::GivenUp => None,
+    };
     not_ready(
         work,
         format!(
-            "waited {}s for {wanted}. Look at the console, or set ready",
-            limit.as_secs()
+            "waited {}s for {wanted}{}. Look at the console, or set ready",
+            limit.as_secs(),
+            firmware.unwrap_or_default()
         ),
     )
 }

@@ -15,6 +15,7 @@
 //! its own, and each is cleaned up after, also when it failed. What a fixture cannot offer (guests that boot, a
 //! small pool, somebody else's hands) skips the cases that need it, and the report says so.
 
+mod firmware;
 mod fixture;
 mod guests;
 mod hands;
@@ -89,6 +90,10 @@ cases! {
         a_stopped_machine_is_left_alone_by_stop_and_shutdown,
         the_agent_of_a_stopped_machine_is_silent,
     }
+    Nothing: firmware {
+        templates_of_variables_are_read_the_same_each_time,
+        guards_variables_and_boot_order_are_shown_as_asked_for,
+    }
     Nothing: volumes {
         a_blank_disk_is_listed_with_its_size_and_format,
         a_name_that_is_taken_exists_already,
@@ -129,6 +134,9 @@ cases! {
         no_address_is_lost_while_the_mark_is_written,
         a_release_repeated_is_success,
         a_snapshot_shows_what_was_made_and_nothing_after_removal,
+    }
+    Networks: firmware {
+        a_boot_file_is_told_changed_and_taken_back,
     }
     MachinesThatStart: power {
         a_machine_starts_and_stops_and_keeps_its_mark,

@@ -4,8 +4,8 @@ use labyard_driver::ids::{Bytes, DiskKey, Mib, NicKey, ObjectId, PoolName, Volum
 use labyard_driver::mark::{DiskMark, Made, Mark, NicMark};
 use labyard_driver::observed::{Attachment, Capacity, MarkState, ScsiController, Standing};
 use labyard_driver::spec::{
-    Accelerator, CpuSpec, DirectBoot, DiskBus, DiskFormat, DiskSpec, DriveSpec, Firmware, Graphics, Guards,
-    MachineSpec, MachineType, MediumSpec, NicModel, NicSpec,
+    Accelerator, BootDevice, CpuSpec, DirectBoot, DiskBus, DiskFormat, DiskSpec, DriveSpec, Firmware,
+    Graphics, Guards, MachineSpec, MachineType, MediumSpec, NicModel, NicSpec, NvramSpec, SecureBoot, Tpm,
 };
 
 use super::*;
@@ -553,4 +553,106 @@ fn a_plugged_device_keeps_its_place_in_the_definition() {
     assert_eq!(definition.to_string(), text);
     let machine = detail(&made(&spec()), Some(&live), &Sizes::Unread, &places());
     assert_eq!(machine.disks[2].standing, Standing::UntilStop);
+}
+
+fn edge() -> MachineSpec {
+    MachineSpec {
+        firmware: Firmware::Uefi,
+        guards: Guards {
+            secure_boot: SecureBoot::Microsoft,
+            tpm: Tpm::Emulated,
+        },
+        nvram: Some(NvramSpec {
+            pool: pool(),
+            volume: VolumeName::from("web.nvram.1"),
+        }),
+        boot_order: vec![
+            BootDevice::Nic(NicKey::from("lan")),
+            BootDevice::Disk(DiskKey::from("data")),
+            BootDevice::Disk(DiskKey::from("root")),
+        ],
+        ..spec()
+    }
+}
+
+#[test]
+fn firmware_guards_variables_and_boot_order_are_read_as_they_were_asked_for() {
+    let domain = made(&edge());
+    let detail = read(&domain);
+    assert_eq!(detail.guards, edge().guards);
+    let nvram = detail.nvram.unwrap();
+    assert_eq!(nvram.path, "/pool/web.nvram.1");
+    assert_eq!(nvram.volume, Some(VolumeName::from("web.nvram.1")));
+    let numbers = |d: &labyard_driver::observed::ObservedDisk| (d.target.clone(), d.boot);
+    let disks: Vec<_> = detail.disks.iter().map(numbers).collect();
+    assert_eq!(disks, [("vda".to_owned(), Some(3)), ("vdb".to_owned(), Some(2))]);
+    assert_eq!(detail.nics[0].boot, Some(1));
+    let mut again = domain.clone();
+    edit(&mut again, &edge(), &places()).unwrap();
+    assert_eq!(again.to_string(), domain.to_string());
+}
+
+#[test]
+fn a_machine_that_boots_from_the_network_tells_its_firmware_so_and_only_as_long() {
+    let mut domain = made(&edge());
+    let text = domain.to_string();
+    assert!(
+        text.contains("<entry name='opt/org.tianocore/IPv6Support'>n</entry>"),
+        "{text}"
+    );
+    assert!(text.contains("<rom enabled='no'/>"), "{text}");
+    let from_disk = MachineSpec {
+        boot_order: Vec::new(),
+        ..edge()
+    };
+    edit(&mut domain, &from_disk, &places()).unwrap();
+    let text = domain.to_string();
+    assert!(!text.contains("sysinfo") && !text.contains("<rom"), "{text}");
+    assert_eq!(read(&domain).nics[0].boot, None);
+    let by_bios = MachineSpec {
+        boot_order: edge().boot_order,
+        ..spec()
+    };
+    assert!(!made(&by_bios).to_string().contains("sysinfo"));
+}
+
+#[test]
+fn settings_of_others_stay_beside_those_of_the_network_boot() {
+    let entry = "<sysinfo type='fwcfg'><entry name='opt/site/x'>1</entry></sysinfo>";
+    let bare = bare(&edge())
+        .to_string()
+        .replace("<devices", &format!("{entry}<devices"));
+    let mut domain = Element::parse(&bare).unwrap();
+    edit(&mut domain, &edge(), &places()).unwrap();
+    assert_eq!(domain.to_string().matches("<entry").count(), 4);
+    edit(&mut domain, &spec(), &places()).unwrap();
+    assert!(domain.to_string().contains(entry), "{domain}");
+}
+
+#[test]
+fn secure_boot_goes_with_all_that_libvirt_chose_for_it_and_the_tpm_of_others_stays() {
+    let mut domain = made(&edge());
+    domain
+        .child_mut("features")
+        .unwrap()
+        .push(Element::new("smm").with("state", "on"));
+    let off = MachineSpec {
+        guards: Guards::default(),
+        ..edge()
+    };
+    edit(&mut domain, &off, &places()).unwrap();
+    let text = domain.to_string();
+    assert!(!text.contains("smm") && !text.contains("<tpm"), "{text}");
+    assert!(
+        text.contains("<feature enabled='no' name='secure-boot'/>"),
+        "{text}"
+    );
+    assert!(text.contains("<nvram>/pool/web.nvram.1</nvram>"), "{text}");
+    let passed = "<tpm model='tpm-tis'><backend type='passthrough'/></tpm>";
+    let text = made(&spec())
+        .to_string()
+        .replace("</devices>", &format!("{passed}</devices>"));
+    let mut domain = Element::parse(&text).unwrap();
+    edit(&mut domain, &spec(), &places()).unwrap();
+    assert!(domain.to_string().contains(passed));
 }
