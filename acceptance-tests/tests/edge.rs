@@ -4,7 +4,6 @@ use labyard_acceptance_tests::assets::GuestFiles;
 use labyard_acceptance_tests::boot_server::{Authority, BootServer};
 use labyard_acceptance_tests::command::output_of;
 use labyard_acceptance_tests::host::Host;
-use labyard_acceptance_tests::observer::Description;
 use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::seed::KeyPair;
 use labyard_acceptance_tests::terraform::{Run, Terraform};
