@@ -16,6 +16,8 @@ const SERVER: &str = r#"
 import http.server, ssl, sys, time
 directory, address, port, certificate, key, log = sys.argv[1:]
 class Handler(http.server.SimpleHTTPRequestHandler):
+    # Firmware sends HEAD and GET on one connection.
+    protocol_version = 'HTTP/1.1'
     def __init__(self, *arguments):
         super().__init__(*arguments, directory=directory)
     def log_request(self, code='-', size='-'):

@@ -26,6 +26,7 @@ pub enum Trust {
 const LOADING: &str = "BdsDxe: loading ";
 const STARTING: &str = "BdsDxe: starting ";
 const HTTP: &str = ">>Start HTTP Boot";
+const NO_SIZE: &str = "Could not retrieve NBP file size";
 const SHELL: [&str; 2] = ["EFI Internal Shell", "UEFI Interactive Shell"];
 const NOTHING: &str = "No bootable option or device was found";
 
@@ -79,6 +80,13 @@ fn cause(line: &str, console: &str, trust: Trust) -> Option<String> {
         if let Some(answer) = last_answer(console) {
             return Some(answer);
         }
+        if !last_try(console).contains(NO_SIZE) {
+            return Some(
+                "the server was asked for the file and the download broke off: it must keep the connection between HEAD \
+                 and GET (HTTP/1.1) and send a Content-Length"
+                    .to_owned(),
+            );
+        }
         return Some(match trust {
             Trust::Given => "the firmware does not trust the server's certificate: it is signed by none of those in \
                              boot.ca_certificate, or it is not for the host in the network's boot.url (a name must be \
@@ -101,9 +109,13 @@ fn cause(line: &str, console: &str, trust: Trust) -> Option<String> {
 /// An answer in numbers comes before the words that follow every failure.
 fn last_answer(console: &str) -> Option<String> {
     let answered = |line: &&str| line.contains("Client Error: ") || line.contains("Server Error: ");
-    let since = console.rfind(HTTP).unwrap_or(0);
-    let line = console[since..].lines().rfind(answered)?;
+    let line = last_try(console).lines().rfind(answered)?;
     cause(line, "", Trust::Nobody)
+}
+
+/// What was said since the last try began.
+fn last_try(console: &str) -> &str {
+    &console[console.rfind(HTTP).unwrap_or(0)..]
 }
 
 #[cfg(test)]
@@ -160,6 +172,12 @@ mod tests {
             assert!(told.contains(cause), "{second}: {told}");
         }
         assert_eq!(explain(&console(""), Trust::Given), None);
+    }
+
+    #[test]
+    fn a_download_that_breaks_off_is_told_from_a_certificate_that_is_not_trusted() {
+        let text = console("  Error: Unexpected network error.\n").replace(SIZE, "");
+        assert!(explain(&text, Trust::Given).unwrap().contains("broke off"));
     }
 
     #[test]
