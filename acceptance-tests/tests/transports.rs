@@ -218,7 +218,7 @@ async fn what_stands_in_the_way_of_ssh_is_told_with_what_mends_it() {
         &error,
         &["refused", "Nothing listens there", "systemctl start ssh"],
     );
-    let error = error_of("qemu+ssh://nowhere.invalid/system").await;
+    let error = error_of("qemu+ssh://root@nowhere.invalid/system").await;
     assert_says(&error, &["nowhere.invalid", "cannot be found"]);
 }
 
