@@ -11,10 +11,11 @@ use labyard_reconciler::observe::Observer;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-const HOST: u64 = 12;
+const HOST: u64 = 13;
 const STOPPED: u64 = 2;
 const RUNNING: u64 = 3;
-const NETWORK: u64 = 2;
+/// Its definition, what runs of it, its leases, and the ports that machines are plugged into.
+const NETWORK: u64 = 4;
 const READERS: usize = 50;
 
 fn driver(host: &Host) -> Arc<LibvirtDriver> {

@@ -14,8 +14,8 @@ use labyard_driver::mark::{
     CloneMode, DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove, Ownership, SeedMark, Stage,
 };
 use labyard_driver::observed::{
-    Activity, Attachment, Autostart, Capacity, Hardware, MachineDetail, ObservedDisk, ObservedMachine,
-    ObservedMedium, ObservedNetwork, ObservedNic, Power, Room, Snapshot, Standing,
+    Activity, Attachment, Autostart, Capacity, Hardware, MachineDetail, NetworkStanding, ObservedDisk,
+    ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, Power, Room, Snapshot, Standing,
 };
 use labyard_driver::spec::{Dhcp, DirectBoot, DiskBus, Firmware, Guards, NetworkBoot, NetworkMode, NicModel};
 
@@ -574,6 +574,8 @@ pub struct NetworkView {
     pub owner: Owner,
     /// Whether it is up.
     pub active: Activity,
+    /// Whether it runs as it is defined, with its guests on it.
+    pub standing: NetworkStanding,
     /// Whether it starts with the host.
     pub autostart: Autostart,
     /// What it does; `None` for a kind that labyard does not make.
@@ -603,6 +605,7 @@ impl NetworkView {
             id: network.id.clone(),
             owner: owner(mark, &network.id, host),
             active: network.active,
+            standing: network.standing,
             autostart: network.autostart,
             mode: network.mode,
             bridge: network.bridge.clone(),

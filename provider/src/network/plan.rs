@@ -2,11 +2,11 @@
 
 use ipnet::IpNet;
 use labyard_driver::ids::HostName;
-use labyard_driver::observed::{Ability, ObservedNetwork, Snapshot};
+use labyard_driver::observed::{Ability, NetworkStanding, ObservedMachine, ObservedNetwork, Power, Snapshot};
 use labyard_reconciler::desired::DesiredNetwork;
 use labyard_reconciler::diff::network::diff;
-use labyard_reconciler::diff::{Change, Disturbance};
-use labyard_reconciler::view::attached;
+use labyard_reconciler::diff::{Change, Disturbance, gravest};
+use labyard_reconciler::view::{NetworkView, attached};
 use labyard_schema::network::{Network, gateway, gateway6};
 use tfplugin::value::{Path, Value};
 use tfplugin::{Diagnostics, Plan};
@@ -127,44 +127,84 @@ pub async fn compare(plan: &Plan, context: &Context, host: &HostName, diags: &mu
     let Ok(desired) = DesiredNetwork::from_config(&context.namespace, &planned) else {
         return;
     };
-    let changes = diff(&desired, &as_view(&prior, identity.as_ref()));
-    let cutting: Vec<_> = changes
-        .iter()
-        .filter(|c| c.disturbance >= Disturbance::Restart)
-        .collect();
-    if cutting.is_empty() || !plan.requires_replace.is_empty() {
+    let current = as_view(&prior, identity.as_ref());
+    let quiet = gravest(&diff(&desired, &current)) < Some(Disturbance::Restart) && prior.active == Some(true);
+    if quiet || !plan.requires_replace.is_empty() {
         return;
     }
-    match context.engine.snapshot(host).await {
-        Ok(snapshot) => refuse_while_used(&snapshot, &prior, &cutting, diags),
-        Err(error) => crate::errors::report(&error, "Host not readable", diags),
-    }
-}
-
-fn refuse_while_used(snapshot: &Snapshot, prior: &Network, changes: &[&Change], diags: &mut Diagnostics) {
+    let snapshot = match context.engine.snapshot(host).await {
+        Ok(snapshot) => snapshot,
+        Err(error) => return crate::errors::report(&error, "Host not readable", diags),
+    };
     let id = prior.id.clone().unwrap_or_default();
     let Some(network) = snapshot.networks.iter().find(|n| n.id.as_str() == id) else {
         return;
     };
-    let users: Vec<_> = attached(snapshot, &network.host_name)
+    // The state does not tell a network that is down from one that runs and is behind its definition.
+    let current = NetworkView {
+        active: network.active,
+        standing: network.standing,
+        ..current
+    };
+    let changes = diff(&desired, &current);
+    let cutting: Vec<_> = changes
         .iter()
-        .map(|m| m.host_name.clone())
+        .filter(|c| c.disturbance >= Disturbance::Restart)
         .collect();
+    if !cutting.is_empty() {
+        disturbs(&snapshot, &network.host_name, &prior.name, &cutting, diags);
+    } else if network.standing == NetworkStanding::Behind {
+        let summary = format!("{} will be brought to its definition", prior.name);
+        let detail = format!(
+            "It was changed or restarted behind its definition. Its guests are put back on it, and may be cut off for some seconds: {}.",
+            names(&running(attached(&snapshot, &network.host_name)))
+        );
+        diags.warning(Some(Path::attribute("active")), summary, detail);
+    }
+}
+
+/// Refuses what would leave machines with addresses of another network; else says whom it cuts off for some seconds.
+fn disturbs(snapshot: &Snapshot, host_name: &str, name: &str, changes: &[&Change], diags: &mut Diagnostics) {
+    let users = attached(snapshot, host_name);
     let list: Vec<_> = changes.iter().map(|c| format!("  - {c}")).collect();
     let list = list.join("\n");
-    let at = Some(crate::shape::parse_path(&changes[0].what.to_string()));
-    if users.is_empty() {
-        let summary = format!("{} will be taken down and up again", prior.name);
-        diags.warning(
-            at,
-            summary,
-            format!("No machine is attached to it. It changes in:\n{list}"),
-        );
-    } else {
+    let parting = changes.iter().find(|c| c.disturbance == Disturbance::Replace);
+    let gravest = parting.unwrap_or(&changes[0]);
+    let at = Some(crate::shape::parse_path(&gravest.what.to_string()));
+    if parting.is_some() && !users.is_empty() {
         let detail = format!(
-            "These changes take the network down and up again, and would cut off the machines on it ({}):\n{list}\nDetach or remove those machines first.",
-            users.join(", ")
+            "These changes give the network other addresses, or another bridge, under the machines on it ({}):\n{list}\nDetach or remove those machines first.",
+            names(&users)
         );
-        diags.error(at, "Network in use", detail);
+        return diags.error(at, "Network in use", detail);
     }
+    let running = running(users);
+    let (summary, guests) = match running.is_empty() {
+        true => (
+            format!("{name} will be taken down and up again"),
+            "No machine runs on it.".to_owned(),
+        ),
+        false => (
+            format!("{name} will be taken down and up again under running machines"),
+            format!(
+                "It cuts off for some seconds, and puts back, the machines that run on it: {}.",
+                names(&running)
+            ),
+        ),
+    };
+    diags.warning(at, summary, format!("{guests} It changes in:\n{list}"));
+}
+
+fn running(users: Vec<&ObservedMachine>) -> Vec<&ObservedMachine> {
+    let off =
+        |machine: &&ObservedMachine| matches!(machine.power, Power::Stopped | Power::Saved | Power::Crashed);
+    users.into_iter().filter(|machine| !off(machine)).collect()
+}
+
+fn names(machines: &[&ObservedMachine]) -> String {
+    let names: Vec<_> = machines
+        .iter()
+        .map(|machine| machine.host_name.as_str())
+        .collect();
+    names.join(", ")
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use labyard_driver::ids::{HostName, ObjectId, ObjectName};
 use labyard_driver::mark::{Ownership, Stage};
-use labyard_driver::observed::{Activity, Autostart};
+use labyard_driver::observed::{Activity, Autostart, NetworkStanding};
 use labyard_driver::spec::{Dhcp, NetworkMode};
 use labyard_reconciler::desired::{Wishes, network_boot};
 use labyard_reconciler::identity::Identity;
@@ -32,7 +32,7 @@ pub fn refreshed(prior: &Network, view: &NetworkView) -> Network {
         vlan: view.lan.vlan.map(|vlan| u32::from(vlan.0)),
         mtu: view.lan.mtu,
         autostart: view.autostart == Autostart::On,
-        active: Some(view.active == Activity::Active),
+        active: Some(view.active == Activity::Active && view.standing == NetworkStanding::AsDefined),
         id: Some(view.id.to_string()),
         labels: view.wishes.labels.clone(),
         deletion_protection: view.wishes.deletion_protection,
@@ -209,6 +209,7 @@ pub fn as_view(state: &Network, identity: Option<&Identity>) -> NetworkView {
         } else {
             Activity::Active
         },
+        standing: NetworkStanding::AsDefined,
         autostart: if state.autostart {
             Autostart::On
         } else {

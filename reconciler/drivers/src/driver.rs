@@ -165,8 +165,12 @@ pub trait Driver: Send + Sync + 'static {
     async fn network(&self, id: &ObjectId) -> Result<ObservedNetwork, DriverError>;
 
     /// Brings an existing network to the specification (restarting it only if its definition differs from what
-    /// runs) and starts it; leaves reservations and what labyard does not own in it as found.
+    /// runs, which cuts its guests off: [`Driver::reattach_guests`]) and starts it; leaves reservations and what labyard does not own in it as found.
     async fn change_network(&self, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError>;
+
+    /// Puts the NICs of labyard's running machines that are defined on a network and were cut off from it (by a
+    /// restart of the network, whoever did it) back on it; none is success. Guests keep running.
+    async fn reattach_guests(&self, network: &ObjectId) -> Result<(), DriverError>;
 
     /// Writes a network's mark alone, without touching what runs.
     async fn write_network_mark(&self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError>;

@@ -371,6 +371,9 @@ pub struct ObservedNetwork {
     pub mark: MarkState,
     /// Whether it is up.
     pub active: Activity,
+    /// Whether it runs as it is defined, with its guests on it.
+    #[serde(default)]
+    pub standing: NetworkStanding,
     /// Whether it starts with the host.
     pub autostart: Autostart,
     /// What it does; `None` for a kind that labyard does not make.
@@ -402,6 +405,16 @@ pub enum Activity {
     Active,
     /// Down.
     Inactive,
+}
+
+/// Whether a network of ours that is up runs as it is defined, with its guests on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkStanding {
+    /// It does.
+    #[default]
+    AsDefined,
+    /// It does not: a change was cut short, or somebody restarted it or changed what runs.
+    Behind,
 }
 
 /// Whether an object starts with the host.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use labyard_driver::lan::{Lan, Records};
-use labyard_driver::observed::Activity;
+use labyard_driver::observed::{Activity, NetworkStanding};
 use labyard_driver::spec::{Dhcp, NetworkMode};
 
 use super::{Change, Disturbance, What};
@@ -61,7 +61,7 @@ pub fn diff(desired: &DesiredNetwork, current: &NetworkView) -> Vec<Change> {
         autostart(to.autostart),
         live,
     );
-    if current.active == Activity::Inactive {
+    if current.active == Activity::Inactive || current.standing == NetworkStanding::Behind {
         let why = Effect::Exchanged("a network of labyard's is up as defined, with its guests on it");
         changes.compare("active", "false".into(), "true".into(), why);
     }
@@ -211,6 +211,7 @@ mod tests {
             id: "id".into(),
             owner: Owner::Foreign,
             active: Activity::Active,
+            standing: NetworkStanding::AsDefined,
             autostart: Autostart::On,
             mode: Some(desired.mode),
             bridge: None,

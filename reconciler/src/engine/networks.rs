@@ -5,7 +5,7 @@ use std::sync::Arc;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{HostName, Namespace, ObjectId};
 use labyard_driver::mark::{Kind, Mark, Ownership, Stage, VERSION};
-use labyard_driver::observed::{MarkState, ObservedNetwork, Snapshot};
+use labyard_driver::observed::{MarkState, NetworkStanding, ObservedMachine, ObservedNetwork, Snapshot};
 use labyard_driver::spec::NetworkSpec;
 
 use super::claim::{Claim, Name, claim, same_host, same_owner};
@@ -106,7 +106,7 @@ impl Embedded {
             match claim(host, &self.deps, name, bounds).await? {
                 Claim::Adopted(id, mark) => {
                     let spec = network_spec(desired, id, *mark);
-                    let made = host.driver.change_network(&spec).await;
+                    let made = changed_with_guests(host, &spec).await;
                     return Ok((spec, made));
                 }
                 Claim::Free => {
@@ -141,7 +141,7 @@ impl Embedded {
             });
         };
         check_owner(&host, object, network)?;
-        refuse_cutting_off(&host, &snapshot, network, desired, &what)?;
+        let cuts = cuts_off(&host, &snapshot, network, desired, &what)?;
         let mut mark = match &network.mark {
             MarkState::Ours(mark) => (**mark).clone(),
             _ => self.network_mark(desired),
@@ -156,7 +156,10 @@ impl Embedded {
             host_name: network.host_name.clone(),
             ..spec
         };
-        let changed = host.driver.change_network(&spec).await;
+        let changed = match cuts {
+            Cuts::Nobody => host.driver.change_network(&spec).await,
+            Cuts::Guests => changed_with_guests(&host, &spec).await,
+        };
         host.observer.invalidate_networks();
         let changed = changed.map_err(host.failed(what))?;
         if spec.mark.ownership == Ownership::Building {
@@ -276,33 +279,55 @@ fn check_owner(host: &Host, object: &ObjectRef, network: &ObservedNetwork) -> Re
     same_owner(host, Kind::Network, &object.name, &identity.token, mark)
 }
 
-/// A change that takes the network down is refused while a running machine is on it.
-fn refuse_cutting_off(
+/// Changes a network and puts its guests back on it. Killed in between, the network shows that it is behind.
+async fn changed_with_guests(host: &Host, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {
+    host.driver.change_network(spec).await?;
+    host.driver.reattach_guests(&spec.id).await?;
+    host.driver.network(&spec.id).await
+}
+
+/// Whom a change cuts off from the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cuts {
+    /// Nobody.
+    Nobody,
+    /// Guests of labyard's, to be put back.
+    Guests,
+}
+
+/// Whom a change cuts off. Refused where machines run on it that could not stay with the addresses they have, or that
+/// are not labyard's to put back.
+fn cuts_off(
     host: &Host,
     snapshot: &Snapshot,
     network: &ObservedNetwork,
     desired: &DesiredNetwork,
     what: &str,
-) -> Result<(), EngineError> {
-    if gravest(&diff(desired, &NetworkView::new(network, host.uuid()))) < Some(Disturbance::Restart) {
-        return Ok(());
+) -> Result<Cuts, EngineError> {
+    let gravest = gravest(&diff(desired, &NetworkView::new(network, host.uuid())));
+    if gravest < Some(Disturbance::Restart) && network.standing == NetworkStanding::AsDefined {
+        return Ok(Cuts::Nobody);
     }
+    let stays =
+        |machine: &ObservedMachine| machine.mark.ours().is_some() && gravest < Some(Disturbance::Replace);
     let on_it = attached(snapshot, &network.host_name);
     let users: Vec<_> = on_it
         .iter()
-        .filter(|m| keeps_busy(m))
-        .map(|m| m.host_name.clone())
+        .filter(|machine| keeps_busy(machine) && !stays(machine))
+        .map(|machine| machine.host_name.clone())
         .collect();
     if users.is_empty() {
-        return Ok(());
+        return Ok(Cuts::Guests);
     }
     Err(EngineError::InUse {
         host: host.name.clone(),
         what: what.to_owned(),
         users: users.join(", "),
-        way_out:
-            "this change takes the network down and would cut them off: stop them first (power = \"stopped\")"
-                .to_owned(),
+        way_out: match gravest < Some(Disturbance::Replace) {
+            true => "this change takes the network down and would cut them off, and they are not labyard's to put back: stop them first",
+            false => "with this change they would have addresses of another network: stop them first (power = \"stopped\")",
+        }
+        .to_owned(),
     })
 }
 

@@ -92,7 +92,7 @@ async fn keep_fixed(
     let reservation = Reservation {
         mac: nic.mac,
         address: IpAddr::V4(address),
-        name: None,
+        name: own_name(work, key, network),
     };
     match keep(work, network, &reservation).await {
         Err(DriverError::Exists { what }) => {
@@ -123,11 +123,10 @@ async fn reserve(
             }
         })
         .await?;
-        // Without a name: libvirt takes a name for one MAC only, and guests tell their own.
         let reservation = Reservation {
             mac,
             address: IpAddr::V4(address),
-            name: None,
+            name: own_name(work, key, network),
         };
         match keep(work, network, &reservation).await {
             Ok(()) => return Ok(()),
@@ -175,6 +174,24 @@ async fn reserve_supplied(
         Err(EngineError::Attribute { message, .. }) => Err(refused(work, &message)),
         other => other,
     }
+}
+
+/// The name by which others on the network find the machine, whatever its guest says of itself: hosts take a name
+/// for one MAC only, so that it is the first card's there.
+fn own_name(work: &Work<'_>, key: &NicKey, network: &ObservedNetwork) -> Option<String> {
+    let nics = &work.desired.nics;
+    let here = &nics.get(key)?.network;
+    let (first, nic) = nics.iter().find(|(_, nic)| nic.network == *here)?;
+    let guest = work.desired.seed.as_ref().and_then(|seed| seed.guest.as_ref());
+    let name = guest
+        .map_or(work.desired.name.as_str(), |guest| &guest.hostname)
+        .to_lowercase();
+    let taken = network.reservations.iter().any(|other| {
+        let theirs = other.name.as_deref().map(str::to_lowercase);
+        other.mac != nic.mac && theirs.as_deref() == Some(name.as_str())
+    });
+    let is_label = !name.contains(['.', '_']) && !name.ends_with('-');
+    (first == key && is_label && !taken).then_some(name)
 }
 
 /// A machine that stays off needs its address in the definition alone; its start passes here again.

@@ -21,7 +21,7 @@ use crate::host::Host;
 use crate::reservations::Reach;
 use crate::{
     guest, live, machines, media, networks, observe, probe, reservations, snapshot, upload, variables,
-    volumes,
+    volumes, wires,
 };
 
 /// A libvirt host. It connects when it is first needed, and anew after a connection was lost; another driver of the
@@ -176,6 +176,10 @@ impl Driver for LibvirtDriver {
 
     async fn change_network(&self, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {
         networks::change(&self.host, spec).await
+    }
+
+    async fn reattach_guests(&self, network: &ObjectId) -> Result<(), DriverError> {
+        wires::reattach(&self.host, network).await
     }
 
     async fn write_network_mark(&self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError> {

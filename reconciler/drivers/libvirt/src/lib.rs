@@ -20,6 +20,7 @@ mod machine_xml;
 mod machines;
 mod mark_xml;
 mod media;
+mod network_reading;
 mod network_xml;
 mod networks;
 mod observe;
@@ -35,6 +36,7 @@ mod upload;
 mod variables;
 mod volume_xml;
 mod volumes;
+mod wires;
 mod xml;
 
 pub use config::{AcceleratorChoice, LibvirtConfig};

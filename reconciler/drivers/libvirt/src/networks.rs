@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, ObjectId};
 use labyard_driver::mark::{Mark, XML_NAMESPACE};
-use labyard_driver::observed::{Activity, Autostart, DhcpLease, ObservedNetwork};
+use labyard_driver::observed::{Activity, Autostart, DhcpLease, MarkState, NetworkStanding, ObservedNetwork};
 use labyard_driver::spec::NetworkSpec;
 use libvirt_rpc::flags::{Affect, ListNetworks, NetworkXml};
 use libvirt_rpc::{Connection, Error, ErrorCode, Metadata, NetworkRef, NetworkUpdate};
@@ -161,31 +161,46 @@ async fn observe(connection: &Connection, id: &ObjectId) -> Result<ObservedNetwo
         Err(error) if error.code() == Some(ErrorCode::InternalError) || error.is_invalid_state() => false,
         result => result.during(&act)?,
     };
-    let leases = if active {
-        leases_of(connection, &network).await.during(&act)?
+    let (leases, live) = if active {
+        let live = connection.network_get_xml_desc(&network, NetworkXml::empty());
+        let (leases, live) = futures::join!(leases_of(connection, &network), live);
+        (leases.during(&act)?, Some(parse(&act, &live.during(&act)?)?))
     } else {
-        Vec::new()
+        (Vec::new(), None)
     };
-    Ok(observed(id.clone(), &definition, active, autostart, leases))
+    Ok(observed(
+        id.clone(),
+        &definition,
+        live.as_ref(),
+        autostart,
+        leases,
+    ))
 }
 
 /// A network as read.
 pub(crate) fn observed(
     id: ObjectId,
     definition: &Element,
-    active: bool,
+    live: Option<&Element>,
     autostart: bool,
     leases: Vec<DhcpLease>,
 ) -> ObservedNetwork {
     let facts = network_xml::facts(definition);
+    let mark = mark_xml::of_definition(definition);
+    let as_defined = |live| network_xml::facts(live).transition_to(&facts) == Transition::Updates(Vec::new());
+    let behind = matches!(mark, MarkState::Ours(_)) && live.is_some_and(|live| !as_defined(live));
     ObservedNetwork {
         id,
         host_name: definition.text_at(&["name"]).unwrap_or_default(),
-        mark: mark_xml::of_definition(definition),
-        active: if active {
-            Activity::Active
+        mark,
+        active: match live {
+            Some(_) => Activity::Active,
+            None => Activity::Inactive,
+        },
+        standing: if behind {
+            NetworkStanding::Behind
         } else {
-            Activity::Inactive
+            NetworkStanding::AsDefined
         },
         autostart: if autostart { Autostart::On } else { Autostart::Off },
         mode: facts.mode,
@@ -237,6 +252,7 @@ async fn exchange(
     for Update {
         command,
         section,
+        parent,
         part,
     } in updates
     {
@@ -244,7 +260,7 @@ async fn exchange(
         let update = NetworkUpdate {
             command,
             section,
-            parent: None,
+            parent,
             xml: &xml,
         };
         let updated = connection.network_update(network, update, Affect::LIVE).await;

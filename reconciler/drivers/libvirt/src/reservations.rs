@@ -13,6 +13,8 @@ use crate::networks::{REWRITING, act, reference};
 
 /// The two places where reservations stand, so far as they exist.
 struct Standing {
+    /// Which of the network's addresses they are about.
+    ipv4: Option<u16>,
     places: Vec<(Affect, Vec<Reservation>)>,
 }
 
@@ -31,12 +33,16 @@ async fn standing(connection: &Connection, act: &Act, network: &NetworkRef) -> R
         connection.network_get_xml_desc(network, NetworkXml::INACTIVE),
         connection.network_get_xml_desc(network, NetworkXml::empty()),
     );
-    let read = |text: String| Ok(network_xml::facts(&parse(act, &text)?).reservations);
-    let mut places = vec![(Affect::CONFIG, read(definition.during(act)?)?)];
+    let read = |text: String| Ok(network_xml::facts(&parse(act, &text)?));
+    let definition = read(definition.during(act)?)?;
+    let mut places = vec![(Affect::CONFIG, definition.reservations)];
     if active.during(act)? {
-        places.push((Affect::LIVE, read(live.during(act)?)?));
+        places.push((Affect::LIVE, read(live.during(act)?)?.reservations));
     }
-    Ok(Standing { places })
+    Ok(Standing {
+        ipv4: definition.ipv4_index,
+        places,
+    })
 }
 
 pub(crate) async fn reserve(
@@ -74,7 +80,8 @@ pub(crate) async fn reserve(
             Reach::Definition => missing & Affect::CONFIG,
         })
     };
-    let places = missing(&standing(connection, &act, &network).await?)?;
+    let found = standing(connection, &act, &network).await?;
+    let places = missing(&found)?;
     if places.is_empty() {
         return Ok(());
     }
@@ -84,7 +91,7 @@ pub(crate) async fn reserve(
         &network,
         NetworkUpdateCommand::AddLast,
         &element,
-        places,
+        (places, found.ipv4),
     )
     .await;
     if is_wrong_state(&result) {
@@ -110,7 +117,8 @@ pub(crate) async fn release(host: &Host, id: &ObjectId, mac: MacAddr) -> Result<
             .filter(|(_, reservations)| holds(reservations));
         held.fold(Affect::empty(), |held, (place, _)| held | *place)
     };
-    let places = held(&standing(connection, &act, &network).await?);
+    let found = standing(connection, &act, &network).await?;
+    let places = held(&found);
     if places.is_empty() {
         return Ok(());
     }
@@ -122,7 +130,7 @@ pub(crate) async fn release(host: &Host, id: &ObjectId, mac: MacAddr) -> Result<
         &network,
         NetworkUpdateCommand::Delete,
         &element,
-        places,
+        (places, found.ipv4),
     )
     .await;
     if is_wrong_state(&result) && held(&standing(connection, &act, &network).await?).is_empty() {
@@ -136,12 +144,12 @@ async fn update(
     network: &NetworkRef,
     command: NetworkUpdateCommand,
     xml: &str,
-    affect: Affect,
+    (affect, parent): (Affect, Option<u16>),
 ) -> Result<(), libvirt_rpc::Error> {
     let update = NetworkUpdate {
         command,
         section: NetworkSection::IpDhcpHost,
-        parent: None,
+        parent,
         xml,
     };
     let _with_others = REWRITING.read().await;

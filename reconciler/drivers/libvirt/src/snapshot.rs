@@ -31,7 +31,7 @@ use crate::observe::{self, is_stall, power, reading_all, went_away};
 use crate::pools::{self, Pools};
 use crate::sizes::read_sizes;
 use crate::xml::Element;
-use crate::{mark_xml, networks};
+use crate::{mark_xml, network_reading, networks};
 
 /// As many calls that may wait as libvirt works on for one connection.
 const AT_ONCE: usize = 4;
@@ -69,6 +69,11 @@ pub(crate) struct Reading {
 impl Reading {
     fn is_ours(&self) -> bool {
         matches!(self.mark, MarkState::Ours(_))
+    }
+
+    /// The machine with its definition, and with what runs, if it does.
+    fn running(&self) -> Option<(&DomainRef, &Element, &Element)> {
+        Some((&self.domain, self.definition.as_ref().ok()?, self.live.as_ref()?))
     }
 }
 
@@ -118,20 +123,23 @@ pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
 async fn read_all(host: &Host, session: &Arc<Session>, manner: Manner) -> Result<Snapshot, Broken> {
     let act = reading_all();
     let failed = |error: DriverError| Broken::Failed(error);
-    let (facts, readings, autostart, networks, (pools, pool_facts)) = futures::try_join!(
+    let (facts, readings, autostart, mut networks, (pools, pool_facts)) = futures::try_join!(
         host.facts(session).map_err(failed),
         read_machines(session, &act, manner),
         read_autostart(session, &act).map_err(failed),
-        read_networks(session, &act).map_err(failed),
+        network_reading::all(session, &act).map_err(failed),
         pools::all(host, session, &act).map_err(failed),
     )?;
     let ours: Vec<&Reading> = readings.iter().filter(|reading| reading.is_ours()).collect();
-    let (saved, sizes, pool, elsewhere) = futures::try_join!(
+    let running = ours.iter().filter_map(|reading| reading.running());
+    let (saved, sizes, pool, elsewhere, behind) = futures::try_join!(
         read_saved(session, &act, &ours),
         read_sizes(host, session, &ours),
         read_pool(host, session, &act),
         read_others(host, session, &act, &ours, &pools),
+        network_reading::behind(session, &act, &networks, running.collect()),
     )?;
+    network_reading::tell(&mut networks, &behind);
     if ours.iter().any(|reading| reading.definition.is_err()) {
         // Calls of this connection are stuck, and libvirt works at few of one connection at a time.
         host.abandon(session).await;
@@ -380,57 +388,6 @@ fn machine(
         size,
         autostart: Autostart::Off,
         detail,
-    }
-}
-
-async fn read_networks(session: &Session, act: &Act) -> Result<Vec<ObservedNetwork>, DriverError> {
-    let list = |flags| session.connection.connect_list_all_networks(flags);
-    let (all, active, autostart) = futures::try_join!(
-        list(ListNetworks::empty()),
-        list(ListNetworks::ACTIVE),
-        list(ListNetworks::AUTOSTART)
-    )
-    .during(act)?;
-    let has = |list: &[NetworkRef], uuid| list.iter().any(|network| network.uuid == uuid);
-    let read = all.iter().map(|network| {
-        let (active, autostart) = (has(&active, network.uuid), has(&autostart, network.uuid));
-        read_network(session, act, network, active, autostart)
-    });
-    Ok(try_join_all(read).await?.into_iter().flatten().collect())
-}
-
-/// One network; `None` if it went while it was read.
-async fn read_network(
-    session: &Session,
-    act: &Act,
-    network: &NetworkRef,
-    active: bool,
-    autostart: bool,
-) -> Result<Option<ObservedNetwork>, DriverError> {
-    let (text, leases) = futures::join!(
-        session
-            .connection
-            .network_get_xml_desc(network, NetworkXml::INACTIVE),
-        async {
-            match active {
-                true => networks::leases_of(&session.connection, network).await,
-                false => Ok(Vec::new()),
-            }
-        }
-    );
-    match (text, leases) {
-        (Ok(text), Ok(leases)) => {
-            let id = ObjectId(network.uuid.to_string());
-            Ok(Some(networks::observed(
-                id,
-                &parse(act, &text)?,
-                active,
-                autostart,
-                leases,
-            )))
-        }
-        (Err(error), _) | (_, Err(error)) if went_away(&error) => Ok(None),
-        (Err(error), _) | (_, Err(error)) => Err(act.failed(&error)),
     }
 }
 

@@ -194,6 +194,10 @@ impl Driver for SimDriver {
         ask!(self, request, Reply::Network).map(|network| *network)
     }
 
+    async fn reattach_guests(&self, network: &ObjectId) -> Result<(), DriverError> {
+        self.done(Request::ReattachGuests(network.clone())).await
+    }
+
     async fn write_network_mark(&self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError> {
         self.done(Request::WriteNetworkMark(id.clone(), Box::new(mark.clone())))
             .await

@@ -48,6 +48,7 @@ pub enum Verb {
     CreateNetwork,
     Network,
     ChangeNetwork,
+    ReattachGuests,
     WriteNetworkMark,
     RemoveNetwork,
     ReserveAddress,
@@ -112,6 +113,7 @@ pub(crate) enum Request {
     CreateNetwork(Box<NetworkSpec>),
     Network(ObjectId),
     ChangeNetwork(Box<NetworkSpec>),
+    ReattachGuests(ObjectId),
     WriteNetworkMark(ObjectId, Box<Mark>),
     RemoveNetwork(ObjectId),
     ReserveAddress(ObjectId, Reservation),
@@ -171,6 +173,7 @@ impl Request {
             Self::CreateNetwork(_) => Verb::CreateNetwork,
             Self::Network(_) => Verb::Network,
             Self::ChangeNetwork(_) => Verb::ChangeNetwork,
+            Self::ReattachGuests(_) => Verb::ReattachGuests,
             Self::WriteNetworkMark(..) => Verb::WriteNetworkMark,
             Self::RemoveNetwork(_) => Verb::RemoveNetwork,
             Self::ReserveAddress(..) => Verb::ReserveAddress,
@@ -195,6 +198,7 @@ impl Request {
             Self::CreateNetwork(spec) | Self::ChangeNetwork(spec) => spec.id.to_string(),
             Self::Machine(id)
             | Self::WriteMark(id, _)
+            | Self::ReattachGuests(id)
             | Self::StartMachine(id)
             | Self::Shutdown(id)
             | Self::PowerOff(id)
@@ -277,6 +281,7 @@ impl State {
             Request::CreateNetwork(spec) => self.create_network(spec, now).map(network),
             Request::Network(id) => self.network(id, now).map(network),
             Request::ChangeNetwork(spec) => self.change_network(spec, now).map(network),
+            Request::ReattachGuests(id) => self.reattach_guests(id).map(|()| Reply::Done),
             Request::WriteNetworkMark(id, mark) => self.write_network_mark(id, mark).map(|()| Reply::Done),
             Request::RemoveNetwork(id) => {
                 self.remove_network(id);

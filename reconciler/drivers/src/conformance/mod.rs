@@ -120,6 +120,8 @@ cases! {
     }
     Networks: networks {
         a_network_runs_and_shows_what_was_asked_for,
+        what_a_network_offers_is_shown_changed_and_taken_back,
+        a_network_on_a_bridge_of_the_host_shows_its_vlan,
         a_name_that_is_taken_exists_already,
         an_id_that_is_taken_exists_already,
         a_subnet_in_use_is_refused_and_leaves_nothing,
@@ -150,6 +152,9 @@ cases! {
     }
     Networks: power {
         a_start_without_the_network_is_refused_and_the_machine_stays,
+    }
+    GuestsThatBoot: networks {
+        guests_are_put_back_on_a_network_that_was_restarted,
     }
     GuestsThatBoot: guests {
         a_console_gives_bytes_and_ends_with_the_machine,

@@ -6,9 +6,12 @@ use super::lab::{Failure, Lab, ensure, ensure_eq, ensure_error};
 use super::sample;
 use crate::DriverError;
 use crate::ids::MacAddr;
+use crate::lan::{Dhcp6, Ipv6, Lan, Records, VlanId};
 use crate::mark::{Kind, Mark, Stage};
-use crate::observed::{Activity, Autostart, ObservedNetwork, Reservation};
-use crate::spec::{Dhcp, NetworkSpec};
+use crate::observed::{
+    Activity, Attachment, Autostart, NetworkStanding, ObservedNetwork, Power, Reservation,
+};
+use crate::spec::{Dhcp, NetworkMode, NetworkSpec};
 
 type Result = std::result::Result<(), Failure>;
 
@@ -22,6 +25,8 @@ fn ensure_as_asked(seen: &ObservedNetwork, spec: &NetworkSpec) -> Result {
     ensure_eq!(seen.address, spec.address, "the address");
     ensure_eq!(seen.dhcp, spec.dhcp, "the DHCP range");
     ensure_eq!(seen.domain, spec.domain, "the domain");
+    ensure_eq!(seen.lan, spec.lan, "what else it offers");
+    ensure_eq!(seen.standing, NetworkStanding::AsDefined, "what runs");
     ensure!(
         seen.bridge.as_ref().is_some_and(|name| !name.is_empty()),
         "the network has no bridge"
@@ -295,5 +300,137 @@ pub(super) async fn a_snapshot_shows_what_was_made_and_nothing_after_removal(lab
         snapshot.networks.iter().all(|network| network.id != spec.id),
         "the network is still shown"
     );
+    Ok(())
+}
+
+fn records(all: &[(&str, &[IpAddr])]) -> Records {
+    all.iter()
+        .map(|(name, addresses)| ((*name).to_owned(), addresses.iter().copied().collect()))
+        .collect()
+}
+
+/// What a network can offer but a VLAN, its IPv6 made of its IPv4 so that two networks do not share one.
+fn offers(spec: &NetworkSpec) -> std::result::Result<Lan, Failure> {
+    let IpAddr::V4(v4) = address(spec, 5)? else {
+        return Err(Failure::new("the network has no IPv4"));
+    };
+    let six = |last: u16| {
+        let [a, b, c, _] = v4.octets();
+        let (a, b) = (u16::from_be_bytes([a, b]), u16::from(c));
+        std::net::Ipv6Addr::new(0xfd00, a, b, 0, 0, 0, 0, last)
+    };
+    let net = ipnet::Ipv6Net::new(six(1), 64).map_err(|_| Failure::new("no IPv6 network"))?;
+    Ok(Lan {
+        ipv6: Some(Ipv6 {
+            address: net,
+            dhcp: Some(Dhcp6 {
+                start: six(0x10),
+                end: six(0x20),
+            }),
+        }),
+        dhcp_options: [
+            ("42".to_owned(), v4.to_string()),
+            ("tftp-server".to_owned(), "boot.test".to_owned()),
+        ]
+        .into(),
+        forwarders: vec!["192.0.2.53".parse().map_err(|_| Failure::new("no address"))?],
+        records: records(&[
+            ("one.test", &[IpAddr::V4(v4)]),
+            ("both.test", &[IpAddr::V4(v4), IpAddr::V6(six(5))]),
+        ]),
+        vlan: None,
+        mtu: Some(1400),
+    })
+}
+
+pub(super) async fn what_a_network_offers_is_shown_changed_and_taken_back(lab: &Lab<'_>) -> Result {
+    let mut spec = lab.network("net")?;
+    let plain = spec.lan.clone();
+    spec.lan = offers(&spec)?;
+    spec.mode = NetworkMode::Routed;
+    ensure_as_asked(&lab.driver.create_network(&spec).await?, &spec)?;
+    let kept = reservation(&spec, sample::mac("kept"), 30)?;
+    lab.driver.reserve_address(&spec.id, &kept).await?;
+    spec.lan.mtu = Some(9000);
+    spec.lan.ipv6 = spec.lan.ipv6.map(|ipv6| Ipv6 { dhcp: None, ..ipv6 });
+    spec.lan.dhcp_options = [("42".to_owned(), "192.0.2.1,192.0.2.2".to_owned())].into();
+    for _ in 0..2 {
+        let seen = lab.driver.change_network(&spec).await?;
+        ensure_as_asked(&seen, &spec)?;
+        ensure_eq!(seen.reservations, vec![kept.clone()], "the reservations");
+    }
+    spec.lan = plain;
+    ensure_as_asked(&lab.driver.change_network(&spec).await?, &spec)?;
+    lab.driver.release_address(&spec.id, kept.mac).await?;
+    ensure_eq!(
+        lab.driver.network(&spec.id).await?.reservations,
+        [],
+        "the reservations"
+    );
+    Ok(())
+}
+
+pub(super) async fn a_network_on_a_bridge_of_the_host_shows_its_vlan(lab: &Lab<'_>) -> Result {
+    let mut spec = lab.network("net")?;
+    (spec.mode, spec.bridge) = (NetworkMode::Bridge, Some("conform0".to_owned()));
+    (spec.address, spec.dhcp, spec.lan.vlan) = (None, None, Some(VlanId(42)));
+    ensure_as_asked(&lab.driver.create_network(&spec).await?, &spec)?;
+    for vlan in [Some(VlanId(43)), None] {
+        spec.lan.vlan = vlan;
+        ensure_as_asked(&lab.driver.change_network(&spec).await?, &spec)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn guests_are_put_back_on_a_network_that_was_restarted(lab: &Lab<'_>) -> Result {
+    let network = lab.network("net")?;
+    lab.driver.create_network(&network).await?;
+    let machine = sample::with_nic(lab.machine("guest"), &network.host_name);
+    lab.define(&machine).await?;
+    lab.driver.start_machine(&machine.id).await?;
+    let standing = async || {
+        let snapshot = lab.driver.snapshot().await?;
+        let seen = snapshot.networks.iter().find(|seen| seen.id == network.id);
+        Ok::<_, Failure>(seen.map(|seen| seen.standing))
+    };
+    ensure_eq!(
+        standing().await?,
+        Some(NetworkStanding::AsDefined),
+        "after the start"
+    );
+    let mut changed = network.clone();
+    changed.lan.records = records(&[("one.test", &[address(&network, 5)?])]);
+    lab.driver.change_network(&changed).await?;
+    ensure_eq!(
+        standing().await?,
+        Some(NetworkStanding::AsDefined),
+        "after another name"
+    );
+    changed.domain = Some("changed.test".to_owned());
+    lab.driver.change_network(&changed).await?;
+    ensure_eq!(
+        standing().await?,
+        Some(NetworkStanding::Behind),
+        "after the restart"
+    );
+    for _ in 0..2 {
+        lab.driver.reattach_guests(&network.id).await?;
+        ensure_eq!(standing().await?, Some(NetworkStanding::AsDefined), "put back");
+    }
+    let seen = lab.driver.machine(&machine.id).await?;
+    ensure_eq!(seen.power, Power::Running, "the machine");
+    let live = super::lab::known(&seen)?
+        .nics
+        .first()
+        .and_then(|nic| nic.live_attachment.clone());
+    let there = Attachment::Network(network.host_name.clone());
+    ensure_eq!(live, Some(there), "its NIC");
+    let snapshot = lab.driver.snapshot().await?;
+    let aside = snapshot
+        .networks
+        .iter()
+        .filter(|seen| seen.host_name.contains(network.id.as_str()));
+    ensure_eq!(aside.count(), 0, "throw-away networks");
+    ensure_error!(lab.driver.reattach_guests(&sample::id("nobody")).await, Missing);
     Ok(())
 }

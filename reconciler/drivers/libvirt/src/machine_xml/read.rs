@@ -10,9 +10,9 @@ use labyard_driver::observed::{
 use labyard_driver::spec::{Accelerator, DirectBoot, DiskBus, NicModel};
 
 use super::{firmware, hardware, is_drive, room};
-use crate::network_xml;
 use crate::places::Places;
 use crate::xml::Element;
+use crate::{network_xml, wires};
 
 /// The sizes of a machine's disks by target, as far as the host said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,19 @@ impl Sizes {
             },
         }
     }
+}
+
+/// Whether a NIC waits aside to be put back on its network.
+fn is_aside(nic: &Element) -> bool {
+    let network = nic.attribute_at(&["source"], "network");
+    network.is_some_and(|name| wires::aside_for(name).is_some())
+}
+
+/// The NICs of a definition.
+pub(crate) fn interfaces(domain: &Element) -> Vec<(MacAddr, &Element)> {
+    let devices = domain.child("devices").into_iter();
+    let all = devices.flat_map(|devices| devices.named("interface"));
+    all.filter_map(|nic| Some((mac(nic)?, nic))).collect()
 }
 
 /// The detail of a machine, without the addresses of its NICs.
@@ -152,7 +165,7 @@ fn nics(devices: &Element, live: Option<&Element>) -> Vec<ObservedNic> {
         attachment: attachment(nic),
         live_attachment: live
             .and_then(|live| of(live).find(|(other, _)| *other == mac))
-            .map(|(_, nic)| attachment(nic)),
+            .map(|(_, running)| attachment(if is_aside(running) { nic } else { running })),
         model: nic.attribute_at(&["model"], "type").and_then(NicModel::parse),
         boot: boot_number(nic),
         vlan: nic.child("vlan").and_then(network_xml::vlan),

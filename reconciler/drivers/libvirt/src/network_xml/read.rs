@@ -24,6 +24,8 @@ pub(crate) struct NetworkFacts {
     pub(crate) lan: Lan,
     pub(crate) boot: Option<NetworkBoot>,
     pub(crate) reservations: Vec<Reservation>,
+    /// Which of its addresses IPv4 is: with DHCP for both libvirt cannot tell by itself which one an update is for.
+    pub(crate) ipv4_index: Option<u16>,
 }
 
 /// What it takes to make a network that runs into what its definition says.
@@ -43,6 +45,8 @@ pub(crate) struct Update {
     pub(crate) command: NetworkUpdateCommand,
     /// Where it stands.
     pub(crate) section: NetworkSection,
+    /// Which of the network's addresses it is about.
+    pub(crate) parent: Option<u16>,
     /// The part.
     pub(crate) part: Element,
 }
@@ -59,6 +63,7 @@ impl NetworkFacts {
             lan,
             boot,
             reservations: _,
+            ipv4_index,
         } = self;
         let bridge_differs = wanted.bridge.is_some() && *bridge != wanted.bridge;
         let lan_differs = Lan {
@@ -72,11 +77,16 @@ impl NetworkFacts {
         }
         let mut updates = Vec::new();
         let mut update = |command, section, part| {
+            let parent = match section {
+                NetworkSection::IpDhcpRange => *ipv4_index,
+                _ => None,
+            };
             updates.push(Update {
                 command,
                 section,
+                parent,
                 part,
-            })
+            });
         };
         use NetworkUpdateCommand::{AddLast, Delete};
         match (*dhcp, wanted.dhcp) {
@@ -125,6 +135,10 @@ pub(crate) fn facts(network: &Element) -> NetworkFacts {
         domain: network.attribute_at(&["domain"], "name").map(str::to_owned),
         lan: lan::read(network),
         boot: super::boot::read(network),
+        ipv4_index: network
+            .named("ip")
+            .position(is_ipv4)
+            .and_then(|index| u16::try_from(index).ok()),
         reservations: network.named("ip").flat_map(reservations).collect(),
     }
 }

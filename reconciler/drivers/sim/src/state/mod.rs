@@ -149,6 +149,9 @@ struct Network {
     boot: Option<NetworkBoot>,
     reservations: BTreeMap<MacAddr, Reservation>,
     leases: BTreeMap<MacAddr, Lease>,
+    /// NICs of running machines that a restart has cut off.
+    #[serde(default)]
+    cut: BTreeSet<MacAddr>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,15 +1,16 @@
 //! The verbs of networks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, ObjectId};
+use labyard_driver::lan::Lan;
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{Activity, DhcpLease, ObservedNetwork, Reservation};
+use labyard_driver::observed::{Activity, Attachment, DhcpLease, ObservedNetwork, Reservation};
 use labyard_driver::spec::{NetworkMode, NetworkSpec};
 
-use super::{MarkState, Network, State, exists, refused, stored};
+use super::{MachineActivity, MarkState, Network, State, exists, refused, stored};
 use crate::clock::Millis;
 
 impl State {
@@ -46,6 +47,7 @@ impl State {
             boot: spec.boot.clone(),
             reservations: BTreeMap::new(),
             leases: BTreeMap::new(),
+            cut: BTreeSet::new(),
         }
     }
 
@@ -133,7 +135,11 @@ impl State {
             .clone()
             .or_else(|| self.network_ref(&spec.id).ok().filter(|_| kept)?.bridge.clone());
         let bridge = Some(bridge.unwrap_or_else(|| self.name_bridge()));
+        let plugged = self.plugged(&name);
         let network = self.network_mut(&spec.id)?;
+        if network.restarts_for(spec, bridge.as_ref()) {
+            network.cut = plugged;
+        }
         network.mark = stored(&spec.mark);
         network.active = Activity::Active;
         network.autostart = spec.autostart;
@@ -145,6 +151,25 @@ impl State {
         network.lan = spec.lan.clone();
         network.boot = spec.boot.clone();
         self.network(&spec.id, now)
+    }
+
+    /// The NICs of running machines that are on a network.
+    pub(super) fn plugged(&self, network: &str) -> BTreeSet<MacAddr> {
+        let running = self
+            .machines
+            .values()
+            .filter_map(|machine| match &machine.activity {
+                MachineActivity::On(run) => Some(&run.definition.nics),
+                _ => None,
+            });
+        let attachment = Attachment::Network(network.to_owned());
+        let nics = running.flatten().filter(|nic| nic.attachment == attachment);
+        nics.map(|nic| nic.mac).collect()
+    }
+
+    pub(crate) fn reattach_guests(&mut self, id: &ObjectId) -> Result<(), DriverError> {
+        self.network_mut(id)?.cut.clear();
+        Ok(())
     }
 
     pub(crate) fn write_network_mark(&mut self, id: &ObjectId, mark: &Mark) -> Result<(), DriverError> {
@@ -193,6 +218,22 @@ impl State {
 }
 
 impl Network {
+    /// Whether a network that shall be so goes down and up again.
+    fn restarts_for(&self, spec: &NetworkSpec, bridge: Option<&String>) -> bool {
+        let single = |lan: &Lan| lan.records.values().all(|addresses| addresses.len() < 2);
+        let records = self.lan.records == spec.lan.records || (single(&self.lan) && single(&spec.lan));
+        let rest = Lan {
+            records: spec.lan.records.clone(),
+            ..self.lan.clone()
+        };
+        self.active == Activity::Inactive
+            || (self.mode, self.address, &self.domain) != (spec.mode, spec.address, &spec.domain)
+            || self.bridge.as_ref() != bridge
+            || self.dhcp.is_some() != spec.dhcp.is_some()
+            || rest != spec.lan
+            || !records
+    }
+
     pub(super) fn valid_leases(&self, now: Millis) -> Vec<DhcpLease> {
         let valid = self.leases.iter().filter(|(_, lease)| lease.is_valid(now));
         valid

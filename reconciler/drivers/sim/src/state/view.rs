@@ -6,9 +6,9 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{ObjectId, PoolName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Ability, Activity, Attachment, Detail, HostFacts, MachineDetail, MachineSize, MarkState, ObservedDisk,
-    ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, ObservedNvram, ObservedVolume, Offer,
-    Power, Snapshot, Standing,
+    Ability, Activity, Attachment, Detail, HostFacts, MachineDetail, MachineSize, MarkState, NetworkStanding,
+    ObservedDisk, ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, ObservedNvram,
+    ObservedVolume, Offer, Power, Snapshot, Standing,
 };
 use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 
@@ -33,8 +33,24 @@ impl State {
         Snapshot {
             host: self.facts(),
             machines: self.machines.values().map(bulk).collect(),
-            networks: self.networks.values().map(|network| network.seen(now)).collect(),
+            networks: self
+                .networks
+                .values()
+                .map(|network| self.see(network, now))
+                .collect(),
             volumes: self.listed_volumes(),
+        }
+    }
+
+    fn see(&self, network: &Network, now: Millis) -> ObservedNetwork {
+        let plugged = self.plugged(&network.host_name);
+        let standing = match network.cut.is_disjoint(&plugged) {
+            true => NetworkStanding::AsDefined,
+            false => NetworkStanding::Behind,
+        };
+        ObservedNetwork {
+            standing,
+            ..network.seen(now)
         }
     }
 
@@ -88,7 +104,7 @@ impl State {
     }
 
     pub(crate) fn network(&self, id: &ObjectId, now: Millis) -> Result<ObservedNetwork, DriverError> {
-        Ok(self.network_ref(id)?.seen(now))
+        Ok(self.see(self.network_ref(id)?, now))
     }
 
     pub(crate) fn marks(&self) -> Vec<(ObjectId, Mark)> {
@@ -250,6 +266,7 @@ impl Network {
             host_name: self.host_name.clone(),
             mark: self.mark.clone(),
             active: self.active,
+            standing: NetworkStanding::AsDefined,
             autostart: self.autostart,
             mode: Some(self.mode),
             bridge: self.bridge.clone(),

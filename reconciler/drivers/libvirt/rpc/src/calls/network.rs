@@ -7,7 +7,7 @@ use super::connect::Feature;
 use crate::Connection;
 use crate::error::Result;
 use crate::flags::{Affect, NetworkDefine, NetworkXml};
-use crate::model::{DhcpLease, Metadata, MetadataKind, NetworkRef, NetworkUpdate};
+use crate::model::{DhcpLease, Metadata, MetadataKind, NetworkPortRef, NetworkRef, NetworkUpdate};
 use crate::procedure as p;
 
 calls! {
@@ -79,6 +79,12 @@ impl Connection {
             &(network, mac, super::NEED_RESULTS, 0u32),
         )
         .await
+    }
+
+    /// The ports that NICs are plugged into; a restart of the network empties the list. Since libvirt 5.5.
+    pub async fn network_list_all_ports(&self, network: &NetworkRef) -> Result<Vec<NetworkPortRef>> {
+        self.list(&p::NETWORK_LIST_ALL_PORTS, &(network, super::NEED_RESULTS, 0u32))
+            .await
     }
 
     /// Its description, title, or the element of a namespace; since libvirt 9.7.

@@ -69,6 +69,16 @@ reference! {
 }
 
 reference! {
+    /// A port of a network: what a NIC is plugged into.
+    pub struct NetworkPortRef {
+        /// The network.
+        pub network: NetworkRef,
+        /// Its UUID.
+        pub uuid: Uuid,
+    }
+}
+
+reference! {
     /// A storage pool. libvirt finds it by its UUID.
     pub struct PoolRef {
         /// Its name.
