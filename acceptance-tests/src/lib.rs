@@ -6,12 +6,13 @@
 //! - [`guest::Guest`]: a running guest, reached over SSH from inside the host's namespace or through its agent.
 //! - [`hcl`], for configurations; [`proof`], for what a test has shown of an attribute.
 //! - [`whole`]: a stopped machine with everything, and what of it must stand; [`web`]: a server that stalls;
-//!   [`boot_server`]: one that firmware boots from.
+//!   [`boot_server`]: one that firmware boots from; [`backend`]: a remote state.
 //! - [`sshd::Sshd`] and [`tls::Authority`]: ways into a host from afar; [`relay::Relay`]: a line to it that is slow,
 //!   silent or cut.
 //! - [`assets`]: the tiny guest's files, built once; [`seed`]: seeds and keys made by tools that are not ours.
 
 pub mod assets;
+pub mod backend;
 mod base64;
 pub mod boot_server;
 pub mod command;

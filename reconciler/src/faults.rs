@@ -1,8 +1,9 @@
 //! Points at which a run can be held, so that tests can end it there.
 //!
-//! `LABYARD_FAULT=hold@disks:/path` makes every operation that has come through the stage `disks` write `/path` and
-//! wait until that file is gone or the user ends the run. With `freeze` in place of `hold` it tells of that end by a
-//! file `/path.stopped` and stays. `before-define` is the point between the hook of that moment and the stage. Nothing else reads the variable; unset, a point costs one look at a value read once.
+//! `LABYARD_FAULT=hold@disks:/path` makes every operation that has come through the stage `disks` (`undo-disks`: has taken
+//! it back) write `/path` and wait until that file is gone or the user ends the run. With `freeze` in place of `hold` it
+//! tells of that end by a file `/path.stopped` and stays. `before-define` is the point between the hook of that moment and
+//! the stage. Nothing else reads the variable; unset, a point costs one look at a value read once.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -68,6 +69,13 @@ pub async fn reached(stage: Stage, object: &str, cancel: &CancellationToken) {
 pub async fn reached_moment(moment: Moment, object: &str, cancel: &CancellationToken) {
     if point().is_some() {
         come_to(&moment.to_string().replace(':', "-"), object, cancel).await;
+    }
+}
+
+/// The same for a stage that was taken back: its point is called `undo-disks`.
+pub async fn undone(stage: Stage, object: &str, cancel: &CancellationToken) {
+    if point().is_some() {
+        come_to(&format!("undo-{}", name(stage)), object, cancel).await;
     }
 }
 

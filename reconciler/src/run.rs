@@ -47,6 +47,7 @@ pub async fn backward(work: &mut Work<'_>) -> Outcome {
         let result = undone(work, step, &passage).await;
         work.host.observer.invalidate();
         result?;
+        faults::undone(step.stage, work.desired.name.as_str(), &work.cancel).await;
     }
     Ok(())
 }
