@@ -221,7 +221,6 @@ impl Embedded {
     ) -> Result<(), EngineError> {
         let host = self.host(&object.host)?.clone();
         let mut work = self.work(&host, known, &bounds).await?;
-        let gone;
         match self.locate(&host, object).await? {
             Some(machine) => {
                 self.check_owner(&host, object, &machine)?;
@@ -231,7 +230,6 @@ impl Embedded {
                 }
                 refuse_protected(&host, Kind::Machine, &object.name, machine.mark.ours())?;
                 self.take_up(&mut work, object, machine).await?;
-                gone = work.mark().await;
                 backward(&mut work).await?;
                 self.keeper.drop_hold(&work.id);
             }
@@ -242,10 +240,9 @@ impl Embedded {
                     return Err(EngineError::Protected { host, what });
                 }
                 self.remove_rest(&mut work, object).await?;
-                gone = work.first_mark.clone();
+                self.collect(&host, &work.first_mark).await;
             }
         }
-        self.collect(&host, &gone).await;
         Ok(())
     }
 

@@ -31,6 +31,7 @@ use crate::lease::{ProcTable, Processes};
 use crate::run::Report;
 use crate::view::{MachineView, NetworkView};
 
+pub(crate) use collect::collect;
 pub use embedded::{Access, Embedded};
 pub use placement::{DesiredOn, ReportOn, Want};
 

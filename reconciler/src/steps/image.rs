@@ -178,7 +178,27 @@ async fn note(work: &mut Work<'_>, of: &Holder, stored: &StoredImage) -> Outcome
     ))
 }
 
-/// Images are shared: what nobody needs any more is collected after the record is gone.
-pub(super) fn undo<'a>(_work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
-    Box::pin(async { Ok(()) })
+/// The machine needs its images no more; those that nobody else needs go while its record still stands, so that a destroy
+/// which is ended in between finds them again.
+pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        if work.record.is_none() {
+            return Ok(());
+        }
+        let before = work.mark().await;
+        if before.image_volumes().next().is_some() {
+            work.write(|mark| {
+                let disks = mark.disks.values_mut().filter_map(|disk| disk.image.as_mut());
+                let media = mark.media.values_mut().filter_map(|drive| drive.image.as_mut());
+                for image in disks.chain(media) {
+                    image.volume = None;
+                    image.upload = None;
+                }
+                mark.ejecting.clear();
+            })
+            .await?;
+        }
+        crate::engine::collect(work.host, work.deps, &before).await;
+        Ok(())
+    })
 }
