@@ -73,8 +73,7 @@ fn needed_images(deps: &Deps, marks: &[(ObjectId, Mark)]) -> BTreeSet<VolumeName
     let needs = |mark: &&Mark| {
         mark.ownership == Ownership::Confirmed
             || mark.stage > Stage::Image
-            || lease::holder(mark.lease.as_ref(), &deps.engine, deps.processes.as_ref(), now)
-                != Holder::Dead
+            || lease::holder(mark.lease.as_ref(), &deps.engine, deps.processes.as_ref(), now) != Holder::Dead
     };
     let of_machines = marks
         .iter()
