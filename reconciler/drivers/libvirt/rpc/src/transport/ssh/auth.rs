@@ -129,7 +129,7 @@ impl Login<'_> {
             self.offered.push(key);
             match outcome {
                 Ok(outcome) => {
-                    if self.judged(what, outcome)? {
+                    if self.judged(&what, outcome)? {
                         return Ok(true);
                     }
                 }
@@ -164,7 +164,7 @@ impl Login<'_> {
                     let key = PrivateKeyWithHashAlg::new(key, hash);
                     let outcome = self.handle.authenticate_publickey(&self.settings.user, key).await;
                     let outcome = outcome.map_err(|error| self.over(&error.to_string()))?;
-                    if self.judged(what, outcome)? {
+                    if self.judged(&what, outcome)? {
                         return Ok(true);
                     }
                     self.must_be_open()?;
@@ -184,7 +184,7 @@ impl Login<'_> {
     }
 
     /// Whether that was enough.
-    fn judged(&mut self, what: String, outcome: AuthResult) -> Result<bool, ConnectError> {
+    fn judged(&mut self, what: &str, outcome: AuthResult) -> Result<bool, ConnectError> {
         match outcome {
             AuthResult::Success => Ok(true),
             AuthResult::Failure {
