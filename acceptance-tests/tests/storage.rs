@@ -181,6 +181,7 @@ fn a_stopped_or_lost_pool_is_an_error_and_never_a_disk_that_is_gone(host: &Host,
 fn room_is_looked_at_before_anything_is_made() {
     let options = HostOptions {
         tmpfs_pools: vec![("small".into(), "16M".into())],
+        ..HostOptions::default()
     };
     let host = &Host::start_with(&options).unwrap();
     let empty = host.inventory().unwrap();
