@@ -1,7 +1,7 @@
 # Bare `make` lists the targets. Each is one line that calls what does the work, so that it can be called without make.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint dist install uninstall clean
+.PHONY: help build demo test bench docs lint dist install uninstall clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: ## run all tests, on a private libvirt host; at most 60 minutes on 2 cores
 
 bench: ## measure, and write docs/performance.md
 	@acceptance-tests/bench/run
+
+docs: ## write the reference pages from the schema: docs/index.md, docs/resources, docs/data-sources
+	@cargo run --locked --quiet -p labyard-schema --example reference -- examples docs
 
 lint: ## check format, warnings and shell scripts
 	@scripts/lint

@@ -22,6 +22,7 @@ pub mod network;
 pub mod pem;
 pub mod problem;
 pub mod provider;
+pub mod reference;
 pub mod text;
 pub mod vm;
 

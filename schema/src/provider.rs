@@ -21,6 +21,25 @@ pub const DEFAULT_HOST: &str = "default";
 pub const DEFAULT_URI: &str = "qemu:///system";
 /// The environment variable that makes the provider read only.
 pub const READ_ONLY_VARIABLE: &str = "LABYARD_READ_ONLY";
+/// The environment variables that the provider reads, with what they mean.
+pub const VARIABLES: &[(&str, &str)] = &[
+    (
+        NAMESPACE_VARIABLE,
+        "`namespace`, where the provider block has none",
+    ),
+    (
+        READ_ONLY_VARIABLE,
+        "`read_only`, where the provider block has none: `true` or `false`",
+    ),
+    (
+        "HTTPS_PROXY, HTTP_PROXY, NO_PROXY",
+        "proxies for images with a URL",
+    ),
+    (
+        "TF_LOG",
+        "`DEBUG` or `TRACE`: what the provider does, and every call to a host",
+    ),
+];
 
 attributes! {
     /// Machines for labs, classes and test rigs, on the hypervisors people already own.
