@@ -32,6 +32,14 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "`read_only`, where the provider block has none: `true` or `false`",
     ),
     (
+        "LABYARD_JOURNAL",
+        "`journal`, where the provider block has none: a directory, or `off`",
+    ),
+    (
+        "SSH_AUTH_SOCK",
+        "the agent that signs for hosts behind `qemu+ssh://`",
+    ),
+    (
         "HTTPS_PROXY, HTTP_PROXY, NO_PROXY",
         "proxies for images with a URL",
     ),

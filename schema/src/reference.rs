@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::attribute::{Attribute, Change, Described, Presence, Shape};
-use crate::{network, provider, vm};
+use crate::{data, network, provider, vm};
 
 /// A page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +68,9 @@ fn subjects() -> Vec<Subject> {
         subject::<provider::ProviderConfig>("index", "labyard", Kind::Provider),
         subject::<vm::Vm>("resources/vm", "labyard_vm", Kind::Resource),
         subject::<network::Network>("resources/network", "labyard_network", Kind::Resource),
+        subject::<data::HostData>("data-sources/host", "labyard_host", Kind::DataSource),
+        subject::<data::VmData>("data-sources/vm", "labyard_vm", Kind::DataSource),
+        subject::<data::NetworkData>("data-sources/network", "labyard_network", Kind::DataSource),
     ]
 }
 
@@ -102,7 +105,8 @@ fn text(subject: &Subject, examples: &Examples) -> String {
         out += &environment();
     }
     out += &attributes(&subject.attributes);
-    if let Some(import) = examples.get(&format!("resources/{name}/import.sh")) {
+    let import = examples.get(&format!("resources/{name}/import.sh"));
+    if let Some(import) = import.filter(|_| subject.kind == Kind::Resource) {
         let _ = write!(out, "\n## Import\n\n```shell\n{}\n```\n", import.trim_end());
     }
     out
@@ -168,6 +172,7 @@ fn line(attribute: &Attribute, path: &str) -> String {
     }
     match attribute.change {
         Change::Restart => notes.push("**restarts**".to_owned()),
+        Change::LiveOrRestart => notes.push("live or **restarts**".to_owned()),
         Change::Replace => notes.push("**replaces**".to_owned()),
         Change::Live | Change::None => {}
     }

@@ -32,12 +32,18 @@ const KEPT_IN_THE_MARK: &[&str] = &[
 ];
 
 /// What a seed says: a seed is not read back; that it was taken out is the drift of `cloud_init` as a whole.
-const IN_THE_SEED: &[&str] = &["labyard_vm.cloud_init.", "labyard_vm.guest.", "labyard_vm.nics.ipv4.gateway"];
+const IN_THE_SEED: &[&str] = &[
+    "labyard_vm.cloud_init.",
+    "labyard_vm.guest.",
+    "labyard_vm.nics.ipv4.gateway",
+];
 
 /// Whether a case has a meaning for the attribute at a path.
 pub(crate) fn applies(path: &str, attribute: &Attribute, case: Case) -> Applies {
     let below = |list: &[&str]| {
-        list.iter().any(|prefix| path == prefix.trim_end_matches('.') || (prefix.ends_with('.') && path.starts_with(prefix)))
+        list.iter().any(|prefix| {
+            path == prefix.trim_end_matches('.') || (prefix.ends_with('.') && path.starts_with(prefix))
+        })
     };
     if is_container(&attribute.shape) {
         return Applies::No("what is in it is told on its own lines");

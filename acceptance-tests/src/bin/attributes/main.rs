@@ -90,7 +90,9 @@ fn table(shown: &Shown) -> String {
         `–`: the case has no meaning for it (`acceptance-tests/src/bin/attributes/applies.rs` says why). An empty cell: no test shows it.\n"
         .to_owned();
     for (resource, attributes) in resources() {
-        out += &format!("\n## {resource}\n\n| attribute | a change | create | import | update | drift | refused |\n|---|---|---|---|---|---|---|\n");
+        out += &format!(
+            "\n## {resource}\n\n| attribute | a change | create | import | update | drift | refused |\n|---|---|---|---|---|---|---|\n"
+        );
         for (path, attribute) in paths(resource, &attributes) {
             let cells: Vec<_> = Case::ALL
                 .iter()
@@ -106,10 +108,14 @@ fn table(shown: &Shown) -> String {
             let change = match attribute.change {
                 Change::Live => "live",
                 Change::Restart => "restart",
+                Change::LiveOrRestart => "live or restart",
                 Change::Replace => "replace",
                 Change::None => "",
             };
-            let name = path.strip_prefix(resource).unwrap_or(&path).trim_start_matches('.');
+            let name = path
+                .strip_prefix(resource)
+                .unwrap_or(&path)
+                .trim_start_matches('.');
             out += &format!("| `{name}` | {change} | {} |\n", cells.join(" | "));
         }
     }
