@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use labyard_driver::ids::{HostName, Namespace, NicKey};
-use labyard_driver::observed::{HostFacts, Offer};
+use labyard_driver::observed::{HostFacts, Offer, Room};
 use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 use labyard_reconciler::desired::DesiredMachine;
 use labyard_reconciler::diff::machine::{diff, removal, runs};
@@ -162,8 +162,17 @@ fn image_digests(plan: &Plan) -> Value {
     if null { Value::Null } else { Value::Keyed(digests) }
 }
 
+/// What was looked at beside the state, for a plan.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The seed, where it was read.
+    pub seed: Option<SeedView>,
+    /// What the machine can take while it runs.
+    pub room: Option<Room>,
+}
+
 /// Compares a change with the state: what it disturbs, what needs a replacement, what is refused.
-pub fn compare(plan: &mut Plan, context: &Context, seed: Option<SeedView>, diags: &mut Diagnostics) {
+pub fn compare(plan: &mut Plan, context: &Context, seen: Seen, diags: &mut Diagnostics) {
     let (Some(prior), Some(planned)) = (
         values::known::<Vm>(&plan.prior, diags),
         values::known::<Vm>(&plan.planned, diags),
@@ -172,7 +181,8 @@ pub fn compare(plan: &mut Plan, context: &Context, seed: Option<SeedView>, diags
     };
     let identity = Private::parse(&plan.prior_private).identity;
     let mut current = as_view(&prior, identity.as_ref());
-    if let Some(seed) = seed {
+    current.room = seen.room;
+    if let Some(seed) = seen.seed {
         current.seed = seed;
     }
     let Some(desired) = desired(&context.namespace, &planned) else {
@@ -183,7 +193,8 @@ pub fn compare(plan: &mut Plan, context: &Context, seed: Option<SeedView>, diags
     let changes = diff(&desired, &current);
     replacements(plan, &changes);
     if plan.requires_replace.is_empty() {
-        in_place(plan, &planned, &changes, &current, diags);
+        in_place(&planned, &changes, &current, diags);
+        first_address(plan, &planned);
         put_back_warning(&prior, diags);
     } else {
         removal_by_replacement(&current, diags);
@@ -222,13 +233,7 @@ fn replacements(plan: &mut Plan, changes: &[Change]) {
     }
 }
 
-fn in_place(
-    plan: &mut Plan,
-    planned: &Vm,
-    changes: &[Change],
-    current: &MachineView,
-    diags: &mut Diagnostics,
-) {
+fn in_place(planned: &Vm, changes: &[Change], current: &MachineView, diags: &mut Diagnostics) {
     for change in changes {
         match &change.what {
             What::Disk(_, DiskChange::Shrunk | DiskChange::RemovalRefused) => {
@@ -280,18 +285,21 @@ fn in_place(
         );
         diags.error(Some(path(&restarts[0].what)), "Restart needed", detail);
     }
-    address_after_restart(plan, planned);
 }
 
-/// After a restart the address is known only where it is reserved: on networks of ours, which a plan cannot tell
+/// The address is known after a change only where it is reserved: on networks of ours, which a plan cannot tell
 /// from the state; so an address that the state has is kept where the first NIC stays as it is.
-fn address_after_restart(plan: &mut Plan, planned: &Vm) {
+fn first_address(plan: &mut Plan, planned: &Vm) {
     let first = planned.nics.iter().flatten().next();
     let before = plan.prior.field("nics").entries().next();
     let same = match (first, before) {
         (Some((key, nic)), Some((old, prior))) => {
-            key == old && prior.field("network").as_str() == Some(nic.network.as_str())
+            let mac_of = |value: &Value| value.field("macs").field(key).clone();
+            key == old
+                && prior.field("network").as_str() == Some(nic.network.as_str())
+                && mac_of(&plan.prior) == mac_of(&plan.planned)
         }
+        (None, None) => true,
         _ => false,
     };
     if !same {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use labyard_driver::ids::{HostName, NicKey, ObjectName, PoolName};
-use labyard_driver::observed::HostFacts;
+use labyard_driver::observed::{HostFacts, Room};
 use labyard_reconciler::EngineError;
 use labyard_reconciler::desired::{DesiredMachine, Planned};
 use labyard_reconciler::engine::{Bounds, ObjectRef, Reading, Reserve, Want};
@@ -43,6 +43,21 @@ impl Machines {
             shared,
         }
     }
+}
+
+/// What the machine of a plan can take without a restart: what tells a change of a running machine from a restart.
+async fn room_while_running(
+    plan: &Plan,
+    context: &provider::Context,
+    diags: &mut Diagnostics,
+) -> Option<Room> {
+    let prior: Vm = values::known(&plan.prior, diags)?;
+    if plan.prior == plan.planned || prior.power != "running" {
+        return None;
+    }
+    let object = reference(context, &prior, &plan.prior_private);
+    // Where it cannot be told the plan speaks of a restart, and the apply looks for itself.
+    context.engine.room(&object).await.unwrap_or_default()
 }
 
 fn reference(context: &provider::Context, state: &Vm, private: &[u8]) -> ObjectRef {
@@ -342,8 +357,11 @@ impl Resource for Machines {
         }
         advice::advise(plan, diags);
         if !plan.prior.is_null() {
-            let seed = seed_there(plan, &context).await;
-            planning::compare(plan, &context, seed, diags);
+            let seen = planning::Seen {
+                seed: seed_there(plan, &context).await,
+                room: room_while_running(plan, &context, diags).await,
+            };
+            planning::compare(plan, &context, seen, diags);
             if let Some(prior) = values::known::<Vm>(&plan.prior, diags) {
                 let object = reference(&context, &prior, &plan.prior_private);
                 room::same_pools(&object, plan, &context, diags).await;

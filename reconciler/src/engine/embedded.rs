@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, PoolName};
 use labyard_driver::mark::{Kind, Mark};
-use labyard_driver::observed::{HostFacts, Snapshot};
+use labyard_driver::observed::{HostFacts, Room, Snapshot};
 
 use super::{Bounds, Deps, DesiredOn, Engine, ObjectRef, Reading, ReportOn, Run, Want};
 use crate::capacity::HostCapacity;
@@ -101,6 +101,12 @@ impl Engine for Embedded {
 
     async fn read_machine(&self, object: &ObjectRef) -> Result<Reading<MachineView>, EngineError> {
         self.machine_read(object).await
+    }
+
+    async fn room(&self, object: &ObjectRef) -> Result<Option<Room>, EngineError> {
+        let snapshot = self.host(&object.host)?.recent().await?;
+        let machine = super::machines::find_in(&snapshot, object);
+        Ok(machine.and_then(|machine| machine.detail.known()?.room))
     }
 
     async fn find_machine(

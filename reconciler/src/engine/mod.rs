@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName, PoolName, UnixMillis};
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{HostFacts, Snapshot};
+use labyard_driver::observed::{HostFacts, Room, Snapshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::capacity::HostCapacity;
@@ -147,6 +147,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// A machine of a state.
     async fn read_machine(&self, object: &ObjectRef) -> Result<Reading<MachineView>, EngineError>;
+    /// What a machine of a state can take without a restart, as the last look at its host showed it; `None` where it
+    /// does not run or could not be looked at.
+    async fn room(&self, object: &ObjectRef) -> Result<Option<Room>, EngineError>;
     /// A machine by its name (of this namespace first, then the host's) or the host's id, for import.
     async fn find_machine(
         &self,
