@@ -68,15 +68,12 @@ async fn read_file(host: &Host, session: &Session, path: &str) -> Result<Vec<u8>
                     break;
                 }
             }
-            Err(error) if error.is_no_storage_vol() => match open(connection, &pool, directory).await {
-                Ok(Opened::New) => {}
-                // Made by another run, or left by one: it may list what was there then.
-                Ok(Opened::Already) => break,
-                Err(error) => {
+            Err(error) if error.is_no_storage_vol() => {
+                if let Err(error) = open(connection, &pool, directory).await {
                     outcome = Err(act.failed(&error));
                     break;
                 }
-            },
+            }
             Err(error) => {
                 outcome = Err(act.failed(&error));
                 break;
@@ -87,16 +84,10 @@ async fn read_file(host: &Host, session: &Session, path: &str) -> Result<Vec<u8>
     outcome
 }
 
-enum Opened {
-    New,
-    Already,
-}
-
-async fn open(connection: &Connection, pool: &str, directory: &str) -> Result<Opened, libvirt_rpc::Error> {
+/// Makes the directory a pool. One that another run made, or left, may list what was there then: it looks again.
+async fn open(connection: &Connection, pool: &str, directory: &str) -> Result<(), libvirt_rpc::Error> {
     if let Ok(there) = connection.storage_pool_lookup_by_name(pool).await {
-        connection.storage_pool_refresh(&there).await?;
-        let _found_now = there;
-        return Ok(Opened::Already);
+        return connection.storage_pool_refresh(&there).await;
     }
     let definition = Element::new("pool")
         .with("type", "dir")
@@ -104,8 +95,8 @@ async fn open(connection: &Connection, pool: &str, directory: &str) -> Result<Op
         .holding(Element::new("target").holding(Element::new("path").saying(directory)));
     connection
         .storage_pool_create_xml(&definition.to_string(), PoolCreate::empty())
-        .await?;
-    Ok(Opened::New)
+        .await
+        .map(drop)
 }
 
 /// Stops a transient pool, which ends it; its directory is left as it is. None there is fine.
