@@ -3,6 +3,7 @@
 
 use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::observer::{Description, DomainSeen, Observer};
+use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::terraform::{Plan, Terraform};
 use labyard_acceptance_tests::{hcl, inventory::Inventory};
 use serde_json::{Value, json};
@@ -252,6 +253,23 @@ fn what_a_hand_changed_of_machines_is_seen_by_one_plan_and_healed_by_one_apply()
         assert!(path.is_some_and(|path| std::fs::exists(path).unwrap()), "{xml}");
     }
     assert_eq!(lab.definition("everything"), untouched);
+    shows(
+        &[
+            "labyard_vm.power",
+            "labyard_vm.cpus",
+            "labyard_vm.memory_mib",
+            "labyard_vm.boot",
+            "labyard_vm.boot.cmdline",
+            "labyard_vm.disks",
+            "labyard_vm.disks.image",
+            "labyard_vm.nics",
+            "labyard_vm.nics.network",
+            "labyard_vm.macs",
+            "labyard_vm.cloud_init",
+            "labyard_vm.cloud_init.user_data",
+        ],
+        Case::Drift,
+    );
     lab.destroy();
 }
 
@@ -361,6 +379,17 @@ fn what_a_hand_changed_of_networks_is_seen_by_one_plan_and_healed_by_one_apply()
     }
     assert!(definition("ranged").xml.contains("end='10.80.0.200'"));
     assert!(definition("shut").xml.contains("<forward mode='nat'"));
+    shows(
+        &[
+            "labyard_network.mode",
+            "labyard_network.active",
+            "labyard_network.autostart",
+            "labyard_network.ipv4",
+            "labyard_network.ipv4.dhcp",
+            "labyard_network.ipv4.dhcp.end",
+        ],
+        Case::Drift,
+    );
     lab.destroy();
 }
 

@@ -4,6 +4,7 @@ use labyard_acceptance_tests::assets::GuestFiles;
 use labyard_acceptance_tests::command::output_of;
 use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::observer::{Description, Observer};
+use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::{Terraform, hcl};
 use serde_json::json;
 use std::process::Command;
@@ -66,6 +67,43 @@ fn what_carries_our_mark_is_imported_as_it_was_written() {
         "labyard_vm.least",
     ];
     let before = all.map(|address| terraform.attributes(address).unwrap().unwrap());
+    shows(
+        &[
+            "labyard_vm.disks.clone",
+            "labyard_vm.disks.on_remove",
+            "labyard_vm.nics.mac",
+            "labyard_vm.firmware",
+            "labyard_vm.firmware.type",
+            "labyard_vm.cloud_init.network_config",
+            "labyard_vm.cloud_init.meta_data",
+            "labyard_vm.ready.timeout",
+            "labyard_vm.shutdown",
+            "labyard_vm.shutdown.timeout",
+            "labyard_vm.timeouts",
+            "labyard_vm.timeouts.create",
+            "labyard_vm.timeouts.delete",
+            "labyard_vm.allow_restart",
+            "labyard_network.name",
+            "labyard_network.host",
+            "labyard_network.mode",
+            "labyard_network.autostart",
+            "labyard_network.dns",
+            "labyard_network.dns.domain",
+            "labyard_network.timeouts",
+            "labyard_network.timeouts.create",
+            "labyard_network.ipv4",
+            "labyard_network.ipv4.cidr",
+            "labyard_network.ipv4.dhcp",
+            "labyard_network.ipv4.dhcp.start",
+            "labyard_network.ipv4.dhcp.end",
+            "labyard_network.id",
+            "labyard_network.gateway",
+            "labyard_network.bridge_name",
+            "labyard_network.active",
+            "labyard_network.owned",
+        ],
+        Case::Create,
+    );
     for by in ["name", "id"] {
         for (address, state) in all.iter().zip(&before) {
             let id = format!("lab1/{}", state[by].as_str().unwrap());
@@ -79,6 +117,68 @@ fn what_carries_our_mark_is_imported_as_it_was_written() {
     }
     let changes = whole.changes_to(&host.inventory().unwrap());
     assert!(changes.is_empty(), "an import changes nothing:\n{changes}");
+    shows(
+        &[
+            "labyard_vm.name",
+            "labyard_vm.host",
+            "labyard_vm.memory_mib",
+            "labyard_vm.cpus",
+            "labyard_vm.power",
+            "labyard_vm.allow_restart",
+            "labyard_vm.disks",
+            "labyard_vm.disks.size_gib",
+            "labyard_vm.disks.image",
+            "labyard_vm.disks.image.source",
+            "labyard_vm.disks.clone",
+            "labyard_vm.disks.on_remove",
+            "labyard_vm.nics",
+            "labyard_vm.nics.network",
+            "labyard_vm.nics.mac",
+            "labyard_vm.firmware",
+            "labyard_vm.firmware.type",
+            "labyard_vm.boot",
+            "labyard_vm.boot.kernel",
+            "labyard_vm.boot.cmdline",
+            "labyard_vm.cloud_init",
+            "labyard_vm.cloud_init.user_data",
+            "labyard_vm.cloud_init.network_config",
+            "labyard_vm.cloud_init.meta_data",
+            "labyard_vm.cloud_init.user_data_wo_version",
+            "labyard_vm.ready",
+            "labyard_vm.ready.wait",
+            "labyard_vm.ready.timeout",
+            "labyard_vm.shutdown",
+            "labyard_vm.shutdown.mode",
+            "labyard_vm.shutdown.timeout",
+            "labyard_vm.timeouts",
+            "labyard_vm.timeouts.create",
+            "labyard_vm.timeouts.delete",
+            "labyard_vm.id",
+            "labyard_vm.ip",
+            "labyard_vm.macs",
+            "labyard_vm.image_digests",
+            "labyard_vm.owned",
+            "labyard_network.name",
+            "labyard_network.host",
+            "labyard_network.mode",
+            "labyard_network.autostart",
+            "labyard_network.dns",
+            "labyard_network.dns.domain",
+            "labyard_network.timeouts",
+            "labyard_network.timeouts.create",
+            "labyard_network.ipv4",
+            "labyard_network.ipv4.cidr",
+            "labyard_network.ipv4.dhcp",
+            "labyard_network.ipv4.dhcp.start",
+            "labyard_network.ipv4.dhcp.end",
+            "labyard_network.id",
+            "labyard_network.gateway",
+            "labyard_network.bridge_name",
+            "labyard_network.active",
+            "labyard_network.owned",
+        ],
+        Case::Import,
+    );
     terraform.destroy(&[]).unwrap().expect_success();
     let left = empty.changes_to(&host.inventory().unwrap());
     assert!(left.is_empty(), "left over or lost:\n{left}");

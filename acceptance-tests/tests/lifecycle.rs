@@ -5,6 +5,7 @@ use labyard_acceptance_tests::assets::GuestFiles;
 use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::inventory::Inventory;
 use labyard_acceptance_tests::observer::Description;
+use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::seed::KeyPair;
 use labyard_acceptance_tests::terraform::{Plan, Run, Terraform};
 use labyard_acceptance_tests::wait::{Look, until};
@@ -172,6 +173,33 @@ fn born(observer: &Observer, guest: &Guest<'_>, state: &Value) {
     let seen = observer.domain("web").unwrap().unwrap();
     assert_eq!((seen.state, seen.persistent), (DomainState::Running, true));
     assert_eq!(json!(seen.uuid), state["id"]);
+    shows(
+        &[
+            "labyard_vm.name",
+            "labyard_vm.host",
+            "labyard_vm.cpus",
+            "labyard_vm.memory_mib",
+            "labyard_vm.power",
+            "labyard_vm.disks",
+            "labyard_vm.disks.size_gib",
+            "labyard_vm.disks.image",
+            "labyard_vm.disks.image.source",
+            "labyard_vm.nics",
+            "labyard_vm.nics.network",
+            "labyard_vm.boot",
+            "labyard_vm.boot.kernel",
+            "labyard_vm.boot.initrd",
+            "labyard_vm.boot.cmdline",
+            "labyard_vm.cloud_init",
+            "labyard_vm.cloud_init.user_data",
+            "labyard_vm.id",
+            "labyard_vm.ip",
+            "labyard_vm.macs",
+            "labyard_vm.image_digests",
+            "labyard_vm.owned",
+        ],
+        Case::Create,
+    );
 }
 
 fn grown(terraform: &Terraform<'_>, host: &Host, web: &mut Web, guest: &Guest<'_>) {
@@ -183,6 +211,7 @@ fn grown(terraform: &Terraform<'_>, host: &Host, web: &mut Web, guest: &Guest<'_
     apply(terraform, &web.config(host));
     assert_eq!(guest.disk_bytes("vda").unwrap(), Some(2 * GIB));
     assert_eq!(guest.boot_id().unwrap(), boot, "a disk grows without a restart");
+    shows(&["labyard_vm.disks.size_gib"], Case::Update);
     assert_settled(terraform);
 }
 
@@ -213,6 +242,16 @@ fn restarted_for_cpus(terraform: &Terraform<'_>, host: &Host, web: &mut Web, gue
     assert_ne!(guest.boot_id().unwrap(), boot);
     assert_eq!(guest.cpus().unwrap(), 2);
     assert_eq!(guest.disk_bytes("vda").unwrap(), Some(2 * GIB));
+    shows(
+        &[
+            "labyard_vm.cpus",
+            "labyard_vm.memory_mib",
+            "labyard_vm.allow_restart",
+            "labyard_vm.shutdown",
+            "labyard_vm.shutdown.timeout",
+        ],
+        Case::Update,
+    );
     assert_settled(terraform);
 }
 
@@ -241,6 +280,7 @@ fn restarted_for_devices(terraform: &Terraform<'_>, host: &Host, web: &mut Web, 
             .contains("guest.power=ignore")
     );
     assert_settled(terraform);
+    shows(&["labyard_vm.boot", "labyard_vm.boot.cmdline"], Case::Update);
 }
 
 fn reseeded(terraform: &Terraform<'_>, host: &Host, web: &mut Web, guest: &Guest<'_>, key: &KeyPair) {
@@ -283,6 +323,10 @@ fn reseeded(terraform: &Terraform<'_>, host: &Host, web: &mut Web, guest: &Guest
         .map(str::to_owned)
         .collect();
     assert_eq!(seeds.len(), 1, "the former seed is gone: {seeds:?}");
+    shows(
+        &["labyard_vm.cloud_init", "labyard_vm.cloud_init.user_data"],
+        Case::Update,
+    );
     assert_settled(terraform);
 }
 
@@ -300,6 +344,7 @@ fn stopped_by_force(terraform: &Terraform<'_>, host: &Host, web: &mut Web, obser
     );
     assert_eq!(observer.state("web").unwrap(), Some(DomainState::Shutoff));
     assert_settled(terraform);
+    shows(&["labyard_vm.power"], Case::Update);
 
     // Off, it takes any change without a restart, and starts with them.
     web.more = "shutdown = { timeout = \"3s\" }\n  ready = { wait = \"none\" }";
@@ -388,6 +433,10 @@ fn disks_and_nics_come_and_go_as_their_keys_do() {
     assert_eq!(xml.matches("<source file=").count(), 2, "{xml}");
     assert!(xml.contains("<source network='side'/>"), "{xml}");
     assert_settled(terraform);
+    shows(
+        &["labyard_vm.disks", "labyard_vm.nics", "labyard_vm.nics.network"],
+        Case::Update,
+    );
 
     apply(terraform, &config(&[&*more, &refuse].concat(), ""));
     assert!(
@@ -436,6 +485,7 @@ fn a_create_waits_for_what_ready_names() {
         .run("true")
         .unwrap();
     assert_settled(terraform);
+    shows(&["labyard_vm.ready", "labyard_vm.ready.wait"], Case::Create);
     terraform.destroy(&[]).unwrap().expect_success();
 }
 
@@ -564,6 +614,12 @@ fn secret_user_data_reaches_the_seed_and_no_state_or_plan() {
         assert!(seed().contains(secret));
         assert_settled(&terraform);
     }
+    let secret = [
+        "labyard_vm.cloud_init.user_data_wo",
+        "labyard_vm.cloud_init.user_data_wo_version",
+    ];
+    shows(&secret, Case::Create);
+    shows(&secret, Case::Update);
     // Another secret under the same version is no change: nobody can know.
     terraform.env("TF_VAR_seed", SECRETS[0]);
     plan(&terraform, &config(2)).expect_empty();

@@ -3,6 +3,7 @@
 
 use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::observer::Description;
+use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::terraform::Diagnostic;
 use labyard_acceptance_tests::{Terraform, hcl};
 
@@ -116,6 +117,36 @@ const MACHINES: &[Bad] = &[
     ),
     (
         "labyard_vm",
+        "memory_mib = 64\n  boot = { kernel = \"/k\", initrd = \"initrd\" }",
+        "boot",
+        "path on the host",
+    ),
+    (
+        "labyard_vm",
+        "memory_mib = 64\n  shutdown = { timeout = \"soon\" }",
+        "shutdown",
+        "soon",
+    ),
+    (
+        "labyard_vm",
+        "memory_mib = 64\n  timeouts = { create = \"1x\" }",
+        "timeouts",
+        "1x",
+    ),
+    (
+        "labyard_vm",
+        "memory_mib = 64\n  timeouts = { update = \"2x\" }",
+        "timeouts",
+        "2x",
+    ),
+    (
+        "labyard_vm",
+        "memory_mib = 64\n  timeouts = { delete = \"3x\" }",
+        "timeouts",
+        "3x",
+    ),
+    (
+        "labyard_vm",
         "memory_mib = 64\n  shutdown = { mode = \"kill\" }",
         "shutdown",
         "graceful, force",
@@ -185,6 +216,24 @@ const NETWORKS: &[Bad] = &[
         "dns",
         "lab.test",
     ),
+    (
+        "labyard_network",
+        "mode = \"isolated\"\n  timeouts = { create = \"1x\" }",
+        "timeouts",
+        "1x",
+    ),
+    (
+        "labyard_network",
+        "mode = \"isolated\"\n  timeouts = { update = \"2x\" }",
+        "timeouts",
+        "2x",
+    ),
+    (
+        "labyard_network",
+        "mode = \"isolated\"\n  timeouts = { delete = \"3x\" }",
+        "timeouts",
+        "3x",
+    ),
 ];
 
 #[test]
@@ -222,6 +271,56 @@ fn a_bad_value_is_refused_before_any_host_is_asked_and_the_error_points_at_it() 
         assert!(at_attribute || at_resource, "{body}: points at {snippet:?}");
     }
     assert_eq!(errors.len(), all.len());
+    shows(
+        &[
+            "labyard_vm.memory_mib",
+            "labyard_vm.cpus",
+            "labyard_vm.power",
+            "labyard_vm.firmware",
+            "labyard_vm.firmware.type",
+            "labyard_vm.boot",
+            "labyard_vm.boot.kernel",
+            "labyard_vm.boot.initrd",
+            "labyard_vm.boot.cmdline",
+            "labyard_vm.disks",
+            "labyard_vm.disks.size_gib",
+            "labyard_vm.disks.clone",
+            "labyard_vm.disks.on_remove",
+            "labyard_vm.disks.image",
+            "labyard_vm.disks.image.source",
+            "labyard_vm.disks.image.sha256",
+            "labyard_vm.nics",
+            "labyard_vm.nics.mac",
+            "labyard_vm.ready",
+            "labyard_vm.ready.wait",
+            "labyard_vm.ready.timeout",
+            "labyard_vm.shutdown",
+            "labyard_vm.shutdown.mode",
+            "labyard_vm.shutdown.timeout",
+            "labyard_vm.timeouts",
+            "labyard_vm.timeouts.create",
+            "labyard_vm.timeouts.update",
+            "labyard_vm.timeouts.delete",
+            "labyard_vm.cloud_init",
+            "labyard_vm.cloud_init.user_data",
+            "labyard_vm.cloud_init.user_data_wo",
+            "labyard_vm.cloud_init.user_data_wo_version",
+            "labyard_network.mode",
+            "labyard_network.bridge",
+            "labyard_network.ipv4",
+            "labyard_network.ipv4.cidr",
+            "labyard_network.ipv4.dhcp",
+            "labyard_network.ipv4.dhcp.start",
+            "labyard_network.ipv4.dhcp.end",
+            "labyard_network.dns",
+            "labyard_network.dns.domain",
+            "labyard_network.timeouts",
+            "labyard_network.timeouts.create",
+            "labyard_network.timeouts.update",
+            "labyard_network.timeouts.delete",
+        ],
+        Case::Refused,
+    );
 }
 
 #[test]
@@ -292,9 +391,9 @@ fn what_would_lose_data_or_cut_machines_off_is_an_error_of_the_plan() {
             "replaces the machine",
         ),
         (
-            good.replace("name = \"web\"", "name = \"other\""),
-            "Disk would be lost",
-            "replaces the machine",
+            good.replace("name = \"web\"", "name = \"web\"\n  host = \"lab9\""),
+            "Unknown host",
+            "lab9",
         ),
         (
             good.replace("disk.qcow2", "boot.qcow2"),
@@ -309,6 +408,7 @@ fn what_would_lose_data_or_cut_machines_off_is_an_error_of_the_plan() {
         let found = found.unwrap_or_else(|| panic!("no {summary:?} in:\n{}", plan.run().text()));
         assert!(found.detail.contains(told), "{}", found.detail);
     }
+    shows(&["labyard_vm.host"], Case::Refused);
     let changes = before.changes_to(&host.inventory().unwrap());
     assert!(changes.is_empty(), "a plan changes nothing:\n{changes}");
     terraform.write("main.tf", &good).unwrap();

@@ -8,8 +8,8 @@ use labyard_driver::ids::ObjectId;
 use labyard_driver::mark::{Mark, Stage};
 use labyard_driver::observed::{MachineDetail, ObservedMachine, Power};
 use labyard_driver::spec::{
-    Accelerator, Choice, CpuSpec, DiskFormat, DiskSpec, DriveSpec, Graphics, MachineSpec, MediumSpec,
-    NicSpec, NvramSpec,
+    Accelerator, Choice, CpuModel, CpuSpec, DiskFormat, DiskSpec, DriveSpec, Graphics, MachineSpec,
+    MediumSpec, NicSpec, NvramSpec,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -334,9 +334,19 @@ impl Work<'_> {
 
     /// The accelerator: what the machine has already, else what the host really offers.
     pub async fn accelerator(&self) -> Result<Accelerator, EngineError> {
-        match self.detail() {
-            Some(detail) => Ok(detail.accelerator),
-            None => self.host.accelerator().await.map_err(self.failed()),
+        let accelerator = match self.detail() {
+            Some(detail) => detail.accelerator,
+            None => self.host.accelerator().await.map_err(self.failed())?,
+        };
+        let passes_through = self.desired.cpu.model == Some(CpuModel::HostPassthrough);
+        if accelerator == Accelerator::Qemu && passes_through {
+            let message = format!(
+                "host {} runs guests by QEMU's emulation, which cannot pass its own processor through: use maximum, \
+                 or leave it out",
+                self.host.name
+            );
+            return Err(self.at("cpu.model", message));
         }
+        Ok(accelerator)
     }
 }

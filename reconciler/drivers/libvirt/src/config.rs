@@ -1,6 +1,7 @@
 //! What a libvirt host is configured with.
 
 use labyard_driver::ids::PoolName;
+use labyard_driver::spec::Accelerator;
 use serde::{Deserialize, Serialize};
 
 /// A libvirt host of the configuration.
@@ -27,6 +28,17 @@ pub enum AcceleratorChoice {
     Kvm,
     /// Emulation.
     Qemu,
+}
+
+impl AcceleratorChoice {
+    /// Whether guests may be run by it.
+    pub(crate) fn allows(self, accelerator: Accelerator) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Kvm => accelerator == Accelerator::Kvm,
+            Self::Qemu => accelerator == Accelerator::Qemu,
+        }
+    }
 }
 
 impl LibvirtConfig {

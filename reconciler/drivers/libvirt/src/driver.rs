@@ -63,7 +63,13 @@ impl LibvirtDriver {
 #[async_trait]
 impl Driver for LibvirtDriver {
     async fn snapshot(&self) -> Result<Snapshot, DriverError> {
-        snapshot::snapshot(&self.host).await
+        let mut snapshot = snapshot::snapshot(&self.host).await?;
+        let choice = self.config.accelerator;
+        snapshot
+            .host
+            .accelerators
+            .retain(|accelerator| choice.allows(*accelerator));
+        Ok(snapshot)
     }
 
     async fn machine(&self, id: &ObjectId) -> Result<ObservedMachine, DriverError> {

@@ -19,6 +19,7 @@ mod firmware;
 mod fixture;
 mod guests;
 mod hands;
+mod kit;
 mod lab;
 mod machines;
 mod networks;
@@ -89,6 +90,15 @@ cases! {
         the_host_tells_the_same_facts_twice,
         a_stopped_machine_is_left_alone_by_stop_and_shutdown,
         the_agent_of_a_stopped_machine_is_silent,
+    }
+    Nothing: kit {
+        a_machine_is_renamed_while_it_is_off_and_stays_the_same,
+        autostart_is_set_and_seen_alone_and_in_the_snapshot,
+        hardware_is_as_asked_for_and_stays_where_nothing_is_asked,
+        drives_come_and_go_in_a_stopped_machine,
+    }
+    MachinesThatStart: kit {
+        drives_come_and_go_in_a_running_machine,
     }
     Nothing: firmware {
         templates_of_variables_are_read_the_same_each_time,
