@@ -212,7 +212,10 @@ fn put_right(lab: &Lab, made: &Value) {
     lab.healed("/cpu/model", &json!("Haswell"));
     edited("policy='require' name='svm'", "policy='disable' name='svm'");
     lab.healed("/cpu/nested", &json!(false));
-    edited("<graphics type='vnc'", "<graphics type='spice'");
+    let xml = lab.definition("box");
+    let (_, display) = xml.split_once("<graphics").unwrap();
+    let (display, _) = display.split_once("</graphics>").unwrap();
+    edited(&format!("<graphics{display}</graphics>"), "");
     lab.healed("/graphics", &json!("none"));
     virsh(&["domrename", "box", "by-hand"]);
     lab.healed("/name", &json!("by-hand"));

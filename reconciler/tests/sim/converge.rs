@@ -1,5 +1,7 @@
 //! From any state to any other: one update converges, a second changes nothing, a destroy leaves nothing.
 
+use std::collections::BTreeMap;
+
 use labyard_driver::ids::{Mib, ObjectId};
 use labyard_driver_sim::{ForeignHand, Settings, SimHost};
 use labyard_reconciler::desired::DesiredMachine;
@@ -10,7 +12,7 @@ use labyard_reconciler::view::MachineView;
 use labyard_schema::vm;
 use proptest::prelude::*;
 
-use crate::rig::{Rig, Table, config, inventory, wish};
+use crate::rig::{Rig, Table, config, inventory, raw, wish};
 
 /// What a hand may do to a machine.
 #[derive(Clone, Debug)]
@@ -22,6 +24,7 @@ enum Hand {
     Hardware(u32, u64),
     DetachDisk(&'static str),
     DetachNic,
+    Eject,
     Undefine,
 }
 
@@ -34,8 +37,49 @@ fn hand() -> impl Strategy<Value = Hand> {
         (1..4_u32, 64..512_u64).prop_map(|(cpus, memory)| Hand::Hardware(cpus, memory)),
         prop_oneof![Just("vda"), Just("vdb")].prop_map(Hand::DetachDisk),
         Just(Hand::DetachNic),
+        Just(Hand::Eject),
         Just(Hand::Undefine),
     ]
+}
+
+/// What a machine has besides disks and NICs.
+#[derive(Clone, Debug)]
+struct Kit {
+    name: &'static str,
+    graphics: &'static str,
+    autostart: bool,
+    model: Option<&'static str>,
+    drives: Vec<(&'static str, Option<&'static str>)>,
+}
+
+impl Kit {
+    fn media(&self) -> Option<BTreeMap<String, vm::Medium>> {
+        let drives = self.drives.iter().map(|(key, image)| {
+            let image = image.map(|name| vm::MediumImage {
+                source: format!("file:{}", raw(name).display()),
+                sha256: None,
+            });
+            ((*key).to_owned(), vm::Medium { image })
+        });
+        (!self.drives.is_empty()).then(|| drives.collect())
+    }
+}
+
+fn kit() -> impl Strategy<Value = Kit> {
+    let name = prop_oneof![Just("web"), Just("shop")];
+    let graphics = prop_oneof![Just("none"), Just("vnc")];
+    let model = prop::option::of(prop_oneof![Just("qemu64"), Just("EPYC"), Just("maximum")]);
+    let image = prop::option::of(prop_oneof![Just("one"), Just("two")]);
+    let drives = prop::collection::vec((prop_oneof![Just("a"), Just("b")], image), 0..3);
+    (name, graphics, any::<bool>(), model, drives).prop_map(|(name, graphics, autostart, model, drives)| {
+        Kit {
+            name,
+            graphics,
+            autostart,
+            model,
+            drives,
+        }
+    })
 }
 
 /// A configuration that can follow any other without a replacement.
@@ -48,11 +92,23 @@ fn wanted() -> impl Strategy<Value = vm::Vm> {
         any::<bool>(),
         any::<bool>(),
         "[a-c]{0,2}",
+        kit(),
     )
-        .prop_map(|(cpus, memory_mib, size, data, nic, runs, seed)| {
+        .prop_map(|(cpus, memory_mib, size, data, nic, runs, seed, kit)| {
             let mut vm = vm::Vm {
                 cpus,
                 memory_mib,
+                name: kit.name.to_owned(),
+                graphics: kit.graphics.to_owned(),
+                autostart: kit.autostart,
+                cpu: kit.model.map(|model| vm::Cpu {
+                    model: Some(model.to_owned()),
+                    nested: kit.autostart.then_some(true),
+                }),
+                labels: kit
+                    .model
+                    .map(|model| [("model".to_owned(), model.to_owned())].into()),
+                media: kit.media(),
                 ..config("web")
             };
             let disks = vm.disks.as_mut().unwrap();
@@ -105,6 +161,7 @@ async fn act(sim: &SimHost, id: &ObjectId, hand: &Hand, mac: Option<labyard_driv
             Some(mac) => sim.by_other_hand(&ForeignHand::DetachNic { id, mac }),
             None => Ok(()),
         },
+        Hand::Eject => sim.by_other_hand(&ForeignHand::Eject(id)),
         Hand::Undefine => sim.by_other_hand(&ForeignHand::Undefine(id)),
     };
     // A hand that finds nothing to do (a stopped machine cannot crash) does nothing.
@@ -142,6 +199,7 @@ async fn run(steps: Vec<(vm::Vm, Vec<Hand>)>) {
         rig.update(&identity, &wanted, &wanted).await.unwrap();
         let again = view(&rig, &wanted, &identity).await.expect("it stands");
         assert_eq!(diff(&wanted, &again), [], "a second update finds nothing to do");
+        assert_eq!((&again.media, &again.name), (&now.media, &now.name));
         let same = (&again.disks, &again.nics, &again.seed, again.power, &again.id);
         assert_eq!(
             same,

@@ -246,6 +246,20 @@ pub fn image() -> PathBuf {
     path.to_path_buf()
 }
 
+/// A raw image of four KiB that begins with a text, the same for all tests.
+pub fn raw(text: &'static str) -> PathBuf {
+    static IMAGES: Mutex<BTreeMap<&str, tempfile::TempPath>> = Mutex::new(BTreeMap::new());
+    let mut images = IMAGES.lock().unwrap();
+    let path = images.entry(text).or_insert_with(|| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(4096, 0);
+        std::fs::write(file.path(), bytes).unwrap();
+        file.into_temp_path()
+    });
+    path.to_path_buf()
+}
+
 /// A machine with everything: a disk of an image, a blank one, a seed, a NIC on a network of ours.
 pub fn config(name: &str) -> vm::Vm {
     let source = format!("file:{}", image().display());
