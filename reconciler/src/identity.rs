@@ -98,6 +98,13 @@ fn revision_of(kind: &str, volume: &VolumeName) -> Option<u32> {
     (from_end.next() == Some(kind)).then_some(revision)
 }
 
+/// Whether a volume that carries a machine's token is the disk of that key, under whatever name the machine had when
+/// it was made.
+pub fn is_of_disk(volume: &VolumeName, key: &DiskKey) -> bool {
+    let other = seed_revision(volume).is_some() || nvram_revision(volume).is_some();
+    !other && volume.as_str().rsplit('.').nth(1) == Some(key.as_str())
+}
+
 /// Whether a volume's name carries the token.
 pub fn volume_carries(volume: &VolumeName, origin: &Token) -> bool {
     volume.as_str().rsplit('.').next() == Some(origin.as_str())
@@ -167,5 +174,9 @@ mod tests {
         ));
         assert!(volume_carries(&seed_volume("web", 3, &token), &token));
         assert!(!volume_carries(&"web.root".into(), &token));
+        let (former, key) = (disk_volume("old.name", &"1".into(), &token), DiskKey::from("1"));
+        assert!(is_of_disk(&former, &key));
+        assert!(!is_of_disk(&seed_volume("web", 1, &token), &key));
+        assert!(!is_of_disk(&former, &"root".into()));
     }
 }

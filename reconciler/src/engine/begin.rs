@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use labyard_driver::DriverError;
-use labyard_driver::ids::DiskKey;
+use labyard_driver::ids::{DiskKey, PoolName, VolumeName};
 use labyard_driver::mark::{
     DiskMark, Kind, Made, Mark, NicMark, NvramMark, Ownership, SeedMark, Stage, VERSION,
 };
@@ -294,10 +294,13 @@ impl Embedded {
             });
         }
         let there = left::volumes(work.host, &snapshot, identity, &object.pools).await?;
-        // The host's pool may have been another when a disk was made.
-        for disk in mark.disks.values_mut() {
-            if let Some((pool, _)) = there.iter().find(|(_, volume)| *volume == disk.volume) {
-                disk.pool = pool.clone();
+        // The host's pool, and the machine's name, may have been others when a disk was made.
+        for (key, disk) in &mut mark.disks {
+            let is_it = |(_, volume): &&(PoolName, VolumeName)| {
+                *volume == disk.volume || identity::is_of_disk(volume, key)
+            };
+            if let Some((pool, volume)) = there.iter().find(is_it) {
+                (disk.pool, disk.volume) = (pool.clone(), volume.clone());
             }
         }
         let latest = there

@@ -4,10 +4,10 @@
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
 use labyard_driver::mark::{Leaving, Ownership, Stage};
-use labyard_driver::observed::MachineDetail;
+use labyard_driver::observed::{MachineDetail, Power};
 use labyard_driver::spec::{DriveSpec, MachineSpec};
 
-use super::{Outcome, Work, disks, firmware, live};
+use super::{Outcome, Work, disks, firmware, live, power};
 use crate::diff::machine::runs;
 use crate::error::EngineError;
 use crate::identity;
@@ -25,6 +25,9 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
             .is_some_and(|m| shown_name(m) != work.desired.name);
         if renamed && runs(work.power()) {
             live::restart(work, "a machine is renamed while it is off").await?;
+        }
+        if renamed && work.power() == Power::Crashed {
+            power::stop(work).await?;
         }
         live::approach(work, &spec).await?;
         work.may_mutate().await?;
