@@ -35,7 +35,7 @@ pub fn diff(desired: &DesiredMachine, current: &MachineView) -> Vec<Change> {
     hardware(desired, current, restart, &mut changes);
     devices(desired, current, ports, &mut changes);
     media(&desired.media, &current.media, &mut changes);
-    seed(desired, current, restart, &mut changes);
+    seed(desired, current, &mut changes);
     power(desired, current, &mut changes);
     kept(desired, current, &mut changes);
     if current.owner == Owner::Foreign {
@@ -493,7 +493,7 @@ fn show_fixed(fixed: Option<FixedAddress>) -> String {
     }
 }
 
-fn seed(desired: &DesiredMachine, current: &MachineView, restart: Disturbance, changes: &mut Vec<Change>) {
+fn seed(desired: &DesiredMachine, current: &MachineView, changes: &mut Vec<Change>) {
     let wanted = desired.seed.as_ref().map(|seed| &seed.version);
     let there = match &current.seed {
         SeedView::Inserted(_) => current.wishes.seed.as_ref(),
@@ -501,16 +501,13 @@ fn seed(desired: &DesiredMachine, current: &MachineView, restart: Disturbance, c
     };
     if wanted != there || (wanted.is_none() && current.seed == SeedView::Broken) {
         let show = |present: bool| if present { "a seed" } else { "none" };
-        let (disturbance, why) = match current.seed {
-            SeedView::None if wanted.is_some() => (restart, "a machine gets its CD drive at a start"),
-            _ => (Disturbance::Live, "the guest reads it at its next first boot"),
-        };
+        let why = "the guest reads it at its next first boot";
         let (from, to) = (show(there.is_some()), show(wanted.is_some()));
         changes.push(attribute(
             seed_attribute(wanted, there),
             from,
             to,
-            disturbance,
+            Disturbance::Live,
             why,
         ));
     }

@@ -21,7 +21,7 @@ const NETBIOS: usize = 15;
 const LINUX_USER: usize = 32;
 
 attributes! {
-    /// What the operating system inside is told: through cloud-init on Linux, through cloudbase-init's NoCloud service on Windows. A change renews the seed of a running machine too; the guest reads it at its next first boot. The first seed of a machine that was made without restarts it.
+    /// What the operating system inside is told: through cloud-init on Linux, through cloudbase-init's NoCloud service on Windows. A change renews the seed of a running machine too; the guest reads it at its next first boot.
     pub struct Guest {
         /// Family of the operating system. Left out: `windows` where the name of an image begins with `Windows` or `Microsoft Windows`, else `linux`.
         os_family: Option<String> = optional().choice(OS_FAMILIES);

@@ -64,9 +64,9 @@ attributes! {
         graphics: String = default("none").restart().choice(GRAPHICS);
         /// Serial number that the guest reads by SMBIOS (`/sys/class/dmi/id/product_serial`). Left out: derived from the host, the namespace and the name it is made under, so that a machine made anew under the same name has the same.
         serial: Option<String> = optional_computed().restart().check(check::serial);
-        /// Configuration of the guest by cloud-init (NoCloud, on a CD drive). A change renews the seed of a running machine too; the guest reads it at its next first boot. The first seed of a machine that was made without restarts it.
+        /// Configuration of the guest by cloud-init (NoCloud, on a CD drive). A change renews the seed of a running machine too; the guest reads it at its next first boot.
         cloud_init: Option<CloudInit> = optional();
-        /// What the operating system inside is told, in words that mean the same on every hypervisor: by cloud-init on Linux, by cloudbase-init on Windows. A change renews the seed of a running machine too; the guest reads it at its next first boot. The first seed of a machine that was made without restarts it.
+        /// What the operating system inside is told, in words that mean the same on every hypervisor: by cloud-init on Linux, by cloudbase-init on Windows. A change renews the seed of a running machine too; the guest reads it at its next first boot.
         guest: Option<Guest> = optional();
         /// Whether the machine runs; enforced. `running` or `stopped`; a read also shows `paused`, `saved`, `crashed`, `absent`.
         power: String = default("running").choice(POWERS);

@@ -357,7 +357,7 @@ fn a_seed_that_differs_in_what_the_guest_is_told_differs_there() {
 }
 
 #[test]
-fn the_first_seed_of_a_running_machine_restarts_it() {
+fn the_first_seed_of_a_running_machine_comes_with_its_drive_and_disturbs_nothing() {
     let version = SeedVersion {
         plain: "p".into(),
         secret: None,
@@ -375,7 +375,7 @@ fn the_first_seed_of_a_running_machine_restarts_it() {
         seed: Some(seed),
         ..desired()
     };
-    assert_eq!(one(&diff(&wanted, &current())).1, Disturbance::Restart);
+    assert_eq!(one(&diff(&wanted, &current())).1, Disturbance::Live);
     let stopped = MachineView {
         power: Power::Stopped,
         ..current()
