@@ -53,7 +53,7 @@ impl Lab {
     fn new() -> Self {
         let host = Host::start().unwrap();
         for name in ["br7", "br8"] {
-            let bridge = ["link", "add", name, "type", "bridge", "vlan_filtering", "1"];
+            let bridge = ["link", "add", name, "type", "bridge"];
             run(&host, "ip", &bridge);
             run(&host, "ip", &["link", "set", name, "up"]);
         }
@@ -521,15 +521,7 @@ fn a_fixed_address_is_reserved_known_at_plan_and_nobody_elses() {
     // Taken back by hand.
     let host = format!("<host mac='{mac}' ip='10.87.0.10'/>");
     lab.host
-        .virsh(&[
-            "net-update",
-            "lab",
-            "delete",
-            "ip-dhcp-host",
-            &host,
-            "--live",
-            "--config",
-        ])
+        .virsh(&["net-update", "lab", "delete", "ip-dhcp-host", &host, "--config"])
         .unwrap();
     lab.host
         .virsh(&[
@@ -608,7 +600,8 @@ fn a_guest_stays_on_its_network_while_it_goes_down_and_up_again() {
     let guest = Guest::at(&lab.host, "10.88.0.10", &key);
     guest.wait_for_ssh(PATIENCE).unwrap();
     let boot_id = guest.boot_id().unwrap();
-    assert_eq!(guest.run("cat /sys/class/net/eth0/mtu").unwrap().trim(), "1400");
+    let ports = run(&lab.host, "bridge", &["link"]);
+    assert_all_in(&ports, &["mtu 1400 master virbr-"]);
     let addresses = guest.run("ip -6 address show dev eth0").unwrap();
     assert_all_in(&addresses, &["fd00:88:"]);
     reached(&lab.host, "10.88.0.10");

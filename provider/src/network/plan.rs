@@ -68,7 +68,7 @@ pub async fn check(plan: &Plan, context: &Context, host: &HostName, diags: &mut 
     let same = |field: &str| plan.prior.field(field) == plan.planned.field(field);
     let planned = context
         .planned
-        .network(host, name, nets.iter().map(|(_, net)| *net).collect());
+        .network(host, name, nets.iter().map(|(_, net)| hosts_own(*net)).collect());
     let unchanged = same("ipv4") && same("ipv6") && same("vlan");
     if planned.is_none() && unchanged {
         return;
@@ -103,6 +103,15 @@ pub async fn check(plan: &Plan, context: &Context, host: &HostName, diags: &mut 
         let at = Path::attribute(*family).then_attribute("cidr");
         diags.error(Some(at), "Network overlaps another", detail);
     }
+}
+
+/// The host's own address on a network, with the prefix.
+fn hosts_own(net: IpNet) -> IpNet {
+    let own = match net {
+        IpNet::V4(net) => IpNet::new(gateway(&net).into(), net.prefix_len()),
+        IpNet::V6(net) => IpNet::new(gateway6(&net).into(), net.prefix_len()),
+    };
+    own.unwrap_or(net)
 }
 
 fn addresses(network: &ObservedNetwork) -> Vec<IpNet> {

@@ -103,10 +103,7 @@ fn edit_address(network: &mut Element, spec: &NetworkSpec, standing: &NetworkFac
     if !found {
         network.push(Element::new("ip"));
     }
-    let Some(ip) = network
-        .elements_mut()
-        .find(|e| e.is("ip") && (!found || read::is_ipv4(e)))
-    else {
+    let Some(ip) = network.elements_mut().find(|e| e.is("ip") && read::is_ipv4(e)) else {
         return;
     };
     if standing.address != Some(address) {
