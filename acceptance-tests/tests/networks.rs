@@ -505,7 +505,7 @@ fn a_fixed_address_is_reserved_known_at_plan_and_nobody_elses() {
         assert_all_in(
             &lab.defined("lab"),
             &[&format!("<host mac='{mac}'"), &format!("ip='{address}'")],
-        )
+        );
     };
     reserved("10.87.0.10");
     let observer = lab.host.observer().unwrap();
@@ -529,10 +529,7 @@ fn a_fixed_address_is_reserved_known_at_plan_and_nobody_elses() {
             "web",
             "network",
             "--mac",
-            &lab.attributes("labyard_vm.web")["macs"]["vid"]
-                .as_str()
-                .unwrap()
-                .to_owned(),
+            lab.attributes("labyard_vm.web")["macs"]["vid"].as_str().unwrap(),
             "--config",
         ])
         .unwrap();

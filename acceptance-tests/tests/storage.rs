@@ -256,7 +256,7 @@ fn an_image_stays_for_as_long_as_the_host_keeps_images() {
     let terraform = Terraform::new().unwrap();
     let kept = provider(host, ", image_retention = \"1h\"");
     terraform
-        .write("main.tf", &(kept.clone() + &stopped("web", &disks)))
+        .write("main.tf", &(kept + &stopped("web", &disks)))
         .unwrap();
     terraform.apply(&[]).unwrap().expect_success();
     let uploaded = |host: &Host| -> Vec<String> {

@@ -252,7 +252,7 @@ impl Attribute {
         match self.change {
             Change::Restart => text += " A change restarts a running machine.",
             Change::LiveOrRestart => {
-                text += " Live where the running machine can take the change, else a restart: the plan says which."
+                text += " Live where the running machine can take the change, else a restart: the plan says which.";
             }
             Change::Replace => text += " A change forces replacement.",
             Change::Live | Change::None => {}

@@ -525,118 +525,119 @@ mod tests {
         }
     }
 
+    const CASES: &[Case] = &[
+        (
+            object_name,
+            &["web-01", "a", "x.y_z"],
+            &["", "-a", "a b", "a/b", "ä"],
+        ),
+        (namespace, &["default", "team-1"], &["", "A", "a.b", "-x"]),
+        (
+            device_key,
+            &["root", "data_1"],
+            &["", "a.b", "far-too-long-for-a-disk-key"],
+        ),
+        (duration, &["10m"], &["10"]),
+        (
+            sha256,
+            &["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+            &["", "E3"],
+        ),
+        (
+            image_source,
+            &["https://a/b", "file:/x"],
+            &["", "/x", "https://", "ftp://a"],
+        ),
+        (
+            mac,
+            &["52:54:00:12:34:56"],
+            &["", "53:54:00:12:34:56", "fe:54:00:12:34:56", "52:54:00:AB:34:56"],
+        ),
+        (
+            ready_wait,
+            &["none", "address", "agent", "tcp:22"],
+            &["tcp:0", "tcp:", "ssh", ""],
+        ),
+        (
+            ipv4_cidr,
+            &["10.77.0.0/24"],
+            &[
+                "10.77.0.1/24",
+                "10.77.0.0",
+                "10.0.0.0/30",
+                "0.0.0.0/0",
+                "fd00::/64",
+            ],
+        ),
+        (ipv4, &["10.77.0.1"], &["10.77.0", "::1"]),
+        (ipv6, &["fd00::1"], &["10.77.0.1", "fd00"]),
+        (
+            ipv6_cidr,
+            &["fd00:77::/64", "fd00::/120"],
+            &["fd00::1/64", "fd00::", "10.0.0.0/24", "fd00::/126"],
+        ),
+        (
+            ipv4_host,
+            &["10.77.0.10/24"],
+            &["10.77.0.0/24", "10.77.0.255/24", "10.77.0.10", "10.77.0.1/32"],
+        ),
+        (
+            dhcp_option,
+            &["42", "ntp-server", "254"],
+            &["0", "255", "042", "53", "ntp", "tag:x", "3,x", "-1", "+3"],
+        ),
+        (
+            dhcp_value,
+            &["10.77.0.5", "10.77.0.5,10.77.0.6", "https://a/b?c=d", "a b"],
+            &["", "a,,b", "a ", "a#b"],
+        ),
+        (serial, &["LY-12", "a b"], &["", "ä", " x"]),
+        (
+            cpu_model,
+            &["host-passthrough", "Haswell-noTSX"],
+            &["", "a b", "x<y"],
+        ),
+        (label_value, &["", "a b"], &[]),
+        (label_key, &["team", "a/b.c"], &["", "-a", "a b"]),
+        (domain, &["lab.test", "x"], &["", "a..b", "-a", "a_b"]),
+        (host_label, &["web-01", "x"], &["", "a.b", "-a", "a_b"]),
+        (ip, &["10.77.0.1", "fd00::1"], &["10.77.0", "x"]),
+        (
+            ssh_key,
+            &["ssh-ed25519 AAAAC3Nz ann@home", "ecdsa-sha2-nistp256 AAAAE2Vj"],
+            &["", "ssh-rsa", "AAAAB3Nz", "ssh-rsa x"],
+        ),
+        (domain_user, &["CORP\\ann", "ann@corp.test"], &[""]),
+        (
+            distinguished_name,
+            &["OU=Lab,DC=corp,DC=test", "OU=a\\,b,DC=c"],
+            &["", "Lab", "OU="],
+        ),
+        (bridge, &["br0"], &["", "abcdefghijklmnop", "a/b"]),
+        (
+            boot_url,
+            &["https://boot.lab.test/a.efi", "http://10.0.0.1:8080/x?y=1"],
+            &[
+                "",
+                "ftp://a/b",
+                "https://",
+                "https://a/b c",
+                "https://a/b,c",
+                "https://u@a/b",
+            ],
+        ),
+        (
+            vendor_class,
+            &["HTTPClient", "PXEClient"],
+            &["", "a:b", "a b", "a,b"],
+        ),
+        (host_path, &["/boot/vmlinuz"], &["", "vmlinuz"]),
+        (cmdline, &["console=ttyS0 quiet ", "ro"], &[""]),
+    ];
+
     #[test]
     fn each_check_takes_the_good_and_names_the_bad() {
-        let cases: &[Case] = &[
-            (
-                object_name,
-                &["web-01", "a", "x.y_z"],
-                &["", "-a", "a b", "a/b", "ä"],
-            ),
-            (namespace, &["default", "team-1"], &["", "A", "a.b", "-x"]),
-            (
-                device_key,
-                &["root", "data_1"],
-                &["", "a.b", "far-too-long-for-a-disk-key"],
-            ),
-            (duration, &["10m"], &["10"]),
-            (
-                sha256,
-                &["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
-                &["", "E3"],
-            ),
-            (
-                image_source,
-                &["https://a/b", "file:/x"],
-                &["", "/x", "https://", "ftp://a"],
-            ),
-            (
-                mac,
-                &["52:54:00:12:34:56"],
-                &["", "53:54:00:12:34:56", "fe:54:00:12:34:56", "52:54:00:AB:34:56"],
-            ),
-            (
-                ready_wait,
-                &["none", "address", "agent", "tcp:22"],
-                &["tcp:0", "tcp:", "ssh", ""],
-            ),
-            (
-                ipv4_cidr,
-                &["10.77.0.0/24"],
-                &[
-                    "10.77.0.1/24",
-                    "10.77.0.0",
-                    "10.0.0.0/30",
-                    "0.0.0.0/0",
-                    "fd00::/64",
-                ],
-            ),
-            (ipv4, &["10.77.0.1"], &["10.77.0", "::1"]),
-            (ipv6, &["fd00::1"], &["10.77.0.1", "fd00"]),
-            (
-                ipv6_cidr,
-                &["fd00:77::/64", "fd00::/120"],
-                &["fd00::1/64", "fd00::", "10.0.0.0/24", "fd00::/126"],
-            ),
-            (
-                ipv4_host,
-                &["10.77.0.10/24"],
-                &["10.77.0.0/24", "10.77.0.255/24", "10.77.0.10", "10.77.0.1/32"],
-            ),
-            (
-                dhcp_option,
-                &["42", "ntp-server", "254"],
-                &["0", "255", "042", "53", "ntp", "tag:x", "3,x", "-1", "+3"],
-            ),
-            (
-                dhcp_value,
-                &["10.77.0.5", "10.77.0.5,10.77.0.6", "https://a/b?c=d", "a b"],
-                &["", "a,,b", "a ", "a#b"],
-            ),
-            (serial, &["LY-12", "a b"], &["", "ä", " x"]),
-            (
-                cpu_model,
-                &["host-passthrough", "Haswell-noTSX"],
-                &["", "a b", "x<y"],
-            ),
-            (label_value, &["", "a b"], &[]),
-            (label_key, &["team", "a/b.c"], &["", "-a", "a b"]),
-            (domain, &["lab.test", "x"], &["", "a..b", "-a", "a_b"]),
-            (host_label, &["web-01", "x"], &["", "a.b", "-a", "a_b"]),
-            (ip, &["10.77.0.1", "fd00::1"], &["10.77.0", "x"]),
-            (
-                ssh_key,
-                &["ssh-ed25519 AAAAC3Nz ann@home", "ecdsa-sha2-nistp256 AAAAE2Vj"],
-                &["", "ssh-rsa", "AAAAB3Nz", "ssh-rsa x"],
-            ),
-            (domain_user, &["CORP\\ann", "ann@corp.test"], &[""]),
-            (
-                distinguished_name,
-                &["OU=Lab,DC=corp,DC=test", "OU=a\\,b,DC=c"],
-                &["", "Lab", "OU="],
-            ),
-            (bridge, &["br0"], &["", "abcdefghijklmnop", "a/b"]),
-            (
-                boot_url,
-                &["https://boot.lab.test/a.efi", "http://10.0.0.1:8080/x?y=1"],
-                &[
-                    "",
-                    "ftp://a/b",
-                    "https://",
-                    "https://a/b c",
-                    "https://a/b,c",
-                    "https://u@a/b",
-                ],
-            ),
-            (
-                vendor_class,
-                &["HTTPClient", "PXEClient"],
-                &["", "a:b", "a b", "a,b"],
-            ),
-            (host_path, &["/boot/vmlinuz"], &["", "vmlinuz"]),
-            (cmdline, &["console=ttyS0 quiet ", "ro"], &[""]),
-        ];
-        for (check, good, bad) in cases {
+        for (check, good, bad) in CASES {
             for text in *good {
                 assert_eq!(check(text), Ok(()), "{text:?}");
             }

@@ -70,7 +70,7 @@ fn label<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
 fn base64(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
     let padding = text.iter().rev().take_while(|b| **b == b'=').count();
-    if text.is_empty() || text.len() % 4 != 0 || padding > 2 {
+    if text.is_empty() || !text.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     let value = |byte: u8| {

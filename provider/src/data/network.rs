@@ -122,7 +122,7 @@ fn shown(network: &ObservedNetwork) -> NetworkData {
         .reservations
         .iter()
         .map(|kept| (kept.mac.to_string(), kept.address.to_string()));
-    let mode = network.mode.map(|mode| serde_json::to_value::<NetworkMode>(mode));
+    let mode = network.mode.map(serde_json::to_value::<NetworkMode>);
     let mode = mode.and_then(|mode| Some(mode.ok()?.as_str()?.to_owned()));
     NetworkData {
         id: Some(network.id.to_string()),

@@ -34,9 +34,9 @@ pub fn refreshed(prior: &Vm, view: &MachineView) -> Vm {
         deletion_protection: view.wishes.deletion_protection,
         media: kit::media(prior, view),
         media_digests: kit::media_digests(prior, view),
-        cpus: whichever_differs(prior.cpus, view.cpus, view.live_cpus),
+        cpus: whichever_differs(&prior.cpus, view.cpus, view.live_cpus),
         cpus_max: written(prior.cpus_max, view.wishes.cpus_max, view.cpus_max),
-        memory_mib: whichever_differs(prior.memory_mib, view.memory.0, view.live_memory.map(|m| m.0)),
+        memory_mib: whichever_differs(&prior.memory_mib, view.memory.0, view.live_memory.map(|m| m.0)),
         memory_max_mib: written(
             prior.memory_max_mib,
             view.wishes.memory_max_mib,
@@ -65,9 +65,9 @@ pub fn refreshed(prior: &Vm, view: &MachineView) -> Vm {
 }
 
 /// Of a definition and what runs, the one that is not as it was left.
-fn whichever_differs<T: PartialEq>(before: T, defined: T, live: Option<T>) -> T {
+fn whichever_differs<T: PartialEq>(before: &T, defined: T, live: Option<T>) -> T {
     match live {
-        Some(live) if defined == before => live,
+        Some(live) if defined == *before => live,
         _ => defined,
     }
 }

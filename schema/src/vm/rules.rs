@@ -233,7 +233,7 @@ mod tests {
             nic("10.77.0.10/24", Some("10.77.0.1")),
             nic("10.77.0.11/24", None),
         );
-        assert_eq!(paths(&vm(one.clone(), two.clone())), [""; 0]);
+        assert_eq!(paths(&vm(one.clone(), two)), [""; 0]);
         assert_eq!(paths(&vm(one.clone(), one.clone())), ["nics[\"b\"].ipv4.address"]);
         for gateway in ["10.78.0.1", "10.77.0.12"] {
             let bad = nic("10.77.0.12/24", Some(gateway));

@@ -8,7 +8,8 @@ use labyard_schema::{Attribute, Change, Presence, Shape};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Applies {
     Yes,
-    No(#[expect(dead_code, reason = "for who reads this file")] &'static str),
+    /// Why not.
+    No(&'static str),
 }
 
 /// Attributes that say how an operation goes or that only the mark keeps: nobody can change them on the host by hand.

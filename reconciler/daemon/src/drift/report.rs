@@ -255,14 +255,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn report(drift: Value, changes: Value) -> Report {
+    fn report(drift: &Value, changes: &Value) -> Report {
         let plan = json!({"format_version": "1.2", "resource_drift": drift, "resource_changes": changes,
             "prior_state": {"values": {"root_module": {"resources": [
                 {"address": "labyard_vm.a"}, {"address": "labyard_vm.b"}]}}}});
         Report::of(&Plan::parse(plan.to_string().as_bytes()).unwrap())
     }
 
-    fn change(actions: &[&str], before: Value, after: Value) -> Value {
+    fn change(actions: &[&str], before: &Value, after: &Value) -> Value {
         json!([{"address": "labyard_vm.a", "type": "labyard_vm", "name": "a",
             "change": {"actions": actions, "before": before, "after": after}}])
     }
@@ -273,10 +273,7 @@ mod tests {
             json!({"name": "a", "power": "running"}),
             json!({"name": "a", "power": "stopped"}),
         );
-        let report = report(
-            change(&["update"], up.clone(), down.clone()),
-            change(&["update"], down, up),
-        );
+        let report = report(&change(&["update"], &up, &down), &change(&["update"], &down, &up));
         assert_eq!((report.drifted(), report.planned_only()), (1, 0));
         let object = &report.objects[0];
         assert_eq!(object.changed()[0].path, "power");
@@ -287,11 +284,14 @@ mod tests {
 
     #[test]
     fn an_object_that_is_gone_and_one_that_only_the_configuration_changed_are_told_apart() {
-        let gone = report(change(&["delete"], json!({"name": "a"}), Value::Null), json!([]));
+        let gone = report(
+            &change(&["delete"], &json!({"name": "a"}), &Value::Null),
+            &json!([]),
+        );
         assert_eq!(gone.objects[0].headline(), "gone from its host");
         let wanted = report(
-            json!([]),
-            change(&["update"], json!({"cpus": 1}), json!({"cpus": 2})),
+            &json!([]),
+            &change(&["update"], &json!({"cpus": 1}), &json!({"cpus": 2})),
         );
         assert_eq!((wanted.drifted(), wanted.planned_only()), (0, 1));
         assert_eq!(wanted.objects[0].headline(), "an apply would change it");
@@ -300,8 +300,8 @@ mod tests {
     #[test]
     fn a_plan_without_changes_reports_nothing() {
         let report = report(
-            json!([]),
-            change(&["no-op"], json!({"cpus": 1}), json!({"cpus": 1})),
+            &json!([]),
+            &change(&["no-op"], &json!({"cpus": 1}), &json!({"cpus": 1})),
         );
         assert!(report.objects.is_empty());
         assert_eq!(report.summary(), "No drift: 2 objects as configured.");
