@@ -106,16 +106,14 @@ impl Embedded {
                 let made = self
                     .machine_create(&host, &desired, bounds, &|progress| report(&host, progress))
                     .await;
-                match made {
-                    Ok(_) => return Ok(host),
-                    Err(EngineError::Full { why, crowd, .. }) => {
-                        forget(&candidate.host, want);
-                        crowded |= crowd == Crowd::Passing;
-                        reasons.insert(host.clone(), why);
-                        refused.insert(host);
-                    }
-                    Err(error) => return Err(error),
-                }
+                let Err(error) = made else { return Ok(host) };
+                let EngineError::Full { why, crowd, .. } = error.root() else {
+                    return Err(error);
+                };
+                forget(&candidate.host, want);
+                crowded |= *crowd == Crowd::Passing;
+                reasons.insert(host.clone(), why.clone());
+                refused.insert(host);
             }
             if !crowded || Instant::now() >= deadline || bounds.cancel.is_cancelled() {
                 break;

@@ -200,6 +200,24 @@ async fn keep(
     network: &ObservedNetwork,
     reservation: &Reservation,
 ) -> Result<(), DriverError> {
+    match keep_as(work, network, reservation).await {
+        // The name may have been taken since it was looked for, and the address is worth more than the name.
+        Err(DriverError::Exists { .. }) if reservation.name.is_some() => {
+            let nameless = Reservation {
+                name: None,
+                ..reservation.clone()
+            };
+            keep_as(work, network, &nameless).await
+        }
+        result => result,
+    }
+}
+
+async fn keep_as(
+    work: &Work<'_>,
+    network: &ObservedNetwork,
+    reservation: &Reservation,
+) -> Result<(), DriverError> {
     let driver = &work.host.driver;
     match (work.desired.power, work.power()) {
         (DesiredPower::Stopped, Power::Stopped) => driver.set_address_aside(&network.id, reservation).await,

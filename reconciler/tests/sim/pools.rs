@@ -79,6 +79,8 @@ async fn a_machine_has_its_disks_where_they_are_asked_for_and_loses_none() {
         // Its definition gone, its disks are found in every pool.
         sim.by_other_hand(&ForeignHand::Undefine(view.id.clone()))
             .unwrap();
+        // A run of its own: what the one before has read holds for a while.
+        let rig = Rig::start(&sim, &table);
         let mut object = object;
         object.pools = [PoolName::from(root)].into();
         assert!(matches!(
@@ -86,6 +88,7 @@ async fn a_machine_has_its_disks_where_they_are_asked_for_and_loses_none() {
             Reading::DisksOnly
         ));
         sim.by_other_hand(&stopped).unwrap();
+        let rig = Rig::start(&sim, &table);
         assert!(
             rig.engine.read_machine(&object).await.is_err(),
             "what nobody sees is not gone"
