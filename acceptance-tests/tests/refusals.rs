@@ -168,9 +168,9 @@ const MACHINES: &[Bad] = &[
 const NETWORKS: &[Bad] = &[
     (
         "labyard_network",
-        "mode = \"routed\"",
+        "mode = \"open\"",
         "mode",
-        "nat, isolated, bridge",
+        "nat, isolated, routed, bridge",
     ),
     ("labyard_network", "mode = \"nat\"", "ipv4", "needs ipv4"),
     ("labyard_network", "mode = \"bridge\"", "bridge", "needs bridge"),

@@ -1,11 +1,12 @@
 //! What a plan of a network says: what is known of it before it is made, what a change disturbs, what it refuses.
 
 use ipnet::IpNet;
-use labyard_driver::ids::HostName;
+use labyard_driver::ids::{HostName, ObjectName};
 use labyard_driver::observed::{Ability, NetworkStanding, ObservedMachine, ObservedNetwork, Power, Snapshot};
 use labyard_reconciler::desired::DesiredNetwork;
 use labyard_reconciler::diff::network::diff;
 use labyard_reconciler::diff::{Change, Disturbance, gravest};
+use labyard_reconciler::identity::host_name;
 use labyard_reconciler::view::{NetworkView, attached};
 use labyard_schema::network::{Network, gateway, gateway6};
 use tfplugin::value::{Path, Value};
@@ -87,7 +88,9 @@ pub async fn check(plan: &Plan, context: &Context, host: &HostName, diags: &mut 
             .mark
             .ours()
             .is_some_and(|mark| mark.namespace == context.namespace);
-        !ours && plan.prior.field("id").as_str() != Some(n.id.as_str())
+        // One that stands where this one is to be made is told by the create, with the way to import it.
+        let in_its_place = n.host_name == host_name(&context.namespace, &ObjectName(name.to_owned()));
+        !ours && !in_its_place && plan.prior.field("id").as_str() != Some(n.id.as_str())
     });
     let standing = others.flat_map(|network| {
         let nets = addresses(network).into_iter();
@@ -162,7 +165,9 @@ pub async fn compare(plan: &Plan, context: &Context, host: &HostName, diags: &mu
         .collect();
     if !cutting.is_empty() {
         disturbs(&snapshot, &network.host_name, &prior.name, &cutting, diags);
-    } else if network.standing == NetworkStanding::Behind {
+    } else if network.standing == NetworkStanding::Behind
+        && !running(attached(&snapshot, &network.host_name)).is_empty()
+    {
         let summary = format!("{} will be brought to its definition", prior.name);
         let detail = format!(
             "It was changed or restarted behind its definition. Its guests are put back on it, and may be cut off for some seconds: {}.",
