@@ -170,7 +170,7 @@ const NETWORKS: &[Bad] = &[
         "labyard_network",
         "mode = \"open\"",
         "mode",
-        "nat, isolated, routed, bridge",
+        "nat, routed, isolated, bridge",
     ),
     ("labyard_network", "mode = \"nat\"", "ipv4", "needs ipv4"),
     ("labyard_network", "mode = \"bridge\"", "bridge", "needs bridge"),
