@@ -335,14 +335,6 @@ fn change_by_hand(host: &Host) {
         None => xml.to_owned(),
     };
     let mut xml = host.virsh(&["dumpxml", "--inactive", "node"]).unwrap();
-    let volume = xml
-        .split(".nvram.")
-        .next()
-        .unwrap()
-        .rsplit('/')
-        .next()
-        .unwrap()
-        .to_owned();
     xml = cut(&xml, "<loader", "</loader>");
     xml = cut(&xml, "<nvram", "</nvram>");
     xml = cut(&xml, "<tpm", "</tpm>");
@@ -357,7 +349,7 @@ fn change_by_hand(host: &Host) {
     let volumes = host.virsh(&["vol-list", "default"]).unwrap();
     let nvram = volumes
         .split_whitespace()
-        .find(|word| word.starts_with(&format!("{volume}.nvram.")))
+        .find(|word| word.starts_with("node.nvram."))
         .unwrap();
     host.virsh(&["vol-delete", nvram, "default"]).unwrap();
     let network = host.virsh(&["net-dumpxml", "--inactive", "edge"]).unwrap();
