@@ -9,6 +9,7 @@ use labyard_acceptance_tests::observer::Description;
 use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::seed::KeyPair;
 use labyard_acceptance_tests::terraform::{Plan, Terraform};
+use labyard_acceptance_tests::wait::{Look, until};
 use labyard_acceptance_tests::{hcl, inventory::Inventory};
 use serde_json::Value;
 
@@ -599,8 +600,15 @@ fn a_guest_stays_on_its_network_while_it_goes_down_and_up_again() {
     let boot_id = guest.boot_id().unwrap();
     let ports = run(&lab.host, "bridge", &["link"]);
     assert_all_in(&ports, &["mtu 1400 master virbr-"]);
-    let addresses = guest.run("ip -6 address show dev eth0").unwrap();
-    assert_all_in(&addresses, &["fd00:88:"]);
+    // The guest makes its own address of the network's word, in its own time.
+    until("an address by SLAAC", PATIENCE, || {
+        let addresses = guest.run("ip -6 address show dev eth0")?;
+        Ok(match addresses.contains("fd00:88:") {
+            true => Look::Holds(()),
+            false => Look::NotYet(addresses),
+        })
+    })
+    .unwrap();
     reached(&lab.host, "10.88.0.10");
     let own_name = guest.run("nslookup -type=a web.lab.test 10.88.0.1").unwrap();
     assert_all_in(&own_name, &["10.88.0.10"]);
