@@ -140,6 +140,11 @@ fn reached(planned: &Value, host: &HostName, progress: &Progress) -> State {
     if !planned.field("media_digests").is_null() {
         values::put(&mut value, "media_digests", Value::Keyed(media.collect()));
     }
+    if planned.field("serial").is_unknown() {
+        let (mark, uuid) = (&progress.mark, progress.identity.host.as_ref());
+        let serial = uuid.map(|uuid| derived_serial(uuid, &mark.namespace, &mark.name));
+        values::put(&mut value, "serial", serial.map_or(Value::Null, Value::from));
+    }
     let serial = value.field("serial").as_str().map(str::to_owned);
     let private = Private::of_machine(Some(&progress.identity), serial).to_bytes();
     State {
@@ -390,12 +395,7 @@ impl Resource for Machines {
         };
         let limit = desired.wishes.timeouts.as_ref().and_then(|t| t.create.clone());
         let bounds = bounds(ctx, limit.as_ref(), CREATE);
-        let mut planned = request.planned.clone();
-        if planned.field("serial").is_unknown() {
-            let serial = desired.serial.as_deref();
-            values::put(&mut planned, "serial", serial.map_or(Value::Null, Value::from));
-        }
-        let report = |progress: &Progress| saver.save(reached(&planned, &host, progress));
+        let report = |progress: &Progress| saver.save(reached(&request.planned, &host, progress));
         if let Err(error) = context
             .engine
             .create_machine(&host, &desired, bounds, &report)

@@ -62,7 +62,10 @@ pub(crate) async fn reserve(
         let mut missing = Affect::empty();
         for (place, reservations) in &standing.places {
             let related = |r: &&Reservation| r.mac == wanted.mac || r.address == wanted.address;
-            match reservations.iter().find(related) {
+            // A name is one reservation's, as an address is.
+            let namesake = |r: &&Reservation| wanted.name.is_some() && r.name == wanted.name;
+            let found = reservations.iter().find(related);
+            match found.or_else(|| reservations.iter().find(namesake)) {
                 Some(other) if other.mac != wanted.mac || other.address != wanted.address => {
                     return Err(DriverError::Exists {
                         what: format!(
