@@ -315,7 +315,10 @@ impl HostCapacity {
                 [] => "it has none".to_owned(),
                 names => format!("it has {}", names.join(", ")),
             };
-            let detail = format!("The host has no storage pool {:?}: {there}.", name.as_str());
+            let detail = format!(
+                "The host has no storage pool {:?} that is started: {there}. virsh pool-list --all shows all.",
+                name.as_str()
+            );
             return Err(refused("No such storage pool", detail));
         };
         match (&pool.kind, pool.active) {

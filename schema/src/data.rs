@@ -11,7 +11,7 @@ attributes! {
         name: Option<String> = optional_computed();
         /// Lasting id of the host.
         id: Option<String> = computed();
-        /// Hypervisor with its version.
+        /// Hypervisor, with the version of what manages it.
         hypervisor: Option<String> = computed();
         /// Accelerators that it claims to have, the best first: `kvm`, `qemu`.
         accelerators: Option<Vec<String>> = computed();
@@ -33,7 +33,7 @@ attributes! {
         cordoned: Option<bool> = computed();
         /// Storage pool for disks and images, where it can be used.
         storage_pool: Option<String> = computed();
-        /// Storage pools by name.
+        /// Storage pools by name: those that are started, and others in which something of labyard's lies.
         storage_pools: Option<BTreeMap<String, PoolData>> = computed();
         /// Machines of anybody.
         machines: Option<u64> = computed();

@@ -20,7 +20,7 @@ use crate::errors::{Act, During};
 use crate::explain;
 use crate::machine_xml::hardware::Vendor;
 use crate::places::{Place, Places};
-use crate::volume_xml;
+use crate::volume_xml::{self, PoolDescription};
 use crate::xml::Element;
 
 /// How long opening a connection may take to this machine's daemon.
@@ -79,7 +79,7 @@ pub(crate) struct Session {
 pub(crate) struct Pool {
     /// libvirt's handle of it.
     pub(crate) reference: PoolRef,
-    place: OnceCell<(PoolKind, Option<Place>)>,
+    described: OnceCell<PoolDescription>,
 }
 
 /// A connection for streams, which is let go a moment after its owner has let go of it.
@@ -237,11 +237,10 @@ impl Host {
                     answer => answer.map(Some),
                 }
             };
-            let (text, domain, library, hypervisor) = futures::try_join!(
+            let (text, domain, library) = futures::try_join!(
                 connection.connect_get_capabilities(),
                 domain,
                 connection.connect_get_lib_version(),
-                connection.connect_get_version(),
             )
             .during(&act)?;
             let cpu_models = domain.as_deref().map(capabilities::cpu_models);
@@ -251,7 +250,7 @@ impl Host {
                 .ok_or_else(|| act.refused("the host tells no id of its own"))?;
             let facts = HostFacts {
                 cpu_models,
-                hypervisor: format!("QEMU {hypervisor}, libvirt {library}"),
+                hypervisor: format!("QEMU under libvirt {library}"),
                 ..facts
             };
             Ok((facts, capabilities::vendor(&text)))
@@ -306,25 +305,25 @@ impl Host {
         act.failed(error)
     }
 
-    /// What a pool's volumes are, and where they lie.
-    pub(crate) async fn kind_and_place(
+    /// What a pool is, as it was when this connection first asked.
+    pub(crate) async fn described(
         &self,
         session: &Session,
         name: &PoolName,
         pool: &Pool,
         act: &Act,
-    ) -> Result<(PoolKind, Option<Place>), DriverError> {
+    ) -> Result<PoolDescription, DriverError> {
         let read = || async {
             let text = session
                 .connection
                 .storage_pool_get_xml_desc(&pool.reference, StorageXml::empty())
                 .await;
             match text {
-                Ok(text) => Ok(volume_xml::pool_place(&parse(act, &text)?)),
+                Ok(text) => Ok(volume_xml::pool(&parse(act, &text)?)),
                 Err(error) => Err(self.pool_failed(session, name, act, &error).await),
             }
         };
-        pool.place.get_or_try_init(read).await.cloned()
+        pool.described.get_or_try_init(read).await.cloned()
     }
 
     /// Where the volumes of a pool lie.
@@ -335,10 +334,11 @@ impl Host {
         act: &Act,
     ) -> Result<Place, DriverError> {
         let pool = self.pool(session, name, act).await?;
-        match self.kind_and_place(session, name, &pool, act).await? {
-            (_, Some(place)) => Ok(place),
-            (PoolKind::Other(kind), None) => Err(explain::pool_of_other_kind(name, &kind, act.doing())),
-            (_, None) => Err(explain::pool_of_other_kind(name, "unknown", act.doing())),
+        let described = self.described(session, name, &pool, act).await?;
+        match (described.place, described.kind) {
+            (Some(place), _) => Ok(place),
+            (None, PoolKind::Other(kind)) => Err(explain::pool_of_other_kind(name, &kind, act.doing())),
+            (None, _) => Err(explain::pool_of_other_kind(name, "unknown", act.doing())),
         }
     }
 
@@ -372,7 +372,7 @@ impl Session {
         }
         let pool = Arc::new(Pool {
             reference,
-            place: OnceCell::new(),
+            described: OnceCell::new(),
         });
         pools.insert(name.clone(), Arc::clone(&pool));
         pool

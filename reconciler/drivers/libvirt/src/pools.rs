@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use futures::future::{join_all, try_join_all};
 use labyard_driver::DriverError;
-use labyard_driver::ids::{Bytes, PoolName};
+use labyard_driver::ids::PoolName;
 use labyard_driver::mark::{Made, Mark};
-use labyard_driver::observed::{Activity, Capacity, MachineDetail, PoolFacts, PoolRoom};
+use labyard_driver::observed::{Activity, Capacity, MachineDetail, PoolFacts};
 use libvirt_rpc::flags::ListPools;
-use libvirt_rpc::{PoolRef, PoolState};
 
 use crate::errors::{Act, During};
 use crate::explain;
@@ -62,67 +61,73 @@ impl Pools {
     }
 }
 
-/// All pools of the host.
-pub(crate) async fn all(
+/// The pools of the host that are started.
+pub(crate) async fn started(
     host: &Host,
     session: &Session,
     act: &Act,
 ) -> Result<(Pools, Vec<PoolFacts>), DriverError> {
-    let listed = session
-        .connection
-        .connect_list_all_storage_pools(ListPools::empty())
-        .await
-        .during(act)?;
-    let read = listed.into_iter().map(|pool| one(host, session, act, pool));
-    let mut pools = Pools::default();
-    let mut facts = Vec::new();
-    for (read, place) in try_join_all(read).await?.into_iter().flatten() {
-        if let Some(place) = place {
-            pools.places.learn(&read.name, place);
-        }
-        pools.up.insert(read.name.clone(), read.active);
-        facts.push(read);
-    }
-    facts.sort_by(|a, b| a.name.cmp(&b.name));
+    let (mut pools, mut facts) = (Pools::default(), Vec::new());
+    read(host, session, act, Activity::Active, &mut pools, &mut facts).await?;
     Ok((pools, facts))
 }
 
-type One = (PoolFacts, Option<crate::places::Place>);
-
-/// One pool; `None` if it went while it was read.
-async fn one(
+/// The others too, where a mark names one that is not started. Else nobody asks for them: it would cost every refresh.
+pub(crate) async fn complete(
     host: &Host,
     session: &Session,
     act: &Act,
-    reference: PoolRef,
-) -> Result<Option<One>, DriverError> {
-    let name = PoolName(reference.name.clone());
-    let pool = session.learn_pool(&name, reference);
-    let (info, described) = futures::join!(
-        session.connection.storage_pool_get_info(&pool.reference),
-        host.kind_and_place(session, &name, &pool, act),
-    );
-    let info = match info {
-        Ok(info) => info,
-        Err(error) if error.is_no_storage_pool() => return Ok(None),
-        Err(error) => return Err(act.failed(&error)),
+    marks: impl Iterator<Item = &Mark>,
+    (pools, facts): (&mut Pools, &mut Vec<PoolFacts>),
+) -> Result<(), DriverError> {
+    let missing = marks.flat_map(Mark::pools).any(|name| !pools.is_up(&name));
+    if missing {
+        read(host, session, act, Activity::Inactive, pools, facts).await?;
+    }
+    Ok(())
+}
+
+async fn read(
+    host: &Host,
+    session: &Session,
+    act: &Act,
+    active: Activity,
+    pools: &mut Pools,
+    facts: &mut Vec<PoolFacts>,
+) -> Result<(), DriverError> {
+    let flags = match active {
+        Activity::Active => ListPools::ACTIVE,
+        Activity::Inactive => ListPools::INACTIVE,
     };
-    let (kind, place) = described?;
-    let active = match info.state {
-        PoolState::Running | PoolState::Degraded => Activity::Active,
-        _ => Activity::Inactive,
-    };
-    let room = (active == Activity::Active).then_some(PoolRoom {
-        capacity: Bytes(info.capacity),
-        available: Bytes(info.available),
+    let listed = session
+        .connection
+        .connect_list_all_storage_pools(flags)
+        .await
+        .during(act)?;
+    let described = listed.into_iter().map(async |reference| {
+        let name = PoolName(reference.name.clone());
+        let pool = session.learn_pool(&name, reference);
+        match host.described(session, &name, &pool, act).await {
+            Ok(described) => Ok(Some((name, described))),
+            // It went while it was read.
+            Err(DriverError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     });
-    let facts = PoolFacts {
-        name,
-        kind,
-        active,
-        room,
-    };
-    Ok(Some((facts, place)))
+    for (name, described) in try_join_all(described).await?.into_iter().flatten() {
+        if let Some(place) = described.place {
+            pools.places.learn(&name, place);
+        }
+        pools.up.insert(name.clone(), active);
+        facts.push(PoolFacts {
+            name,
+            kind: described.kind,
+            active,
+            room: described.room.filter(|_| active == Activity::Active),
+        });
+    }
+    facts.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(())
 }
 
 /// These pools, as far as the host has them.
@@ -135,10 +140,10 @@ pub(crate) async fn named(
     let read = names.into_iter().map(async |name| {
         let read = async {
             let pool = host.pool(session, &name, act).await?;
-            host.kind_and_place(session, &name, &pool, act).await
+            host.described(session, &name, &pool, act).await
         };
         match read.await {
-            Ok((_, place)) => Ok(Some((name, place))),
+            Ok(described) => Ok(Some((name, described.place))),
             Err(DriverError::Refused { .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -123,14 +123,16 @@ pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
 async fn read_all(host: &Host, session: &Arc<Session>, manner: Manner) -> Result<Snapshot, Broken> {
     let act = reading_all();
     let failed = |error: DriverError| Broken::Failed(error);
-    let (facts, readings, autostart, mut networks, (pools, pool_facts)) = futures::try_join!(
+    let (facts, readings, autostart, mut networks, (mut pools, mut pool_facts)) = futures::try_join!(
         host.facts(session).map_err(failed),
         read_machines(session, &act, manner),
         read_autostart(session, &act).map_err(failed),
         network_reading::all(session, &act).map_err(failed),
-        pools::all(host, session, &act).map_err(failed),
+        pools::started(host, session, &act).map_err(failed),
     )?;
     let ours: Vec<&Reading> = readings.iter().filter(|reading| reading.is_ours()).collect();
+    let marks = ours.iter().filter_map(|reading| reading.mark.ours());
+    pools::complete(host, session, &act, marks, (&mut pools, &mut pool_facts)).await?;
     let running = ours.iter().filter_map(|reading| reading.running());
     let (saved, sizes, pool, elsewhere, behind) = futures::try_join!(
         read_saved(session, &act, &ours),

@@ -1,7 +1,7 @@
 //! Volumes as libvirt's storage XML.
 
 use labyard_driver::ids::{Bytes, VolumeName};
-use labyard_driver::observed::{PoolKind, VolumeDetail};
+use labyard_driver::observed::{PoolKind, PoolRoom, VolumeDetail};
 use labyard_driver::spec::DiskFormat;
 
 use crate::places::{Place, Store};
@@ -89,8 +89,31 @@ pub(crate) fn block(name: &VolumeName, capacity: Bytes) -> Element {
         .holding(bytes("allocation"))
 }
 
-/// What a pool's volumes are, and where they lie.
-pub(crate) fn pool_place(pool: &Element) -> (PoolKind, Option<Place>) {
+/// What a pool says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolDescription {
+    /// What its volumes are.
+    pub(crate) kind: PoolKind,
+    /// Where they lie.
+    pub(crate) place: Option<Place>,
+    /// Its room.
+    pub(crate) room: Option<PoolRoom>,
+}
+
+/// What a pool's XML says.
+pub(crate) fn pool(pool: &Element) -> PoolDescription {
+    let bytes = |name: &str| pool.text_at(&[name])?.parse().ok().map(Bytes);
+    let (kind, place) = pool_place(pool);
+    PoolDescription {
+        kind,
+        place,
+        room: bytes("capacity")
+            .zip(bytes("available"))
+            .map(|(capacity, available)| PoolRoom { capacity, available }),
+    }
+}
+
+fn pool_place(pool: &Element) -> (PoolKind, Option<Place>) {
     let kind = pool.attribute("type").unwrap_or_default();
     let path = pool.text_at(&["target", "path"]).filter(|path| !path.is_empty());
     match (kind, path) {
