@@ -13,7 +13,7 @@ use labyard_acceptance_tests::hcl;
 use labyard_acceptance_tests::host::{Daemon, Host};
 use labyard_acceptance_tests::inventory::Inventory;
 use labyard_acceptance_tests::processes::{self, Signal};
-use labyard_acceptance_tests::terraform::{Running, Terraform};
+use labyard_acceptance_tests::terraform::{Install, Running, Terraform};
 use labyard_acceptance_tests::wait::{Look, until};
 use labyard_acceptance_tests::whole::{assert_whole, write_image};
 use labyard_reconciler::steps::STEPS;
@@ -94,12 +94,22 @@ impl<'h> Bench<'h> {
     fn new(host: &'h Host, guest: Guest, backend: Option<Backend>) -> Self {
         let files = TempDir::new().unwrap();
         let image = match guest {
-            Guest::Off => write_image(&files.path().join("image.qcow2"), 100_000).unwrap(),
+            Guest::Off => {
+                let source = write_image(&files.path().join("image.qcow2"), 100_000).unwrap();
+                format!("{{ source = \"{source}\" }}")
+            }
             Guest::Runs => hcl::image(),
+        };
+        // A backend needs `init`, which looks for the provider where it would be installed.
+        let install = match backend {
+            Some(_) => Install::Mirror {
+                version: env!("CARGO_PKG_VERSION").into(),
+            },
+            None => Install::Override,
         };
         let bench = Self {
             host,
-            terraform: Terraform::new().unwrap(),
+            terraform: Terraform::installed(&install).unwrap(),
             files,
             guest,
             image,
@@ -122,7 +132,7 @@ impl<'h> Bench<'h> {
         let machine = hcl::machine(
             "web",
             format!(
-                "memory_mib = {memory}\n  {power}\n  disks = {{\n    root = {{ image = {{ source = \"{}\" }} }}\n    data = {{ \
+                "memory_mib = {memory}\n  {power}\n  disks = {{\n    root = {{ image = {} }}\n    data = {{ \
                  size_gib = {} }}\n  }}\n  nics = {{ lan = {{ network = labyard_network.lab.name }} }}\n  cloud_init = {{ \
                  user_data = \"#cloud-config\\n# {memory}\\n\" }}",
                 self.image,
@@ -191,9 +201,22 @@ impl<'h> Bench<'h> {
         wait_until("the provider's end", || !processes::runs(provider));
     }
 
+    /// Who ends a run twice is told that data may be lost: Terraform may have cut its own state short. What it wrote
+    /// before is beside it, and a person puts that back.
+    fn put_back_state(&self, before: &str) {
+        if !before.is_empty() && !self.terraform.state_text().contains("labyard_vm") {
+            eprintln!("Terraform has lost its state");
+            std::fs::write(self.terraform.state_file(), before).unwrap();
+        }
+    }
+
     fn cell(&mut self, operation: Operation, stage: &str, fault: Fault) {
+        let before = self.terraform.state_text();
         let running = self.hold(operation, stage, fault);
         self.strike(running, fault);
+        if fault == Fault::CtrlCTwice && operation != Operation::Create {
+            self.put_back_state(&before);
+        }
         self.terraform
             .run(&[operation.command(), "-input=false", "-auto-approve"])
             .unwrap()
