@@ -34,7 +34,7 @@ attributes! {
         bridge: Option<String> = optional().check(check::bridge);
         /// VLAN of the guests on the host's bridge, for `bridge` only: the bridge must filter VLANs, and the host needs libvirt 11.0 or later. Left out: none. A change restarts the network.
         vlan: Option<u32> = optional().range(1, 4094);
-        /// Largest packet in bytes, which virtio cards take over when their machine starts; refused for `bridge`, which has its own. Left out: 1500. A change restarts the network; running guests see it at their machine's next start.
+        /// Largest packet in bytes of the network's bridge and of the host's ends of its cards; refused for `bridge`, which has its own. Guests whose DHCP client takes option 26 follow; others are told by their own configuration. Left out: 1500. A change restarts the network.
         mtu: Option<u32> = optional().range(576, 65_521);
         /// Whether the network starts with the host.
         autostart: bool = default(true);
@@ -76,7 +76,7 @@ attributes! {
 
     /// IPv6 of a network. In mode `nat` it is translated too.
     pub struct Ipv6 {
-        /// Network with prefix, like `fd00:77::/64`; its first address is the host's. Without `dhcp` guests choose their own addresses (SLAAC), which needs a /64. A change restarts the network, and only while no machine runs on it.
+        /// Network with prefix, like `fd00:77::/64`; its first address is the host's. Without `dhcp` guests choose their own addresses (SLAAC), which needs a /64. A change restarts the network; running guests are put back on it.
         cidr: String = required().check(check::ipv6_cidr);
         /// Addresses handed out by DHCPv6; left out, guests choose their own.
         dhcp: Option<Dhcp6Range> = optional();
