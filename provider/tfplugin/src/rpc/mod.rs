@@ -59,10 +59,11 @@ impl Server {
         self.provider.as_ref()
     }
 
-    /// Cancels what is under way and tells the provider.
+    /// Tells the provider and then cancels what is under way: no operation ends as cancelled before its provider
+    /// knows why.
     pub(crate) fn stop(&self) {
-        self.life.cancel_operations();
         self.provider.stopped();
+        self.life.cancel_operations();
     }
 
     /// What there is, looked up when first asked for: nothing is done before the handshake's line is out.
