@@ -178,6 +178,20 @@ pub enum EngineError {
         /// Where.
         stage: Stage,
     },
+    /// A stage took longer than any such stage should.
+    #[error(
+        "{what} on host {host}: stage {stage:?} did not end within {limit}, the most that it may take whatever timeouts say. Look at what hangs on the host, and apply again"
+    )]
+    StageTooLong {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// How long.
+        limit: String,
+        /// Which.
+        stage: Stage,
+    },
     /// The user ended the run.
     #[error("{what} on host {host}: stopped at stage {stage:?} as asked; what was reached is kept")]
     Cancelled {

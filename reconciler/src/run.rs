@@ -120,7 +120,8 @@ async fn begin(work: &mut Work<'_>, stage: Stage) -> Outcome {
 
 async fn attempt(work: &mut Work<'_>, step: &Step, watch: &Watch) -> Outcome {
     let deadline = work.deadline;
-    let step_deadline = Instant::now() + step.deadline;
+    let limit = step.limit(work.desired.shutdown);
+    let step_deadline = Instant::now() + limit;
     let bounded = tokio::time::timeout_at(
         deadline.min(step_deadline),
         retried(work, step, Way::Ensure, watch),
@@ -128,7 +129,13 @@ async fn attempt(work: &mut Work<'_>, step: &Step, watch: &Watch) -> Outcome {
     .await;
     match bounded {
         Ok(outcome) => outcome,
-        Err(_) => Err(work.out_of_time()),
+        Err(_) if deadline <= step_deadline => Err(work.out_of_time()),
+        Err(_) => Err(EngineError::StageTooLong {
+            host: work.host.name.clone(),
+            what: work.what(),
+            limit: format!("{}s", limit.as_secs()),
+            stage: step.stage,
+        }),
     }
 }
 

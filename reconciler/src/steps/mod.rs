@@ -21,6 +21,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use labyard_driver::mark::Stage;
 
+use crate::desired::DesiredShutdown;
 use crate::error::EngineError;
 
 pub use addresses::undo as release_addresses;
@@ -37,7 +38,8 @@ pub type Act = for<'a> fn(&'a mut Work<'_>) -> BoxFuture<'a, Outcome>;
 pub struct Step {
     /// Its name in the mark.
     pub stage: Stage,
-    /// How long `ensure` may take at most; the operation's own deadline lies around it.
+    /// How long `ensure` may take at most, without the time that a guest has to shut down; the operation's own
+    /// deadline lies around it.
     pub deadline: Duration,
     /// Brings it about, if it is not so already.
     pub ensure: Act,
@@ -48,6 +50,14 @@ pub struct Step {
 }
 
 impl Step {
+    /// How long `ensure` may take at most.
+    pub fn limit(&self, shutdown: DesiredShutdown) -> Duration {
+        match (self.stage, shutdown) {
+            (Stage::Define | Stage::Start, DesiredShutdown::Graceful(time)) => self.deadline + time,
+            _ => self.deadline,
+        }
+    }
+
     /// Its name for hooks and journal on the way forward.
     pub fn name(&self) -> &'static str {
         match self.stage {

@@ -72,6 +72,8 @@ pub(super) async fn stop(work: &mut Work<'_>) -> Outcome {
         ask_to_stop(work, limit).await?;
     }
     if runs(work.power()) || work.power() == Power::Crashed {
+        // The guest had its time, and much may have come to an end in it.
+        work.may_mutate().await?;
         work.host
             .driver
             .power_off(&work.id)
@@ -92,31 +94,47 @@ pub(super) async fn stop(work: &mut Work<'_>) -> Outcome {
 async fn ask_to_stop(work: &mut Work<'_>, limit: Duration) -> Outcome {
     let deadline = (Instant::now() + limit).min(work.deadline);
     let mut events = work.host.driver.events().await.ok();
-    match work.host.driver.request_shutdown(&work.id).await {
-        Ok(()) => {}
-        // A guest that cannot be asked is stopped by force.
-        Err(error)
-            if !matches!(
-                error,
-                DriverError::Unreachable { .. } | DriverError::ReplyLost { .. }
-            ) =>
-        {
-            return Ok(());
-        }
-        Err(error) => return Err(work.failed()(error)),
-    }
+    let mut asked = Asked::NotYet;
     loop {
+        if asked == Asked::NotYet {
+            asked = ask(work).await?;
+        }
         work.look().await?;
-        if !runs(work.power()) || Instant::now() >= deadline {
+        if asked == Asked::InVain || !runs(work.power()) || Instant::now() >= deadline {
             return Ok(());
         }
         if work.cancel.is_cancelled() {
             return work.may_mutate().await;
         }
-        match &mut events {
-            Some(receiver) => drop(timeout(LOOK, receiver.recv()).await),
-            None => sleep(LOOK).await,
+        match (&mut events, asked) {
+            (Some(receiver), Asked::Done) => drop(timeout(LOOK, receiver.recv()).await),
+            _ => sleep(LOOK).await,
         }
+    }
+}
+
+/// Whether a guest was asked to shut down.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// The host was busy with the machine.
+    NotYet,
+    /// It was.
+    Done,
+    /// It cannot be: it is stopped by force.
+    InVain,
+}
+
+/// Something else that is done to the machine at this moment is no reason to take its power away: it may end within
+/// the time that the guest has.
+async fn ask(work: &Work<'_>) -> Result<Asked, EngineError> {
+    match work.host.driver.request_shutdown(&work.id).await {
+        Ok(()) => Ok(Asked::Done),
+        Err(DriverError::Busy { message, .. }) => {
+            tracing::debug!(machine = %work.desired.name, %message, "cannot be asked to shut down yet");
+            Ok(Asked::NotYet)
+        }
+        Err(DriverError::Refused { .. } | DriverError::Unsupported { .. }) => Ok(Asked::InVain),
+        Err(error) => Err(work.failed()(error)),
     }
 }
 

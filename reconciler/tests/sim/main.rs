@@ -15,3 +15,4 @@ mod pools;
 mod races;
 mod ready;
 mod rig;
+mod shutdown;
