@@ -53,13 +53,9 @@ impl Commands {
         let child = prepared
             .spawn()
             .map_err(|error| Failure::Lasting(format!("{program:?} could not be started: {error}")))?;
-        let mut group = Group::of(&child);
-        let ended = converse(child, body).await;
-        if ended.is_ok() {
-            group.leave();
-        }
-        let (status, answer, said) =
-            ended.map_err(|error| Failure::Lasting(format!("{program:?}: {error}")))?;
+        let (status, answer, said) = converse(child, body)
+            .await
+            .map_err(|error| Failure::Lasting(format!("{program:?}: {error}")))?;
         if status.success() {
             return Ok(answer);
         }
@@ -79,13 +75,20 @@ async fn converse(mut child: Child, body: Vec<u8>) -> std::io::Result<Ended> {
     let mut stdin = child.stdin.take().ok_or_else(missing)?;
     let stdout = child.stdout.take().ok_or_else(missing)?;
     let stderr = child.stderr.take().ok_or_else(missing)?;
+    let group = Group::of(&child);
     let write = async {
         // A program that does not read has its reasons; its answer counts.
         let _ = stdin.write_all(&body).await;
         drop(stdin);
     };
-    let ((), answer, said) = tokio::join!(write, bounded(stdout, MOST + 1), bounded(stderr, SAID));
+    let ((), answer, said, ended) = tokio::join!(
+        write,
+        bounded(stdout, MOST + 1),
+        bounded(stderr, SAID),
+        group.end()
+    );
     let (answer, said) = (answer?, said?);
+    ended?;
     let status = child.wait().await?;
     if answer.len() > MOST {
         return Err(std::io::Error::other(format!(
@@ -127,18 +130,35 @@ impl Group {
         Self {}
     }
 
-    /// It has ended by itself: its number may be another's by now.
-    fn leave(&mut self) {
-        #[cfg(unix)]
-        {
-            self.leader = None;
+    /// Waits until the program has ended, and ends what it has left behind. Its status is not collected before, so that
+    /// its number is still its own.
+    #[cfg(unix)]
+    async fn end(self) -> std::io::Result<()> {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        if let Some(leader) = self.leader {
+            let watch = move || loop {
+                match waitid(WaitId::Pid(leader), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    ended => return ended.map(drop),
+                }
+            };
+            tokio::task::spawn_blocking(watch)
+                .await
+                .map_err(std::io::Error::other)??;
         }
+        drop(self);
+        Ok(())
+    }
+
+    #[cfg(not(unix))]
+    async fn end(self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
+#[cfg(unix)]
 impl Drop for Group {
     fn drop(&mut self) {
-        #[cfg(unix)]
         if let Some(leader) = self.leader {
             // Gone already is what is wanted.
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
@@ -154,6 +174,17 @@ mod tests {
 
     fn shell(script: &str) -> Vec<String> {
         ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
+    }
+
+    async fn assert_ends(process: &str) {
+        let gone = async {
+            // Killed and not yet collected by its new parent is gone too.
+            let stat = format!("/proc/{process}/stat");
+            while std::fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") Z ")) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
     }
 
     #[tokio::test]
@@ -209,14 +240,19 @@ mod tests {
             ended = running => panic!("{ended:?}"),
             child = child => child,
         };
-        let gone = async {
-            // Killed and not yet collected by its new parent is gone too.
-            let stat = format!("/proc/{child}/stat");
-            while std::fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") Z ")) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+        assert_ends(&child).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_ends_with_it() {
+        // The child holds the program's output open: without its end there would be no answer.
+        let command = shell("sleep 300 & echo $!");
+        let answer = Commands.run(&command, Vec::new());
+        let answer = tokio::time::timeout(Duration::from_secs(20), answer)
+            .await
+            .unwrap();
+        let child = String::from_utf8(answer.unwrap()).unwrap();
+        assert_ends(child.trim()).await;
     }
 
     #[tokio::test]
