@@ -68,12 +68,13 @@ impl<'a> Marked<'a> {
         }
     }
 
-    fn shown(self) -> Shown {
+    /// What may be shown of it.
+    fn shown(self, secrecy: Secrecy) -> Shown {
         if self.unknown == &Value::Bool(true) {
             Shown::Unknown
         } else if self.value.is_null() {
             Shown::Absent
-        } else if any_true(self.sensitive) {
+        } else if secrecy == Secrecy::Secret {
             Shown::Sensitive
         } else {
             Shown::Value(self.value.clone())
@@ -92,6 +93,24 @@ impl<'a> Marked<'a> {
         // What is unknown within an object is not among its values.
         let of = |value: &'a Value| value.as_object().into_iter().flat_map(serde_json::Map::keys);
         of(self.value).chain(of(self.unknown))
+    }
+}
+
+/// Whether a difference is secret: both of its sides are, where either is marked. A value that becomes secret is one
+/// already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Secrecy {
+    Open,
+    Secret,
+}
+
+impl Secrecy {
+    fn of(before: Marked<'_>, after: Marked<'_>) -> Self {
+        if any_true(before.sensitive) || any_true(after.sensitive) {
+            Self::Secret
+        } else {
+            Self::Open
+        }
     }
 }
 
@@ -136,11 +155,14 @@ fn walk(path: &str, before: Marked<'_>, after: Marked<'_>, found: &mut Vec<Diffe
                 );
             }
         }
-        _ => found.push(Difference {
-            path: path.to_owned(),
-            from: before.shown(),
-            to: after.shown(),
-        }),
+        _ => {
+            let secrecy = Secrecy::of(before, after);
+            found.push(Difference {
+                path: path.to_owned(),
+                from: before.shown(secrecy),
+                to: after.shown(secrecy),
+            });
+        }
     }
 }
 
@@ -234,6 +256,29 @@ mod tests {
                 ("b", &Shown::Absent, &Shown::Sensitive)
             ]
         );
+    }
+
+    #[test]
+    fn a_value_that_becomes_secret_is_not_shown_as_it_was() {
+        let (before, after, secret) = (json!({"p": "old"}), json!({"p": "new"}), json!({"p": true}));
+        for (was, is) in [(&NONE, &secret), (&secret, &NONE)] {
+            let found = differences(
+                Marked {
+                    value: &before,
+                    sensitive: was,
+                    unknown: &NONE,
+                },
+                Marked {
+                    value: &after,
+                    sensitive: is,
+                    unknown: &NONE,
+                },
+            );
+            assert_eq!(
+                (&found[0].from, &found[0].to),
+                (&Shown::Sensitive, &Shown::Sensitive)
+            );
+        }
     }
 
     #[test]
