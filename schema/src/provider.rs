@@ -41,7 +41,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ),
     (
         "HTTPS_PROXY, HTTP_PROXY, NO_PROXY",
-        "proxies for images with a URL",
+        "proxies for images and hooks with a URL; name in `NO_PROXY` what is asked directly",
     ),
     (
         "TF_LOG",
@@ -92,7 +92,7 @@ attributes! {
         storage_pool: Option<String> = optional();
         /// How long an image stays in its pool after the last machine that needs it is gone, like `24h`; otherwise not at all. The next apply or destroy after that removes it; where several configurations use a host, the shortest time counts.
         image_retention: Option<Span> = optional().check(check::duration);
-        /// What runs guests: `auto` finds out whether KVM really works there. One of `auto`, `kvm`, `qemu`; otherwise `auto`.
+        /// What runs guests: `auto` finds out whether KVM really works there. Otherwise `auto`.
         accelerator: Option<String> = optional().choice(ACCELERATORS);
     }
 
