@@ -16,7 +16,7 @@ fn what_is_there_is_read_and_what_is_not_is_said() {
         + &hcl::network("lab", 77)
         + &hcl::machine(
             "web",
-            "memory_mib = 64\n  cpus = 2\n  power = \"stopped\"\n  disks = { data = { size_gib = 1, on_remove = \"delete\" } }\n  \
+            "memory_mib = 64\n  cpus = 2\n  power = \"stopped\"\n  graphics = \"vnc\"\n  labels = { team = \"qa\" }\n  disks = { data = { size_gib = 1, on_remove = \"delete\" } }\n  \
              nics = { lan = { network = labyard_network.lab.name } }",
         );
     let read = "data \"labyard_host\" \"here\" {\n  depends_on = [labyard_vm.web]\n}\n\
@@ -65,6 +65,11 @@ fn what_is_there_is_read_and_what_is_not_is_said() {
     assert_eq!(seen["disks"]["data"]["storage_pool"], "default");
     assert_eq!(seen["disks"]["data"]["size_gib"], 1);
     assert_eq!(seen["addresses"], serde_json::json!([]));
+    assert_eq!(seen["labels"], serde_json::json!({ "team": "qa" }));
+    assert_eq!(
+        (&seen["stage"], &seen["vnc_port"]),
+        (&"finished".into(), &Value::Null)
+    );
 
     let seen = output(&terraform, "network");
     assert_eq!((&seen["active"], &seen["mode"]), (&true.into(), &"nat".into()));
@@ -112,5 +117,34 @@ fn what_is_there_is_read_and_what_is_not_is_said() {
         true,
         "read by an id that an apply made"
     );
+    terraform.destroy(&[]).unwrap().expect_success();
+}
+
+#[test]
+fn a_machine_that_never_became_ready_shows_how_far_it_came_and_where_it_can_be_seen() {
+    let host = Host::start().unwrap();
+    let terraform = Terraform::new().unwrap();
+    // Nothing to boot: the firmware runs, and no agent will ever answer.
+    let half = hcl::machine(
+        "half",
+        "memory_mib = 64\n  graphics = \"vnc\"\n  shutdown = { mode = \"force\" }\n  ready = { wait = \"agent\", timeout = \"2s\" }",
+    );
+    terraform.write("main.tf", &(hcl::on(&host) + &half)).unwrap();
+    terraform.apply(&[]).unwrap().expect_failure();
+
+    let onlooker = Terraform::new().unwrap();
+    let read = "data \"labyard_vm\" \"half\" {\n  name = \"half\"\n}\noutput \"vm\" {\n  value = data.labyard_vm.half\n}\n";
+    onlooker.write("main.tf", &(hcl::on(&host) + read)).unwrap();
+    onlooker.apply(&[]).unwrap().expect_success();
+    let seen = output(&onlooker, "vm");
+    assert_eq!(
+        (&seen["power"], &seen["stage"]),
+        (&"running".into(), &"start".into())
+    );
+    // `virsh` counts displays from VNC's first port.
+    let shown = host.virsh(&["vncdisplay", "half"]).unwrap();
+    let display: u64 = shown.trim().rsplit(':').next().unwrap().parse().unwrap();
+    assert_eq!(seen["vnc_port"], 5900 + display, "{shown}");
+    assert_eq!(seen["labels"], Value::Null);
     terraform.destroy(&[]).unwrap().expect_success();
 }

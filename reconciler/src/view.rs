@@ -58,6 +58,8 @@ pub struct MachineView {
     pub ca_certificate: Option<String>,
     /// Chipset, processor, display and serial number.
     pub hardware: Hardware,
+    /// The port of its VNC display on the host, where it runs and has one.
+    pub vnc_port: Option<u16>,
     /// Whether it starts with the host.
     pub autostart: Autostart,
     /// Direct kernel boot.
@@ -193,6 +195,7 @@ impl MachineView {
             id: machine.id.clone(),
             owner: owner(mark, &machine.id, Some(&snapshot.host.uuid)),
             hardware: detail.hardware.clone(),
+            vnc_port: detail.vnc_port,
             autostart: machine.autostart,
             media: media(detail, mark),
             power: machine.power,

@@ -71,6 +71,14 @@ attributes! {
         namespace: Option<String> = computed();
         /// Status: `running`, `stopped`, `paused`, `saved` or `crashed`.
         power: Option<String> = computed();
+        /// Stage that its creation has come to: `record`, `addresses`, `image`, `disks`, `seed`, `define`, `start`, `ready`;
+        /// `finished` for a whole one, `retire` for one on its way out. Null for a foreign one.
+        stage: Option<String> = computed();
+        /// Labels; null where there are none, and for a foreign one.
+        labels: Option<BTreeMap<String, String>> = computed();
+        /// Port of its VNC display while it runs: on the host's loopback address, unless somebody else made it otherwise.
+        /// Null without one.
+        vnc_port: Option<u32> = computed();
         /// Number of virtual processors.
         cpus: Option<u32> = computed();
         /// Memory in MiB.

@@ -98,9 +98,16 @@ fn shown(view: &MachineView) -> VmData {
         };
         (key.to_string(), shown)
     });
+    let stage = match &view.owner {
+        Owner::Ours { stage, .. } => Some(stage.word().to_owned()),
+        Owner::Foreign => None,
+    };
     VmData {
         id: Some(view.id.to_string()),
-        owned: Some(matches!(view.owner, Owner::Ours { .. })),
+        owned: Some(stage.is_some()),
+        stage,
+        labels: view.wishes.labels.clone(),
+        vnc_port: view.vnc_port.map(u32::from),
         power: Some(power_text(view.power).to_owned()),
         cpus: Some(view.cpus),
         memory_mib: Some(view.memory.0),

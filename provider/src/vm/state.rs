@@ -340,6 +340,7 @@ pub fn as_view(state: &Vm, identity: Option<&Identity>) -> MachineView {
         memory: Mib(state.memory_mib),
         pending: Pending::Nothing,
         hardware: kit::hardware(state),
+        vnc_port: None,
         autostart: if state.autostart {
             Autostart::On
         } else {

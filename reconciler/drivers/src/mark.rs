@@ -67,6 +67,24 @@ pub enum Stage {
     Retire,
 }
 
+impl Stage {
+    /// Its word for people and programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Addresses => "addresses",
+            Self::Image => "image",
+            Self::Disks => "disks",
+            Self::Seed => "seed",
+            Self::Define => "define",
+            Self::Start => "start",
+            Self::Ready => "ready",
+            Self::Finished => "finished",
+            Self::Retire => "retire",
+        }
+    }
+}
+
 /// Who builds or changes an object, and until when others must believe it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {

@@ -202,6 +202,9 @@ pub struct MachineDetail {
     /// The same of the running machine, where it runs.
     #[serde(default)]
     pub live_hardware: Option<Hardware>,
+    /// The port of its VNC display on the host, where it runs and has one.
+    #[serde(default)]
+    pub vnc_port: Option<u16>,
     /// CD drives by target, with the volume or path inserted at the next start.
     pub cdroms: BTreeMap<String, Option<ObservedMedium>>,
     /// The paths in the CD drives of the running machine by target, empty for a drive with nothing in it.

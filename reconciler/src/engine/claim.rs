@@ -148,8 +148,11 @@ fn ours<'a>(host: &Host, name: &Name<'_>, standing: &'a Standing) -> Result<&'a 
             "Choose another name".to_owned(),
         )),
         MarkState::Ours(mark) if mark.ownership == Ownership::Confirmed => Err(exists(
-            format!("owned by another state of namespace {}", mark.namespace),
-            import,
+            format!("owned by a state of namespace {}", mark.namespace),
+            format!(
+                "{import}. If it is this very state's, create_before_destroy makes the replacement before it destroys \
+                 what it replaces: leave that out, or change the name with it"
+            ),
         )),
         MarkState::Ours(mark) => Ok(mark),
     }

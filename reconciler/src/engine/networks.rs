@@ -195,7 +195,10 @@ impl Embedded {
             .map(|m| m.host_name.clone())
             .collect();
         if !users.is_empty() {
-            let way_out = "remove or re-attach these machines first".to_owned();
+            let way_out = "remove or re-attach these machines first. Where the same apply moves them to another \
+                           network, Terraform destroys this one before it does so, unless this one's resource says \
+                           lifecycle { create_before_destroy = true }"
+                .to_owned();
             return Err(EngineError::InUse {
                 host: host.name.clone(),
                 what,

@@ -60,18 +60,7 @@ impl Step {
 
     /// Its name for hooks and journal on the way forward.
     pub fn name(&self) -> &'static str {
-        match self.stage {
-            Stage::Record => "record",
-            Stage::Addresses => "addresses",
-            Stage::Image => "image",
-            Stage::Disks => "disks",
-            Stage::Seed => "seed",
-            Stage::Define => "define",
-            Stage::Start => "start",
-            Stage::Ready => "ready",
-            Stage::Finished => "finished",
-            Stage::Retire => "retire",
-        }
+        self.stage.word()
     }
 }
 

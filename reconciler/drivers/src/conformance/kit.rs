@@ -88,6 +88,39 @@ pub(super) async fn hardware_is_as_asked_for_and_stays_where_nothing_is_asked(la
     Ok(())
 }
 
+pub(super) async fn a_display_has_a_port_of_its_own_while_its_machine_runs(lab: &Lab<'_>) -> Result {
+    let mut ports = Vec::new();
+    let mut specs = Vec::new();
+    for (name, graphics) in [
+        ("seen", Graphics::Vnc),
+        ("shown", Graphics::Vnc),
+        ("dark", Graphics::None),
+    ] {
+        let spec = MachineSpec {
+            graphics,
+            ..lab.machine(name)
+        };
+        lab.define(&spec).await?;
+        ensure_eq!(lab.detail(&spec.id).await?.vnc_port, None, "before it runs");
+        lab.driver.start_machine(&spec.id).await?;
+        ports.push(lab.detail(&spec.id).await?.vnc_port);
+        specs.push(spec);
+    }
+    ensure!(
+        ports[0].is_some() && ports[1].is_some(),
+        "displays without a port: {ports:?}"
+    );
+    ensure!(ports[0] != ports[1], "two displays with one port: {ports:?}");
+    ensure_eq!(ports[2], None, "of a machine without a display");
+    lab.driver.power_off(&specs[0].id).await?;
+    ensure_eq!(
+        lab.detail(&specs[0].id).await?.vnc_port,
+        None,
+        "of a machine that was stopped"
+    );
+    Ok(())
+}
+
 pub(super) async fn drives_come_and_go_in_a_stopped_machine(lab: &Lab<'_>) -> Result {
     let bare = lab.machine("drives");
     drives(lab, bare, Started::No).await

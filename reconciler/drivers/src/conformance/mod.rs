@@ -99,6 +99,7 @@ cases! {
     }
     MachinesThatStart: kit {
         drives_come_and_go_in_a_running_machine,
+        a_display_has_a_port_of_its_own_while_its_machine_runs,
     }
     Nothing: firmware {
         templates_of_variables_are_read_the_same_each_time,

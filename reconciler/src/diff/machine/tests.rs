@@ -104,6 +104,7 @@ fn current() -> MachineView {
         guards: Default::default(),
         ca_certificate: None,
         hardware: Default::default(),
+        vnc_port: None,
         autostart: Default::default(),
         media: Default::default(),
         direct_boot: None,

@@ -104,6 +104,13 @@ fn is_vnc(device: &Element) -> bool {
     device.is("graphics") && device.attribute("type") == Some("vnc")
 }
 
+/// The port that a running machine's display got; libvirt says -1 while it has none.
+pub(super) fn vnc_port(live: &Element) -> Option<u16> {
+    let mut displays = live.child("devices")?.elements().filter(|device| is_vnc(device));
+    let port: u16 = displays.find_map(|display| display.attribute("port")?.parse().ok())?;
+    (port > 0).then_some(port)
+}
+
 fn graphics(domain: &Element) -> Graphics {
     let vnc = domain
         .child("devices")
@@ -313,6 +320,7 @@ mod tests {
     #[test]
     fn a_display_comes_with_a_card_of_ours_and_goes_with_it() {
         let mut domain = edited(|spec| spec.graphics = Graphics::Vnc);
+        assert_eq!(vnc_port(&domain), None, "a definition asks for any port");
         let devices = domain.child("devices").unwrap();
         assert_eq!(devices.attribute_at(&["graphics"], "listen"), Some("127.0.0.1"));
         assert!(devices.child("video").is_some());

@@ -96,6 +96,7 @@ pub(crate) fn detail(
         disks: disks(devices, live_devices, &place),
         live_hardware: live.map(|live| hardware::read_live(live, &hardware)),
         hardware,
+        vnc_port: live.and_then(hardware::vnc_port),
         cdroms: cdroms.collect(),
         live_cdroms,
         nics: nics(devices, live_devices),

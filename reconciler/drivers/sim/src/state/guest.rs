@@ -37,6 +37,8 @@ pub(super) struct Run {
     /// Ports for devices that come while it runs, taken ones included.
     pub(super) ports: usize,
     pub(super) scsi: ScsiController,
+    #[serde(default)]
+    pub(super) vnc_port: Option<u16>,
     /// Devices that the guest was asked to let go: targets and MACs.
     pub(super) unplugging: BTreeSet<String>,
     reached: Reached,
@@ -162,6 +164,7 @@ impl Run {
             definition,
             ports,
             scsi,
+            vnc_port: None,
             unplugging: BTreeSet::new(),
             course,
             paused_at: None,

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{Activity, Attachment, Autostart, Hardware, ObservedMachine};
-use labyard_driver::spec::{Accelerator, BootDevice, Choice, CpuModel, Firmware, Guards, MachineSpec};
+use labyard_driver::spec::{
+    Accelerator, BootDevice, Choice, CpuModel, Firmware, Graphics, Guards, MachineSpec,
+};
 use labyard_driver::{DriverError, HostEvent};
 
 use super::guest::{Boots, Course, Process, Run};
@@ -13,6 +15,9 @@ use super::view::CPU_MODELS;
 use super::{Definition, Disk, Machine, MachineActivity, Nic, Origin, State, busy, exists, refused, stored};
 use crate::clock::Millis;
 use crate::settings::BootMedium;
+
+/// Where the ports of VNC begin.
+const FIRST_DISPLAY: u16 = 5900;
 
 impl State {
     pub(crate) fn record_machine(
@@ -199,11 +204,22 @@ impl State {
             .and_then(|boot| boot.cmdline.as_deref());
         let course = Course::new(settings, cmdline, boots);
         self.runs += 1;
-        let run = Run::new(self.runs, now, definition, course);
+        let mut run = Run::new(self.runs, now, definition, course);
+        run.vnc_port = self.display_port(&run.definition.hardware);
         self.machine_mut(id)?.activity = MachineActivity::On(Box::new(run));
         self.event(HostEvent::Machine(id.clone()));
         self.schedule(id);
         Ok(())
+    }
+
+    /// The lowest port that no other display has, for a machine that starts with one.
+    fn display_port(&self, hardware: &Hardware) -> Option<u16> {
+        if hardware.graphics == Graphics::None {
+            return None;
+        }
+        let runs = self.machines.values().filter_map(Machine::run);
+        let taken: BTreeSet<_> = runs.filter_map(|run| run.vnc_port).collect();
+        (FIRST_DISPLAY..=u16::MAX).find(|port| !taken.contains(port))
     }
 
     /// What libvirt looks at when a machine starts, not before.

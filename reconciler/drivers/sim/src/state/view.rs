@@ -182,6 +182,7 @@ impl State {
             disks: disks.collect(),
             hardware: definition.hardware.clone(),
             live_hardware: live.map(|live| live.hardware.clone()),
+            vnc_port: run.and_then(|run| run.vnc_port),
             cdroms: cdroms.collect(),
             live_cdroms: live.map(|live| {
                 let drives = live.cdroms.iter();
