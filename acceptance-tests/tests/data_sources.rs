@@ -139,7 +139,7 @@ fn a_machine_that_never_became_ready_shows_how_far_it_came_and_where_it_can_be_s
     let seen = output(&onlooker, "vm");
     assert_eq!(
         (&seen["power"], &seen["stage"]),
-        (&"running".into(), &"start".into())
+        (&"running".into(), &"ready".into())
     );
     // `virsh` counts displays from VNC's first port.
     let shown = host.virsh(&["vncdisplay", "half"]).unwrap();

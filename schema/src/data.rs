@@ -71,10 +71,10 @@ attributes! {
         namespace: Option<String> = computed();
         /// Status: `running`, `stopped`, `paused`, `saved` or `crashed`.
         power: Option<String> = computed();
-        /// Stage that its creation has come to: `record`, `addresses`, `image`, `disks`, `seed`, `define`, `start`, `ready`;
+        /// Stage that its creation is at, or failed at: `record`, `addresses`, `image`, `disks`, `seed`, `define`, `start`, `ready`;
         /// `finished` for a whole one, `retire` for one on its way out. Null for a foreign one.
         stage: Option<String> = computed();
-        /// Labels; null where there are none, and for a foreign one.
+        /// Labels; null where there are none, before its creation is finished, and for a foreign one.
         labels: Option<BTreeMap<String, String>> = computed();
         /// Port of its VNC display while it runs: on the host's loopback address, unless somebody else made it otherwise.
         /// Null without one.
