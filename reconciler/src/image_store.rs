@@ -3,9 +3,11 @@
 //! An image is a pair of volumes. The data are in `labyard-image.UPLOAD`, named by the random id of its upload,
 //! which stands in a machine's mark before the first byte. An empty marker volume, made last, carries digest,
 //! upload, format and virtual size in its name: only a marked image is used. Removal goes the other way: marker
-//! first, then the marks of all machines are read again, then the data.
+//! first, then the marks of all machines are read again, then the data. What was sent from elsewhere and what the host
+//! copied of a file of its own ([`on_host`]) is the same from then on.
 
 mod collect;
+mod on_host;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicU64;
@@ -21,7 +23,9 @@ use labyard_driver::{Driver, DriverError};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::image::{Fetcher, ImageError, ImageFormat, SingleFlight, StreamedSource};
+use crate::image::{
+    Fetcher, ImageError, ImageFormat, ImageSource, Sha256Digest, SingleFlight, StreamedSource,
+};
 
 pub use collect::Retention;
 
@@ -98,11 +102,19 @@ fn is_data(name: &VolumeName) -> bool {
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Where from.
-    pub source: StreamedSource,
+    pub source: ImageSource,
     /// Its digest, as written or pinned.
     pub digest: Option<Digest>,
     /// Until when.
     pub deadline: Instant,
+}
+
+impl Wanted {
+    fn expected(&self) -> Option<Sha256Digest> {
+        self.digest
+            .as_ref()
+            .and_then(|digest| digest.as_str().parse().ok())
+    }
 }
 
 /// Why an image could not be had.
@@ -114,6 +126,12 @@ pub enum StoreError {
     /// The host failed.
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// A file of the host is not there, or cannot be read.
+    #[error(transparent)]
+    HostFile(DriverError),
+    /// A file of the host was written to while it was read and copied.
+    #[error("the file was written to while it was copied: let whoever writes it finish, and apply again")]
+    Changed,
     /// The pool has no room.
     #[error("the image has {length}, and the storage pool has {available} left")]
     NoSpace {
@@ -225,7 +243,10 @@ impl ImageStore {
             return Ok(whole);
         }
         self.driver.delete_volume(pool, &volume).await?;
-        let result = self.upload(pool, wanted, fetcher, upload).await;
+        let result = match &wanted.source {
+            ImageSource::Streamed(source) => self.upload(pool, (source, wanted), fetcher, upload).await,
+            ImageSource::OnHost(path) => self.copy(pool, (path, wanted), fetcher, upload).await,
+        };
         if result.as_ref().is_err_and(|error| !lost(error)) {
             // The volume is named in a mark, so that what cannot be removed now is removed later.
             let _ = self.driver.delete_volume(pool, &volume).await;
@@ -306,22 +327,15 @@ impl ImageStore {
     async fn upload(
         &self,
         pool: &PoolName,
-        wanted: &Wanted,
+        (source, wanted): (&StreamedSource, &Wanted),
         fetcher: &Fetcher,
         upload: UploadId,
     ) -> Result<StoredImage, StoreError> {
-        let expected = wanted.digest.as_ref().and_then(|d| d.as_str().parse().ok());
         let open = fetcher
-            .open(&wanted.source, expected, Some(wanted.deadline))
+            .open(source, wanted.expected(), Some(wanted.deadline))
             .await?;
         let length = Bytes(open.length);
-        let room = self.driver.pool_room(pool).await?;
-        if room.available.0 < length.0 + RESERVE.0 {
-            return Err(StoreError::NoSpace {
-                length,
-                available: room.available,
-            });
-        }
+        self.check_room(pool, length).await?;
         let name = data_volume(&upload);
         let content = VolumeContent::Upload { length };
         self.driver
@@ -357,6 +371,14 @@ impl ImageStore {
             virtual_size: Bytes(open.header.virtual_size),
         };
         self.publish(pool, image).await.map_err(Into::into)
+    }
+
+    async fn check_room(&self, pool: &PoolName, length: Bytes) -> Result<(), StoreError> {
+        let available = self.driver.pool_room(pool).await?.available;
+        match available.0 < length.0 + RESERVE.0 {
+            true => Err(StoreError::NoSpace { length, available }),
+            false => Ok(()),
+        }
     }
 
     /// Marks an upload as whole, unless another of the same digest is: then that one is used.

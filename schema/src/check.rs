@@ -101,9 +101,19 @@ pub fn image_source(text: &str) -> Result<(), String> {
     if after("https://").is_some() || after("http://").is_some() || after("file:").is_some() {
         return Ok(());
     }
-    Err(format!(
-        "{text:?} is no image source: write https://… or http://…, or file: and a path on the computer that runs Terraform"
-    ))
+    let Some(path) = text.strip_prefix("host:") else {
+        return Err(format!(
+            "{text:?} is no image source: write https://… or http://…, file: and a path on the computer that runs \
+             Terraform, or host: and a path on the hypervisor"
+        ));
+    };
+    let on_a_drive = path.get(1..3).is_some_and(|rest| matches!(rest, ":\\" | ":/"));
+    if path.ends_with(['/', '\\']) || !(path.starts_with(['/', '\\']) || on_a_drive) {
+        return Err(format!(
+            "{text:?} is no file of the hypervisor: write host: and the whole path, like host:/srv/images/debian.qcow2"
+        ));
+    }
+    Ok(())
 }
 
 /// A MAC address of one card.
@@ -545,8 +555,10 @@ mod tests {
         ),
         (
             image_source,
-            &["https://a/b", "file:/x"],
-            &["", "/x", "https://", "ftp://a"],
+            &["https://a/b", "file:/x", "host:/x", "host:D:\\x"],
+            &[
+                "", "/x", "https://", "ftp://a", "host:", "host:x/y", "host:/x/", "host:/",
+            ],
         ),
         (
             mac,

@@ -2,6 +2,7 @@
 
 mod addressing;
 mod advice;
+mod host_files;
 mod import;
 mod kit;
 mod plan;

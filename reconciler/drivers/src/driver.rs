@@ -12,11 +12,12 @@ use crate::error::DriverError;
 use crate::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use crate::mark::Mark;
 use crate::observed::{
-    Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot,
+    VolumeDetail,
 };
 use crate::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, SecureBoot, VolumeSpec};
 
-/// Chunks of an upload in order. An error in it aborts the upload.
+/// Chunks in order, on their way to a host or from one. An error in it aborts an upload.
 pub type UploadStream = BoxStream<'static, Result<Chunk, Box<dyn std::error::Error + Send + Sync>>>;
 
 /// Something happened on the host: a reason to look again, never a fact to rely on.
@@ -146,6 +147,19 @@ pub trait Driver: Send + Sync + 'static {
     /// # Errors
     /// [`DriverError::Missing`] where there is no such file; [`DriverError::Refused`] where the host offers none.
     async fn firmware_variables(&self, of: &VariablesOf) -> Result<Vec<u8>, DriverError>;
+
+    /// Looks at a file of the host that may lie anywhere on it; reads nothing of what stands in it.
+    ///
+    /// # Errors
+    /// [`DriverError::Missing`] where there is no such file; [`DriverError::Refused`] where it is none that can be
+    /// read, or the account may not; [`DriverError::Unsupported`] where the connection only reads.
+    async fn host_file(&self, path: &str) -> Result<HostFile, DriverError>;
+
+    /// Its bytes, in order, and never changes it. The stream ends where the file ended when it was looked at.
+    ///
+    /// # Errors
+    /// As of [`Driver::host_file`].
+    async fn read_host_file(&self, path: &str) -> Result<UploadStream, DriverError>;
 
     /// Removes what killed runs left of the tools by which files of the host are read.
     async fn tidy(&self) -> Result<(), DriverError> {

@@ -482,6 +482,15 @@ pub struct VolumeDetail {
     pub backing: Option<String>,
 }
 
+/// A file of the host that labyard does not keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFile {
+    /// How long it is.
+    pub length: Bytes,
+    /// Another one when the file has been written to.
+    pub version: String,
+}
+
 /// The room in a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolRoom {

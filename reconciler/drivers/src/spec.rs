@@ -448,6 +448,15 @@ pub enum VolumeContent {
         /// Its size, at least the base's.
         capacity: Bytes,
     },
+    /// The contents of a file of the host, copied by the host: the file itself stays as it is.
+    OfFile {
+        /// Its path.
+        path: String,
+        /// Its format, which the copy has too.
+        format: DiskFormat,
+        /// Its size as a machine sees it.
+        capacity: Bytes,
+    },
     /// Raw, fully allocated, for an upload of exactly this length; readable by the hypervisor's owner alone.
     Upload {
         /// Exact length.

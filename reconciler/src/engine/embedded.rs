@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use labyard_driver::DriverError;
 use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, PoolName};
 use labyard_driver::mark::{Kind, Mark};
-use labyard_driver::observed::{HostFacts, Room, Snapshot};
+use labyard_driver::observed::{HostFacts, HostFile, Room, Snapshot};
 
 use super::{Bounds, Deps, DesiredOn, Engine, ObjectRef, Reading, ReportOn, Run, Want};
 use crate::capacity::HostCapacity;
@@ -205,6 +206,17 @@ impl Engine for Embedded {
         self.host_capacity(self.host(host)?, pools).await
     }
 
+    async fn host_file(&self, host: &HostName, path: &str) -> Result<Option<HostFile>, EngineError> {
+        if self.access == Access::ReadOnly {
+            return Ok(None);
+        }
+        let host = self.host(host)?;
+        match host.driver.host_file(path).await {
+            Err(DriverError::Unsupported { .. }) => Ok(None),
+            other => other.map(Some).map_err(host.failed(format!("file {path}"))),
+        }
+    }
+
     async fn place_machine(
         &self,
         want: &Want,
@@ -242,7 +254,7 @@ impl Engine for Embedded {
 }
 
 /// What an object is called when a person is told of it.
-pub(super) fn describe(kind: Kind, name: &str) -> String {
+pub(crate) fn describe(kind: Kind, name: &str) -> String {
     match kind {
         Kind::Machine => format!("labyard_vm {name:?}"),
         Kind::Network => format!("labyard_network {name:?}"),

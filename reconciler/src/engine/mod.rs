@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName, PoolName, UnixMillis};
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{HostFacts, Room, Snapshot};
+use labyard_driver::observed::{HostFacts, HostFile, Room, Snapshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::capacity::HostCapacity;
@@ -32,6 +32,7 @@ use crate::run::Report;
 use crate::view::{MachineView, NetworkView};
 
 pub(crate) use collect::collect;
+pub(crate) use embedded::describe;
 pub use embedded::{Access, Embedded};
 pub use placement::{DesiredOn, ReportOn, Want};
 
@@ -220,6 +221,9 @@ pub trait Engine: Send + Sync + 'static {
         host: &HostName,
         pools: &BTreeSet<PoolName>,
     ) -> Result<HostCapacity, EngineError>;
+    /// A file of a host as it is now; `None` where this engine, or its connection, only reads what the host shows of
+    /// itself.
+    async fn host_file(&self, host: &HostName, path: &str) -> Result<Option<HostFile>, EngineError>;
     /// Makes a machine on a host that has room for it, the least loaded first. `desired` is asked for it host by host.
     async fn place_machine(
         &self,

@@ -131,22 +131,60 @@ impl Fetcher {
             StreamedSource::File(path) => fetch::file::open(path).await?,
             StreamedSource::Web(url) => self.web.get(url).await?,
         };
-        let paced = Paced::new(bytes, self.options.limits.idle, deadline)
+        let read = Read {
+            origin: source.to_string(),
+            length,
+            bytes,
+        };
+        self.guard(read, expected, deadline).await
+    }
+
+    /// The same for bytes that somebody else reads: of `length`, where from for people.
+    pub(crate) async fn open_bytes(
+        &self,
+        origin: String,
+        length: u64,
+        bytes: ByteStream,
+        (expected, deadline): (Option<Sha256Digest>, Option<Instant>),
+    ) -> Result<OpenImage, ImageError> {
+        let read = Read {
+            origin: origin.clone(),
+            length: Some(length),
+            bytes,
+        };
+        let guarded = self.guard(read, expected, deadline).await;
+        guarded.map_err(|fault| fault.of(origin))
+    }
+
+    async fn guard(
+        &self,
+        read: Read,
+        expected: Option<Sha256Digest>,
+        deadline: Option<Instant>,
+    ) -> Result<OpenImage, Fault> {
+        let paced = Paced::new(read.bytes, self.options.limits.idle, deadline)
             .fuse()
             .boxed();
-        let (layout, bytes) = peek(paced, length).await?;
-        let (length, bytes) = match length {
+        let (layout, bytes) = peek(paced, read.length).await?;
+        let (length, bytes) = match read.length {
             Some(length) => (length, bytes),
             None => spool(bytes, &self.options.spool_directory, self.options.limits.spool).await?,
         };
         let header = layout.with_length(length)?;
-        let stream = ImageStream::new(source.to_string(), bytes, length, expected);
+        let stream = ImageStream::new(read.origin, bytes, length, expected);
         Ok(OpenImage {
             length,
             header,
             stream,
         })
     }
+}
+
+/// A source that is being read.
+struct Read {
+    origin: String,
+    length: Option<u64>,
+    bytes: ByteStream,
 }
 
 /// Reads as far as the header reaches, and puts what was read back in front.

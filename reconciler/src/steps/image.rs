@@ -94,13 +94,7 @@ async fn fetch(
 ) -> Result<StoredImage, EngineError> {
     let attribute = of.attribute();
     let source = match image.source.parse::<ImageSource>() {
-        Ok(ImageSource::Streamed(source)) => source,
-        Ok(ImageSource::OnHost(_)) => {
-            return Err(work.at(
-                attribute,
-                "images on the host are not supported: use file: or a URL",
-            ));
-        }
+        Ok(source) => source,
         Err(error) => return Err(work.at(format!("{attribute}.source"), error.to_string())),
     };
     let digest: Option<Digest> = image.sha256.clone().or_else(|| image.digest.clone());
@@ -128,6 +122,10 @@ async fn fetch(
     stored.map_err(|error| match error {
         StoreError::Image(source) => EngineError::Image { attribute, source },
         StoreError::Driver(source) => work.failed()(source),
+        file @ (StoreError::HostFile(_) | StoreError::Changed) => {
+            let message = format!("{} on host {}: {file}", image.source, work.host.name);
+            work.at(format!("{attribute}.source"), message)
+        }
         space @ StoreError::NoSpace { .. } => work.at(
             attribute,
             format!("{space}: make room, or name another storage_pool"),
@@ -186,6 +184,10 @@ pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
             return Ok(());
         }
         let before = work.mark().await;
+        if half_copied(&before) {
+            // A run that died while it read the file may have left its tools on the host.
+            work.host.driver.tidy().await.map_err(work.failed())?;
+        }
         if before.image_volumes().next().is_some() {
             work.write(|mark| {
                 let disks = mark.disks.values_mut().filter_map(|disk| disk.image.as_mut());
@@ -201,4 +203,11 @@ pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         crate::engine::collect(work.host, work.deps, &before).await;
         Ok(())
     })
+}
+
+/// Whether an image was being taken from a file of the host.
+fn half_copied(mark: &Mark) -> bool {
+    let disks = mark.disks.values().filter_map(|disk| disk.image.as_ref());
+    let mut images = disks.chain(mark.media.values().filter_map(|drive| drive.image.as_ref()));
+    images.any(|image| image.upload.is_some() && image.source.starts_with("host:"))
 }

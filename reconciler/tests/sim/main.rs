@@ -8,6 +8,7 @@
 
 mod converge;
 mod hooks;
+mod host_images;
 mod kills;
 mod leases;
 mod placement;

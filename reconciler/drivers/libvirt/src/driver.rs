@@ -9,7 +9,8 @@ use labyard_driver::driver::{AgentState, Console, VariablesOf};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot,
+    VolumeDetail,
 };
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
 use labyard_driver::{Driver, DriverError, HostEvent, UploadStream};
@@ -20,7 +21,7 @@ use crate::events::Events;
 use crate::host::Host;
 use crate::reservations::Reach;
 use crate::{
-    guest, live, machines, media, networks, observe, probe, reservations, snapshot, upload, variables,
+    files, guest, live, machines, media, networks, observe, probe, reservations, snapshot, upload, variables,
     volumes, wires,
 };
 
@@ -164,8 +165,16 @@ impl Driver for LibvirtDriver {
         variables::read(&self.host, of).await
     }
 
+    async fn host_file(&self, path: &str) -> Result<HostFile, DriverError> {
+        files::look(&self.host, path).await
+    }
+
+    async fn read_host_file(&self, path: &str) -> Result<UploadStream, DriverError> {
+        files::read(&self.host, path).await
+    }
+
     async fn tidy(&self) -> Result<(), DriverError> {
-        variables::tidy(&self.host).await
+        files::tidy(&self.host).await
     }
 
     async fn delete_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError> {

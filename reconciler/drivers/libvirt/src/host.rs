@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 use crate::capabilities::{self, ARCH, MACHINE};
 use crate::errors::{Act, During};
 use crate::explain;
+use crate::files::Opened;
 use crate::machine_xml::hardware::Vendor;
 use crate::places::{Place, Places};
 use crate::volume_xml::{self, PoolDescription};
@@ -42,6 +43,8 @@ pub(crate) struct Host {
     session: tokio::sync::Mutex<Option<Arc<Session>>>,
     /// Templates of firmware variables, by path, as they were read.
     pub(crate) templates: tokio::sync::Mutex<BTreeMap<String, Arc<Vec<u8>>>>,
+    /// Directories of files that are pools while they are read.
+    pub(crate) opened: Arc<Opened>,
     /// Calls made on connections that are gone.
     past_calls: Arc<AtomicU64>,
 }
@@ -132,6 +135,7 @@ impl Host {
             uri,
             session: tokio::sync::Mutex::new(None),
             templates: tokio::sync::Mutex::default(),
+            opened: Arc::default(),
             past_calls: Arc::default(),
         })
     }

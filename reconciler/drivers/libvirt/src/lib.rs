@@ -5,7 +5,7 @@
 //! - `xml` is a tree that writes unedited parts as it read them; `machine_xml`, `network_xml`, `volume_xml` and
 //!   `mark_xml` are pure: specification to definition and back.
 //! - `snapshot` and `sizes` are the bulk read, `observe` the read of one machine; `machines`, `live`, `media`, `networks`,
-//!   `reservations`, `volumes`, `upload`, `guest`, `events` and `probe` are the verbs, by noun.
+//!   `reservations`, `volumes`, `files`, `upload`, `guest`, `events` and `probe` are the verbs, by noun.
 
 mod capabilities;
 mod config;
@@ -13,6 +13,7 @@ mod driver;
 mod errors;
 mod events;
 mod explain;
+mod files;
 mod guest;
 mod host;
 mod live;

@@ -36,6 +36,11 @@ pub(crate) fn for_upload(name: &VolumeName, length: Bytes) -> Element {
     volume
 }
 
+/// A copy of a file: it takes the room that is written to, and no more.
+pub(crate) fn of_file(name: &VolumeName, capacity: Bytes, format: DiskFormat) -> Element {
+    volume(name, capacity, format).holding(Element::new("allocation").with("unit", "bytes").saying("0"))
+}
+
 fn volume(name: &VolumeName, capacity: Bytes, format: DiskFormat) -> Element {
     Element::new("volume")
         .holding(Element::new("name").saying(name.as_str()))

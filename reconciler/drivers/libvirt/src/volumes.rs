@@ -5,14 +5,14 @@ use std::time::Duration;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, PoolName, VolumeName};
 use labyard_driver::observed::{PoolRoom, VolumeDetail};
-use labyard_driver::spec::{VolumeContent, VolumeSpec};
+use labyard_driver::spec::{DiskFormat, VolumeContent, VolumeSpec};
 use libvirt_rpc::flags::{VolCreate, VolDelete, VolResize};
 use libvirt_rpc::{Error, VolRef};
 
 use crate::errors::{Act, During};
 use crate::host::{Host, Pool, Session, parse};
 use crate::places::{Place, Store};
-use crate::{explain, volume_xml};
+use crate::{explain, files, volume_xml};
 
 /// Room that an upload or a copy leaves in the pool: a host's file system that runs full stops guests.
 const SLACK: u64 = 1 << 20;
@@ -187,6 +187,13 @@ pub(crate) async fn create(host: &Host, spec: &VolumeSpec) -> Result<VolumeDetai
             )
             .await?;
         }
+        VolumeContent::OfFile {
+            path,
+            format,
+            capacity,
+        } => {
+            copy_file(host, spec, &pool, (path, *format, *capacity)).await?;
+        }
         VolumeContent::Upload { length } => {
             if room(host, &spec.pool).await?.available.0 < length.0.saturating_add(SLACK.min(length.0)) {
                 return Err(act.no_space());
@@ -297,6 +304,43 @@ async fn copy(
         tracing::debug!(?undone, "copy that does not grow");
     }
     grown
+}
+
+/// A host copies its file itself: no byte of it passes through here.
+async fn copy_file(
+    host: &Host,
+    spec: &VolumeSpec,
+    pool: &Pool,
+    (path, format, capacity): (&str, DiskFormat, Bytes),
+) -> Result<(), DriverError> {
+    let act = Act::on_pool(
+        "copying",
+        format!(
+            "file {path} of the host to volume {} in pool {}",
+            spec.name, spec.pool
+        ),
+    );
+    let deadline = Duration::from_secs(60 + capacity.0 / COPY_BYTES_A_SECOND);
+    let xml = volume_xml::of_file(&spec.name, capacity, format).to_string();
+    let session = host.session().await?;
+    let made = files::with(host, path, &act, |session, source| {
+        let (pool, xml) = (pool.reference.clone(), xml.clone());
+        Box::pin(async move {
+            session
+                .connection
+                .within(deadline)
+                .storage_vol_create_xml_from(&pool, &xml, &source, VolCreate::empty())
+                .await
+        })
+    });
+    match made.await {
+        Err(DriverError::Refused { .. })
+            if read(host, &session, &spec.pool, &spec.name, &act).await.is_ok() =>
+        {
+            Err(self::act("making", &spec.pool, &spec.name).exists())
+        }
+        result => result.map(drop),
+    }
 }
 
 /// Grows a volume that no machine runs on; as large already is fine.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use labyard_driver::driver::{AgentState, VariablesOf};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot,
+    VolumeDetail,
 };
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
 use labyard_driver::{Console, Driver, DriverError, HostEvent, UploadStream};
@@ -174,6 +176,15 @@ impl Driver for SimDriver {
 
     async fn firmware_variables(&self, of: &VariablesOf) -> Result<Vec<u8>, DriverError> {
         ask!(self, Request::FirmwareVariables(of.clone()), Reply::Content)
+    }
+
+    async fn host_file(&self, path: &str) -> Result<HostFile, DriverError> {
+        ask!(self, Request::HostFile(path.to_owned()), Reply::File)
+    }
+
+    async fn read_host_file(&self, path: &str) -> Result<UploadStream, DriverError> {
+        let content = ask!(self, Request::ReadHostFile(path.to_owned()), Reply::Content)?;
+        Ok(futures::stream::iter([Ok(content.into())]).boxed())
     }
 
     async fn delete_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError> {

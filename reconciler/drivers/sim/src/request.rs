@@ -7,7 +7,8 @@ use labyard_driver::driver::{AgentState, VariablesOf};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Autostart, DhcpLease, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot, VolumeDetail,
+    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot,
+    VolumeDetail,
 };
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, VolumeSpec};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ pub enum Verb {
     Upload,
     Download,
     FirmwareVariables,
+    HostFile,
+    ReadHostFile,
     DeleteVolume,
     CreateNetwork,
     Network,
@@ -74,6 +77,8 @@ impl Verb {
                 | Self::Volumes
                 | Self::Download
                 | Self::FirmwareVariables
+                | Self::HostFile
+                | Self::ReadHostFile
                 | Self::Network
                 | Self::Leases
                 | Self::Addresses
@@ -109,6 +114,8 @@ pub(crate) enum Request {
     CreateVolume(VolumeSpec),
     Download(PoolName, VolumeName, Bytes),
     FirmwareVariables(VariablesOf),
+    HostFile(String),
+    ReadHostFile(String),
     DeleteVolume(PoolName, VolumeName),
     CreateNetwork(Box<NetworkSpec>),
     Network(ObjectId),
@@ -136,6 +143,7 @@ pub(crate) enum Reply {
     Room(PoolRoom),
     Volume(VolumeDetail),
     Volumes(Vec<VolumeName>),
+    File(HostFile),
     Content(#[serde(with = "crate::hex")] Vec<u8>),
     Leases(Vec<DhcpLease>),
     Addresses(Vec<(MacAddr, IpAddr)>),
@@ -169,6 +177,8 @@ impl Request {
             Self::CreateVolume(_) => Verb::CreateVolume,
             Self::Download(..) => Verb::Download,
             Self::FirmwareVariables(_) => Verb::FirmwareVariables,
+            Self::HostFile(_) => Verb::HostFile,
+            Self::ReadHostFile(_) => Verb::ReadHostFile,
             Self::DeleteVolume(..) => Verb::DeleteVolume,
             Self::CreateNetwork(_) => Verb::CreateNetwork,
             Self::Network(_) => Verb::Network,
@@ -218,6 +228,7 @@ impl Request {
             Self::PoolRoom(pool) | Self::Volumes(pool) => pool.to_string(),
             Self::CreateVolume(spec) => spec.name.to_string(),
             Self::FirmwareVariables(of) => format!("{of:?}"),
+            Self::HostFile(path) | Self::ReadHostFile(path) => path.clone(),
             Self::Volume(_, name) | Self::Download(_, name, _) | Self::DeleteVolume(_, name) => {
                 name.to_string()
             }
@@ -258,6 +269,8 @@ impl State {
             | Request::CreateVolume(_)
             | Request::Download(..)
             | Request::FirmwareVariables(_)
+            | Request::HostFile(_)
+            | Request::ReadHostFile(_)
             | Request::DeleteVolume(..) => self.apply_to_pool(request),
             _ => self.apply_to_network(request, now),
         }
@@ -271,6 +284,8 @@ impl State {
             Request::CreateVolume(spec) => self.create_volume(spec).map(Reply::Volume),
             Request::Download(pool, name, limit) => self.download(pool, name, *limit).map(Reply::Content),
             Request::FirmwareVariables(of) => self.firmware_variables(of).map(Reply::Content),
+            Request::HostFile(path) => self.host_file(path).map(Reply::File),
+            Request::ReadHostFile(path) => self.read_host_file(path).map(Reply::Content),
             Request::DeleteVolume(pool, name) => self.delete_volume(pool, name).map(|()| Reply::Done),
             other => Err(misdirected(other)),
         }

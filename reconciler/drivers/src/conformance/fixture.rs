@@ -72,6 +72,15 @@ pub trait OtherHands: Send + Sync {
     /// Puts something into a machine's definition that labyard does not make.
     async fn put_device(&self, id: &ObjectId) -> Result<(), DriverError>;
 
+    /// Writes a file beside the pools, in a directory of its own, and tells its path. The same name: it is overwritten.
+    async fn put_file(&self, name: &str, content: &[u8]) -> Result<String, DriverError>;
+
+    /// What stands in such a file.
+    async fn file(&self, path: &str) -> Result<Vec<u8>, DriverError>;
+
+    /// How many storage pools the host has.
+    async fn pools(&self) -> Result<usize, DriverError>;
+
     /// Whether that is still in it.
     async fn has_device(&self, id: &ObjectId) -> Result<Presence, DriverError>;
 }

@@ -15,6 +15,7 @@
 //! its own, and each is cleaned up after, also when it failed. What a fixture cannot offer (guests that boot, a
 //! small pool, somebody else's hands) skips the cases that need it, and the report says so.
 
+mod files;
 mod firmware;
 mod fixture;
 mod guests;
@@ -171,6 +172,11 @@ cases! {
         a_console_gives_bytes_and_ends_with_the_machine,
         a_guest_gets_the_address_reserved_for_it,
         a_guest_gets_an_address_of_the_range,
+    }
+    OtherHands: files {
+        a_file_is_read_as_it_stands_and_left_alone,
+        a_file_becomes_a_volume_that_stands_alone,
+        what_is_no_file_is_not_read,
     }
     OtherHands: hands {
         a_foreign_machine_is_seen_without_a_mark,

@@ -7,7 +7,7 @@ use labyard_driver::conformance::{self, Fixture, Guests, OtherHands, Presence};
 use labyard_driver::ids::{ObjectId, PoolName};
 use labyard_driver::{Driver, DriverError};
 use labyard_driver_libvirt::LibvirtDriver;
-use libvirt_rpc::flags::{DomainDefine, DomainXml};
+use libvirt_rpc::flags::{DomainDefine, DomainXml, ListPools};
 use libvirt_rpc::{ConnectOptions, Connection};
 
 use crate::host;
@@ -52,6 +52,7 @@ const FOREIGN: &str = "<watchdog model='i6300esb' action='reset'/>";
 /// Another client of the same libvirt.
 struct Hands {
     connection: Connection,
+    files: tempfile::TempDir,
 }
 
 impl Hands {
@@ -94,6 +95,21 @@ impl OtherHands for Hands {
         Ok(())
     }
 
+    async fn put_file(&self, name: &str, content: &[u8]) -> Result<String, DriverError> {
+        let path = self.files.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    async fn file(&self, path: &str) -> Result<Vec<u8>, DriverError> {
+        Ok(std::fs::read(path).unwrap())
+    }
+
+    async fn pools(&self) -> Result<usize, DriverError> {
+        let pools = self.connection.connect_list_all_storage_pools(ListPools::empty());
+        Ok(pools.await.unwrap().len())
+    }
+
     async fn has_device(&self, id: &ObjectId) -> Result<Presence, DriverError> {
         let there = self
             .xml(id)
@@ -111,7 +127,10 @@ async fn the_driver_does_what_every_driver_must() {
         .unwrap();
     let fixture = Host {
         driver: Arc::new(host::driver(&uri)),
-        hands: Arc::new(Hands { connection }),
+        hands: Arc::new(Hands {
+            connection,
+            files: tempfile::TempDir::new().unwrap(),
+        }),
     };
     let filter = std::env::var("LABYARD_TEST_CASES").unwrap_or_default();
     let report = conformance::run(&fixture, &filter).await;

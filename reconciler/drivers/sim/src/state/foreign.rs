@@ -96,6 +96,15 @@ pub enum ForeignHand {
     DamageMark(ObjectId),
     /// A volume's file vanishes, whoever uses it.
     LoseVolume(VolumeName),
+    /// A file is written beside the pools.
+    PutFile {
+        /// Where.
+        path: String,
+        /// What stands in it.
+        content: Vec<u8>,
+    },
+    /// Such a file is removed.
+    RemoveFile(String),
     /// A network is stopped.
     StopNetwork(ObjectId),
     /// A network is stopped and undefined.
@@ -134,6 +143,14 @@ impl State {
             ForeignHand::LoseVolume(name) => {
                 self.volumes
                     .retain(|path, _| path.rsplit('/').next() != Some(name.as_str()));
+                Ok(())
+            }
+            ForeignHand::PutFile { path, content } => {
+                self.put_file(path, content);
+                Ok(())
+            }
+            ForeignHand::RemoveFile(path) => {
+                self.files.remove(path);
                 Ok(())
             }
             ForeignHand::StopPool(pool) => {

@@ -3,6 +3,7 @@
 //! Nothing here waits or knows of faults: a verb takes the time as an argument and answers at once.
 
 mod content;
+mod files;
 mod foreign;
 mod guest;
 mod live;
@@ -49,6 +50,9 @@ pub(crate) struct State {
     networks: BTreeMap<ObjectId, Network>,
     /// By their paths.
     volumes: BTreeMap<String, Volume>,
+    /// Files that lie beside the pools, by their paths.
+    #[serde(default)]
+    files: BTreeMap<String, files::File>,
     /// Pools that somebody stopped.
     #[serde(default)]
     stopped_pools: BTreeSet<PoolName>,
@@ -192,6 +196,7 @@ impl State {
             names: BTreeMap::new(),
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            files: BTreeMap::new(),
             stopped_pools: BTreeSet::new(),
             locks: BTreeMap::new(),
             due: BTreeSet::new(),

@@ -191,6 +191,23 @@ impl State {
                     ..blank(*capacity)
                 })
             }
+            VolumeContent::OfFile {
+                path,
+                format,
+                capacity,
+            } => {
+                let file = self.file(path)?;
+                check_room(file.length)?;
+                if file.content.probe(file.length).0 != *format {
+                    return Err(refused(doing, format!("{path} is not {format:?}")));
+                }
+                Ok(Volume {
+                    format: *format,
+                    allocated: file.length,
+                    content: file.content.clone(),
+                    ..blank(*capacity)
+                })
+            }
             VolumeContent::Upload { length } => {
                 check_room(*length)?;
                 Ok(Volume {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use labyard_driver::conformance::{Fixture, Guest, Guests, OtherHands, Presence, sample};
 use labyard_driver::ids::{Mib, ObjectId, PoolName};
 use labyard_driver::spec::DirectBoot;
@@ -91,6 +92,26 @@ impl OtherHands for Hands {
             target: "vdz".to_owned(),
             path: "/srv/theirs.qcow2".to_owned(),
         })
+    }
+
+    async fn put_file(&self, name: &str, content: &[u8]) -> Result<String, DriverError> {
+        let path = format!("/srv/images/{name}");
+        let content = content.to_vec();
+        let put = ForeignHand::PutFile {
+            path: path.clone(),
+            content,
+        };
+        self.0.by_other_hand(&put).map(|()| path)
+    }
+
+    async fn file(&self, path: &str) -> Result<Vec<u8>, DriverError> {
+        let stream = SimDriver::in_memory(&self.0).read_host_file(path).await?;
+        let pieces: Vec<_> = stream.try_collect().await.unwrap();
+        Ok(pieces.concat())
+    }
+
+    async fn pools(&self) -> Result<usize, DriverError> {
+        Ok(self.0.look().host.pools.len())
     }
 
     async fn has_device(&self, id: &ObjectId) -> Result<Presence, DriverError> {
