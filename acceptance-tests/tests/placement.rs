@@ -61,6 +61,36 @@ fn ten_machines_at_once_fill_two_hosts_and_overfill_none() {
     assert_eq!(hosts.each_ref().map(machines), [5, 7]);
     terraform.plan(&[]).unwrap().expect_empty();
 
+    // The operator's hook chooses by label; an answer that no host fits is told as the hook's.
+    terraform.destroy(&[]).unwrap().expect_success();
+    let script = terraform.directory().join("choose");
+    let says = |host: &str| {
+        let text =
+            format!("grep -q '\"tier\":\"gold\"' && echo '{{\"set\": {{\"host\": \"{host}\"}}}}' || true\n");
+        std::fs::write(&script, text).unwrap();
+    };
+    let command = format!("command = [\"/bin/sh\", {:?}]", script.display().to_string());
+    let hooked = both(LIMITS, LIMITS).replace(
+        "provider \"labyard\" {",
+        &format!("provider \"labyard\" {{\n  hooks = {{ \"before:placement\" = {{ {command} }} }}"),
+    );
+    let gold = many(3, 128).replace("power =", "labels = { tier = \"gold\" }\n  power =");
+    write(hooked.clone() + &gold);
+    says("lab9");
+    let failed = terraform.apply(&[]).unwrap().expect_failure();
+    assert!(
+        failed.errors()[0]
+            .text()
+            .contains("the provider knows lab1, lab2"),
+        "{}",
+        failed.text()
+    );
+    assert_eq!(hosts.each_ref().map(machines), [0, 0]);
+    says("lab2");
+    terraform.apply(&[]).unwrap().expect_success();
+    assert_eq!(hosts.each_ref().map(machines), [0, 3]);
+    terraform.plan(&[]).unwrap().expect_empty();
+
     // A host that does not answer is passed over with a warning, but never for a machine that it holds.
     terraform.destroy(&[]).unwrap().expect_success();
     assert_eq!(hosts.each_ref().map(machines), [0, 0]);

@@ -256,6 +256,16 @@ pub enum EngineError {
         /// What it did.
         trouble: HookTrouble,
     },
+    /// An operator's hook stopped it before it had a host.
+    #[error("{what}: hook {hook:?} {trouble}")]
+    Placement {
+        /// The object.
+        what: String,
+        /// The hook, by its moment.
+        hook: String,
+        /// What it did.
+        trouble: HookTrouble,
+    },
     /// Another error, with where the machine stood when it came.
     #[error("{source}")]
     Staged {

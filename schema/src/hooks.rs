@@ -17,6 +17,8 @@ pub const PROVISION: &[&str] = &[
     "ready",
     "finished",
 ];
+/// The choice of a host for a machine that names none, before anything of it stands.
+pub const PLACEMENT: &str = "placement";
 /// The stages of a machine on its way out, in their order. The last takes the record away, so that nothing after it
 /// could be made sure of: it has a `before:` only.
 pub const RETIREMENT: &[&str] = &[
@@ -58,7 +60,7 @@ attributes! {
 /// A text with all that there are.
 pub fn moment(text: &str) -> Result<(), String> {
     let (when, stage) = text.split_once(':').unwrap_or_default();
-    let known = PROVISION.contains(&stage) || RETIREMENT.contains(&stage);
+    let known = stage == PLACEMENT || PROVISION.contains(&stage) || RETIREMENT.contains(&stage);
     let last = RETIREMENT.last() == Some(&stage);
     match when {
         "before" if known => Ok(()),
@@ -68,8 +70,8 @@ pub fn moment(text: &str) -> Result<(), String> {
              whether the hook was called. Use \"before:{stage}\"."
         )),
         _ => Err(format!(
-            "{text:?} is no moment of a machine: write before: or after: and a stage, of its making ({}) or of its \
-             removal ({}).",
+            "{text:?} is no moment of a machine: write before: or after: and a stage, {PLACEMENT} (of one that names no \
+             host), of its making ({}) or of its removal ({}).",
             PROVISION.join(", "),
             RETIREMENT.join(", ")
         )),
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn every_stage_has_a_before_and_all_but_the_last_an_after() {
-        for stage in PROVISION.iter().chain(RETIREMENT) {
+        for stage in PROVISION.iter().chain(RETIREMENT).chain([&PLACEMENT]) {
             assert_eq!(moment(&format!("before:{stage}")), Ok(()), "{stage}");
             assert_eq!(
                 moment(&format!("after:{stage}")).is_ok(),

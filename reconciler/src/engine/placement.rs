@@ -15,7 +15,9 @@ use super::{Bounds, Embedded, Reserve};
 use crate::capacity::{HostCapacity, Need};
 use crate::desired::DesiredMachine;
 use crate::error::{Crowd, EngineError};
+use crate::hooks::placement::{Hosts, Placement};
 use crate::host::Host;
+use crate::identity;
 use crate::steps::Progress;
 use crate::view::Networks;
 
@@ -48,6 +50,9 @@ struct Candidate {
     /// The best first: one that has begun it already, then by load.
     rank: (Standing, u64),
 }
+
+/// How good a host is, or why it cannot take the machine.
+type Judged = Result<(HostFacts, (Standing, u64)), String>;
 
 /// What of the machine is on a host already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,13 +97,28 @@ impl Embedded {
             reserve: Reserve::Checked,
             ..bounds
         };
+        let placement = Placement {
+            deps: &self.deps,
+            cancel: &bounds.cancel.clone(),
+            deadline,
+            operation: identity::new_token(self.deps.random.as_ref()).0,
+        };
+        let barred = self.barred(want, desired, &placement).await?;
+        let began = Instant::now();
         let mut reasons = BTreeMap::new();
         for _ in 0..ROUNDS {
             let mut crowded = false;
-            let mut refused = BTreeSet::new();
+            let mut refused = barred.clone();
             while let Some(candidate) = self.candidate(want, &refused, &mut reasons).await {
                 let host = candidate.host.name.clone();
                 let desired = desired(&candidate.facts)?;
+                if candidate.rank.0 == Standing::Nothing {
+                    placement.chosen(&desired, began.elapsed());
+                    if let Err(error) = placement.after(&desired, &host).await {
+                        forget(&candidate.host, want);
+                        return Err(error);
+                    }
+                }
                 let bounds = Bounds {
                     limit: deadline.saturating_duration_since(Instant::now()),
                     ..bounds.clone()
@@ -128,6 +148,49 @@ impl Embedded {
             what: describe(Kind::Machine, want.name.as_str()),
             reasons: reasons.join("; "),
         })
+    }
+
+    /// The hosts that the operator does not want it on: all but one, where a hook names that. A machine that a run before
+    /// has begun is finished where it is, and nobody is asked.
+    async fn barred(
+        &self,
+        want: &Want,
+        desired: DesiredOn<'_>,
+        placement: &Placement<'_>,
+    ) -> Result<BTreeSet<HostName>, EngineError> {
+        if !placement.asks_before() {
+            return Ok(BTreeSet::new());
+        }
+        let (mut hosts, mut facts) = (Hosts::new(), None);
+        for (host, judged) in self.judged(want, &BTreeSet::new()).await {
+            let fits = match judged {
+                Ok((_, (Standing::Begun, _))) => return Ok(BTreeSet::new()),
+                Ok((of_host, _)) => {
+                    facts.get_or_insert(of_host);
+                    Ok(())
+                }
+                Err(why) => Err(why),
+            };
+            hosts.insert(host.name.clone(), fits);
+        }
+        let Some(facts) = facts else {
+            return Ok(BTreeSet::new());
+        };
+        let chosen = placement.before(&desired(&facts)?, &hosts).await?;
+        Ok(match chosen {
+            Some(chosen) => hosts.into_keys().filter(|host| *host != chosen).collect(),
+            None => BTreeSet::new(),
+        })
+    }
+
+    /// What each host that was not refused says to the machine.
+    async fn judged(&self, want: &Want, refused: &BTreeSet<HostName>) -> Vec<(&Arc<Host>, Judged)> {
+        let asked = self.hosts.values().filter(|host| !refused.contains(&host.name));
+        let judged = asked.map(async |host| {
+            let snapshot = host.recent().await.map_err(|error| error.to_string());
+            (host, snapshot.and_then(|snapshot| judge(host, &snapshot, want)))
+        });
+        futures::future::join_all(judged).await
     }
 
     /// The best host that was not refused; the machine counts there from now on, for all who place in this process.
@@ -176,7 +239,7 @@ fn forget(host: &Host, want: &Want) {
 }
 
 /// How good a host is for a machine, or why it cannot take it.
-fn judge(host: &Host, snapshot: &Snapshot, want: &Want) -> Result<(HostFacts, (Standing, u64)), String> {
+fn judge(host: &Host, snapshot: &Snapshot, want: &Want) -> Judged {
     let mut capacity = HostCapacity::of(snapshot, &host.policy);
     let named = |name: &ObjectName, namespace: &Namespace| {
         snapshot

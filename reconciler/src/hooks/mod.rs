@@ -3,13 +3,15 @@
 //!
 //! The way of a call: [`passage`] decides that it is due and writes that into the mark, [`request`] makes the JSON,
 //! [`call`] sends it by [`call_url`] or [`call_command`] with bounded retries, [`answer`] reads what comes back,
-//! [`supplied`] says what of it can be taken. `answer`, `supplied`, `sign` and `request` are pure.
+//! [`supplied`] says what of it can be taken. [`placement`] is the same for a machine of which nothing stands yet.
+//! `answer`, `supplied`, `sign` and `request` are pure.
 
 pub mod answer;
 pub mod call;
 mod call_command;
 mod call_url;
 pub mod passage;
+pub(crate) mod placement;
 pub mod request;
 pub mod sign;
 pub mod supplied;

@@ -11,7 +11,7 @@ use labyard_driver::mark::{Heard, HooksMark, Mark, Stage};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answer::{self, Answer, Set};
-use super::request::{Request, request};
+use super::request::{Of, Request, request};
 use super::supplied::{self, Case};
 use super::{Event, Failure, Hook, Moment, OnError, call};
 use crate::error::{EngineError, HookTrouble};
@@ -126,14 +126,8 @@ impl Passage {
             hook: &hook,
         };
         let mark = work.mark().await;
-        let mut request = request(
-            &work.desired,
-            &mark,
-            &work.host.name,
-            self.event,
-            operation,
-            moment,
-        );
+        let of = Of::Recorded(&mark, &work.host.name);
+        let mut request = request(&work.desired, of, self.event, operation, moment);
         let supplied = asking.until_it_goes_on(work, &mut request).await?;
         let values = supplied.is_some();
         note(work, move |hooks| {

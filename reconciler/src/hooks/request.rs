@@ -37,8 +37,11 @@ pub struct Request {
     pub kind: &'static str,
     /// The user's name for it.
     pub name: String,
-    /// The host, by its key in the provider.
-    pub host: String,
+    /// The host, by its key in the provider; null where none is chosen yet.
+    pub host: Option<String>,
+    /// Hosts that could take the machine, where one is being chosen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<String>,
     /// The machine.
     pub machine: Machine,
 }
@@ -46,8 +49,8 @@ pub struct Request {
 /// A machine as it is planned, with what is known by now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Machine {
-    /// Its identity: never another machine's, and the same for as long as it lives.
-    pub id: String,
+    /// Its identity: never another machine's, and the same for as long as it lives; null before it has one.
+    pub id: Option<String>,
     /// Processors.
     pub cpus: u32,
     /// Memory in MiB.
@@ -55,6 +58,9 @@ pub struct Machine {
     /// Host name of the guest that a hook supplied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+    /// Its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Disks by key.
     pub disks: BTreeMap<String, Disk>,
     /// NICs by key.
@@ -75,21 +81,33 @@ pub struct Disk {
 pub struct Nic {
     /// The network as written.
     pub network: String,
-    /// Its MAC.
-    pub mac: String,
+    /// Its MAC; null where it depends on the host, which is not chosen yet.
+    pub mac: Option<String>,
     /// Its address, where it is reserved or was supplied.
     pub address: Option<String>,
+}
+
+/// What of a machine stands when its hook is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Of<'a> {
+    /// Its mark, on its host.
+    Recorded(&'a Mark, &'a HostName),
+    /// Nothing; the host, once it is chosen.
+    Planned(Option<&'a HostName>),
 }
 
 /// The request of a machine at a moment.
 pub fn request(
     desired: &DesiredMachine,
-    mark: &Mark,
-    host: &HostName,
+    of: Of<'_>,
     event: Event,
     operation: &str,
     moment: Moment,
 ) -> Request {
+    let (mark, host) = match of {
+        Of::Recorded(mark, host) => (Some(mark), Some(host)),
+        Of::Planned(host) => (None, host),
+    };
     Request {
         version: VERSION,
         event: event.name(),
@@ -101,14 +119,16 @@ pub fn request(
         namespace: desired.namespace.to_string(),
         kind: "labyard_vm",
         name: desired.name.to_string(),
-        host: host.to_string(),
+        host: host.map(ToString::to_string),
+        candidates: Vec::new(),
         machine: Machine {
-            id: mark.origin.as_str().to_owned(),
+            id: mark.map(|mark| mark.origin.as_str().to_owned()),
             cpus: desired.cpus,
             memory_mib: desired.memory.0,
-            hostname: mark.hooks.hostname.clone(),
+            hostname: mark.and_then(|mark| mark.hooks.hostname.clone()),
+            labels: desired.wishes.labels.clone().unwrap_or_default(),
             disks: disks(desired),
-            nics: nics(desired, mark),
+            nics: nics(desired, of),
         },
     }
 }
@@ -129,14 +149,23 @@ fn plainly(source: &str) -> String {
         .map_or_else(|_| String::new(), |source| source.to_string())
 }
 
-fn nics(desired: &DesiredMachine, mark: &Mark) -> BTreeMap<String, Nic> {
+fn nics(desired: &DesiredMachine, of: Of<'_>) -> BTreeMap<String, Nic> {
     let nics = desired.nics.iter().map(|(key, nic)| {
-        let known = mark.nics.get(key);
-        let supplied = mark.hooks.addresses.get(key).copied();
-        let address = supplied.or_else(|| known.and_then(|known| known.reserved));
+        let (mac, address) = match of {
+            Of::Recorded(mark, _) => {
+                let known = mark.nics.get(key);
+                let supplied = mark.hooks.addresses.get(key).copied();
+                let address = supplied.or_else(|| known.and_then(|known| known.reserved));
+                (Some(known.map_or(nic.mac, |known| known.mac)), address)
+            }
+            Of::Planned(host) => {
+                let depends = host.is_none() && desired.planned.open_macs.contains(key);
+                (Some(nic.mac).filter(|_| !depends), None)
+            }
+        };
         let nic = Nic {
             network: nic.network.clone(),
-            mac: known.map_or(nic.mac, |known| known.mac).to_string(),
+            mac: mac.map(|mac| mac.to_string()),
             address: address.map(|address| address.to_string()),
         };
         (key.to_string(), nic)

@@ -42,8 +42,8 @@ pub fn take(set: &Set, case: &Case<'_>) -> Result<HooksMark, String> {
         in_time(case, "host", HOST_MOMENTS)?;
         if host != case.host.as_str() {
             return Err(format!(
-                "it wants host {host:?}, and the plan says {}: set host = {host:?} in the configuration, or leave the \
-                 host out of the answer",
+                "it wants host {host:?}, and the machine is made on {}: set host = {host:?} in the configuration, or leave \
+                 host out there and answer it at before:placement",
                 case.host
             ));
         }

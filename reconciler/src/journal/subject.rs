@@ -21,6 +21,9 @@ use crate::steps::Work;
 /// How often a stage that takes long says so.
 const TELL: Duration = Duration::from_secs(10);
 
+/// Stands for the host of what has none yet.
+const NOWHERE: &str = "-";
+
 /// Which stage of which machine.
 #[derive(Clone)]
 pub struct Subject {
@@ -48,6 +51,21 @@ impl Subject {
             stage,
             hook: None,
             class: class(&work.desired),
+        }
+    }
+
+    /// The choice of a host for a machine of which nothing stands yet.
+    pub fn of_placement(deps: &Arc<Deps>, desired: &DesiredMachine, operation: &str) -> Self {
+        Self {
+            deps: deps.clone(),
+            host: NOWHERE.to_owned(),
+            namespace: desired.namespace.clone(),
+            name: desired.name.clone(),
+            id: operation.to_owned(),
+            event: Event::Create,
+            stage: labyard_schema::hooks::PLACEMENT,
+            hook: None,
+            class: class(desired),
         }
     }
 

@@ -95,7 +95,7 @@ impl Ipam {
             1 => script[0].clone(),
             _ => script.remove(0),
         };
-        let id = request.machine.id.clone();
+        let id = request.machine.id.clone().unwrap_or_default();
         match does {
             Does::Acquire => {
                 let next = state.next + 1;

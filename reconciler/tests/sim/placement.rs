@@ -1,9 +1,10 @@
 //! Placement on simulated hosts: many at once, several engines, and a kill in between.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use labyard_driver::Driver;
 use labyard_driver::ids::{HostName, Mib};
 use labyard_driver::observed::{HostFacts, MachineSize};
@@ -11,12 +12,18 @@ use labyard_driver::spec::Firmware;
 use labyard_driver_sim::{Latency, Settings, SimDriver, SimHost};
 use labyard_reconciler::EngineError;
 use labyard_reconciler::capacity::Need;
-use labyard_reconciler::engine::{Embedded, Engine, Want};
+use labyard_reconciler::engine::{Deps, Embedded, Engine, Want};
+use labyard_reconciler::hooks::request::Request;
+use labyard_reconciler::hooks::{Call, Failure, Hook, Hooks, OnError, OnUpdate, Target};
 use labyard_reconciler::host::{Host, HostPolicy};
+use labyard_reconciler::journal::stages::{Outcome, stages};
+use labyard_reconciler::journal::{Journal, file};
 use labyard_reconciler::steps::Progress;
 use labyard_schema::vm;
 
-use crate::rig::{Table, bounds, deps, wish};
+use serde_json::{Value, json};
+
+use crate::rig::{Table, bounds, deps, deps_with, wish};
 
 const MEMORY: u64 = 128;
 
@@ -35,11 +42,15 @@ fn hosts(fit: u64) -> [SimHost; 2] {
 }
 
 fn engine(sims: &[SimHost; 2], table: &Table) -> Arc<Embedded> {
+    engine_of(sims, deps(table))
+}
+
+fn engine_of(sims: &[SimHost; 2], deps: Deps) -> Arc<Embedded> {
     let hosts = sims.iter().enumerate().map(|(n, sim)| {
         let driver = || Arc::new(SimDriver::in_memory(sim)) as Arc<dyn Driver>;
         Host::new(HostName(format!("lab{n}")), driver(), driver()).with_policy(HostPolicy::default())
     });
-    Arc::new(Embedded::new(hosts.collect::<Vec<_>>(), deps(table)))
+    Arc::new(Embedded::new(hosts.collect::<Vec<_>>(), deps))
 }
 
 async fn place(engine: Arc<Embedded>, name: String) -> Result<HostName, EngineError> {
@@ -62,6 +73,7 @@ async fn place(engine: Arc<Embedded>, name: String) -> Result<HostName, EngineEr
         memory_mib: MEMORY,
         power: "stopped".into(),
         allow_restart: true,
+        labels: Some([("tier".to_owned(), "gold".to_owned())].into()),
         ..vm::Vm::default()
     };
     let desired = |_: &HostFacts| Ok(wish(&config));
@@ -135,4 +147,114 @@ async fn a_cordoned_host_is_passed_over() {
             HostName::from("lab1")
         );
     }
+}
+
+/// A hook that always says the same, and what it was asked.
+struct Says {
+    answer: Value,
+    asked: Mutex<Vec<Request>>,
+}
+
+#[async_trait]
+impl Call for Says {
+    async fn call(&self, _hook: &Hook, request: &Request) -> Result<Vec<u8>, Failure> {
+        self.asked.lock().unwrap().push(request.clone());
+        Ok(self.answer.to_string().into_bytes())
+    }
+}
+
+fn saying(moment: &str, answer: Value, on_error: OnError) -> (Arc<Says>, Hooks) {
+    let says = Arc::new(Says {
+        answer,
+        asked: Mutex::default(),
+    });
+    let hook = Hook {
+        target: Target::Command(vec!["nobody runs it".into()]),
+        timeout: Duration::from_secs(30),
+        on_error,
+        retries: 0,
+        on_update: OnUpdate::Skip,
+    };
+    let hooks = Hooks::new([(moment.to_owned(), hook)].into(), says.clone());
+    (says, hooks)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_before_the_placement_sees_what_could_take_the_machine_and_chooses() {
+    let (sims, table) = (hosts(5), Table::default());
+    let directory = tempfile::tempdir().unwrap();
+    let (says, hooks) = saying(
+        "before:placement",
+        json!({"set": {"host": "lab1"}}),
+        OnError::Fail,
+    );
+    let engine = engine_of(&sims, deps_with(&table, hooks, Journal::at(directory.path())));
+    for n in 0..3 {
+        assert_eq!(
+            place(engine.clone(), format!("m{n}")).await.unwrap(),
+            HostName::from("lab1")
+        );
+    }
+    assert_eq!(counts(&sims), [0, 3]);
+    let asked = says.asked.lock().unwrap();
+    assert_eq!(
+        (asked[0].host.as_deref(), asked[0].machine.id.as_deref()),
+        (None, None)
+    );
+    assert_eq!(asked[0].candidates, ["lab0", "lab1"]);
+    assert_eq!(asked[0].machine.labels["tier"], "gold");
+    let rows = stages(&file::read(directory.path(), "default").unwrap());
+    let row = rows.iter().find(|row| row.stage == "placement").unwrap();
+    assert!(row.waited_for[0].starts_with("before:placement"), "{row:?}");
+    assert_eq!(row.outcome, Outcome::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_cannot_take_the_machine_is_an_error_of_the_hook_or_left_aside_as_it_says() {
+    for (host, word) in [("lab7", "lab0, lab1"), ("lab0", "taken")] {
+        let (sims, table) = (hosts(1), Table::default());
+        // Full.
+        let (_, hooks) = saying(
+            "before:placement",
+            json!({"set": {"host": "lab0"}}),
+            OnError::Fail,
+        );
+        place(
+            engine_of(&sims, deps_with(&table, hooks, Journal::off())),
+            "first".into(),
+        )
+        .await
+        .unwrap();
+        let answer = json!({"set": {"host": host}});
+        let (_, hooks) = saying("before:placement", answer.clone(), OnError::Fail);
+        let engine = engine_of(&sims, deps_with(&table, hooks, Journal::off()));
+        let error = place(engine, "web".into()).await.unwrap_err();
+        assert!(matches!(error.root(), EngineError::Placement { .. }), "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+        assert_eq!(counts(&sims), [1, 0]);
+        let (_, hooks) = saying("before:placement", answer, OnError::Continue);
+        let engine = engine_of(&sims, deps_with(&table, hooks, Journal::off()));
+        assert_eq!(place(engine, "web".into()).await.unwrap(), HostName::from("lab1"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_after_the_placement_is_told_the_host_and_may_deny_it() {
+    let (sims, table) = (hosts(1), Table::default());
+    let denies = json!({"deny": {"reason": "not on a Sunday"}});
+    let (says, hooks) = saying("after:placement", denies, OnError::Continue);
+    let engine = engine_of(&sims, deps_with(&table, hooks, Journal::off()));
+    for _ in 0..3 {
+        // Room that a denied machine was counted for is free again.
+        let error = place(engine.clone(), "web".into()).await.unwrap_err();
+        assert!(error.to_string().contains("not on a Sunday"), "{error}");
+    }
+    assert_eq!(counts(&sims), [0, 0]);
+    let asked = says.asked.lock().unwrap();
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.host.as_deref() == Some("lab0")),
+        "{asked:?}"
+    );
 }

@@ -95,6 +95,11 @@ pub fn deps(table: &Table) -> Deps {
     process(table, Hooks::default(), Journal::off()).2
 }
 
+/// The same with hooks and a journal.
+pub fn deps_with(table: &Table, hooks: Hooks, journal: Journal) -> Deps {
+    process(table, hooks, journal).2
+}
+
 fn process(table: &Table, hooks: Hooks, journal: Journal) -> (u32, Arc<AtomicU64>, Deps) {
     let pid = table.start();
     let slept = Arc::new(AtomicU64::new(0));
