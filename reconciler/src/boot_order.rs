@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use labyard_driver::ids::{DiskKey, MacAddr, NicKey, VolumeName};
+use labyard_driver::ids::{DiskKey, MacAddr, MediaKey, NicKey, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::MachineDetail;
 use labyard_driver::spec::{BootDevice, MachineSpec};
@@ -18,7 +18,7 @@ struct Candidate {
 }
 
 /// Devices with numbers in the order of these, then the other disks: those made of an image first, then by key. NICs
-/// without a number are not booted from.
+/// and CD drives without a number are not booted from.
 fn sequence(mut candidates: Vec<Candidate>) -> Vec<BootDevice> {
     candidates.retain(|c| c.number.is_some() || matches!(c.device, BootDevice::Disk(_)));
     candidates.sort_by_key(|c| (c.number.is_none(), c.number, !c.of_image, c.device.clone()));
@@ -37,7 +37,12 @@ pub fn desired(machine: &DesiredMachine) -> Vec<BootDevice> {
         number: nic.boot,
         of_image: false,
     });
-    let candidates: Vec<_> = disks.chain(nics).collect();
+    let drives = machine.media.iter().map(|(key, drive)| Candidate {
+        device: BootDevice::Drive(key.clone()),
+        number: drive.boot,
+        of_image: false,
+    });
+    let candidates: Vec<_> = disks.chain(nics).chain(drives).collect();
     if candidates.iter().all(|c| c.number.is_none()) {
         return Vec::new();
     }
@@ -51,6 +56,8 @@ pub struct Numbers {
     pub disks: BTreeMap<DiskKey, u32>,
     /// Of NICs.
     pub nics: BTreeMap<NicKey, u32>,
+    /// Of CD drives.
+    pub drives: BTreeMap<MediaKey, u32>,
 }
 
 /// What a machine's definition says of the order, in the terms of its mark.
@@ -78,7 +85,17 @@ pub fn numbers(detail: &MachineDetail, mark: Option<&Mark>, nic_key: impl Fn(Mac
         };
         (candidate, nic.boot)
     });
-    let devices: Vec<_> = disks.chain(nics).collect();
+    let drives = mark.into_iter().flat_map(|mark| &mark.media);
+    let drives = drives.filter(|(_, drive)| detail.cdroms.contains_key(&drive.target));
+    let drives = drives.map(|(key, drive)| {
+        let candidate = Candidate {
+            number: drive.boot,
+            of_image: false,
+            device: BootDevice::Drive(key.clone()),
+        };
+        (candidate, detail.drive_boot.get(&drive.target).copied())
+    });
+    let devices: Vec<_> = disks.chain(nics).chain(drives).collect();
     let shown: Vec<_> = in_order(devices.iter().map(|(c, number)| (c.device.clone(), *number)));
     let written = devices.iter().any(|(c, _)| c.number.is_some());
     let all_numbered_shown = devices
@@ -92,6 +109,7 @@ pub fn numbers(detail: &MachineDetail, mark: Option<&Mark>, nic_key: impl Fn(Mac
         match (candidate.device, number) {
             (BootDevice::Disk(key), Some(number)) => drop(numbers.disks.insert(key, number)),
             (BootDevice::Nic(key), Some(number)) => drop(numbers.nics.insert(key, number)),
+            (BootDevice::Drive(key), Some(number)) => drop(numbers.drives.insert(key, number)),
             (_, None) => {}
         }
     }
@@ -111,7 +129,12 @@ pub fn holds(spec: &MachineSpec, detail: &MachineDetail) -> bool {
         let there = detail.nics.iter().find(|n| n.mac == wanted.mac)?;
         Some((BootDevice::Nic(wanted.key.clone()), there.boot))
     });
-    let there: Vec<_> = disks.chain(nics).collect();
+    let drives = spec.media.iter().filter_map(|wanted| {
+        detail.cdroms.get(&wanted.target)?;
+        let number = detail.drive_boot.get(&wanted.target).copied();
+        Some((BootDevice::Drive(wanted.key.clone()), number))
+    });
+    let there: Vec<_> = disks.chain(nics).chain(drives).collect();
     let shown = in_order(there.iter().cloned());
     if spec.boot_order.is_empty() {
         // Disks in their order; one that was plugged in since has no number yet.

@@ -21,8 +21,10 @@ use labyard_schema::text::Span;
 use labyard_schema::{network, vm};
 use serde::{Deserialize, Serialize};
 
+use crate::desired_drives::desired_media;
 use crate::desired_seed::desired_seed;
 
+pub use crate::desired_drives::DesiredDrive;
 pub use crate::desired_seed::{DesiredSeed, SeedVersion, seed_version};
 
 /// A machine as it shall be.
@@ -61,7 +63,7 @@ pub struct DesiredMachine {
     /// Disks by key.
     pub disks: BTreeMap<DiskKey, DesiredDisk>,
     /// CD drives by key, each with the image in it.
-    pub media: BTreeMap<MediaKey, Option<DesiredImage>>,
+    pub media: BTreeMap<MediaKey, DesiredDrive>,
     /// NICs by key.
     pub nics: BTreeMap<NicKey, DesiredNic>,
     /// Seed for cloud-init.
@@ -338,7 +340,10 @@ impl DesiredMachine {
         let nics = desired_nics(vm, macs)?;
         let direct_boot = vm.boot.as_ref().and_then(desired_boot);
         let from_network = nics.values().any(|nic| nic.boot.is_some());
-        let bootable = disks.values().any(|d| d.image.is_some()) || direct_boot.is_some() || from_network;
+        let media = desired_media(vm);
+        let from_cd = media.values().any(|d| d.boot.is_some() && d.image.is_some());
+        let from_device = disks.values().any(|d| d.image.is_some()) || from_network || from_cd;
+        let bootable = from_device || direct_boot.is_some();
         Ok(Self {
             namespace: namespace.clone(),
             name: ObjectName(vm.name.clone()),
@@ -358,7 +363,7 @@ impl DesiredMachine {
             } else {
                 Autostart::Off
             },
-            media: desired_media(vm),
+            media,
             direct_boot,
             ready: desired_ready(vm.ready.as_ref(), bootable && !nics.is_empty()),
             shutdown: desired_shutdown(vm.shutdown.as_ref()),
@@ -376,24 +381,12 @@ impl DesiredMachine {
     }
 }
 
-fn desired_image(source: &str, sha256: Option<&String>, pinned: Option<&String>) -> DesiredImage {
+pub(crate) fn desired_image(source: &str, sha256: Option<&String>, pinned: Option<&String>) -> DesiredImage {
     DesiredImage {
         source: source.to_owned(),
         digest: sha256.or(pinned).cloned().map(Digest),
         sha256: sha256.cloned().map(Digest),
     }
-}
-
-fn desired_media(vm: &vm::Vm) -> BTreeMap<MediaKey, Option<DesiredImage>> {
-    let pinned = |key| vm.media_digests.as_ref().and_then(|digests| digests.get(key));
-    let drives = vm.media.iter().flatten().map(|(key, drive)| {
-        let image = drive
-            .image
-            .as_ref()
-            .map(|image| desired_image(&image.source, image.sha256.as_ref(), pinned(key)));
-        (MediaKey(key.clone()), image)
-    });
-    drives.collect()
 }
 
 /// Reads `machine_type` as it is written.

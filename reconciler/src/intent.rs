@@ -157,7 +157,7 @@ fn intend_media(desired: &DesiredMachine, before: &Mark, mark: &mut Mark, pool: 
     for (key, wanted) in &desired.media {
         let known = before.media.get(key);
         let there = known.and_then(|medium| medium.image.as_ref());
-        let image = wanted.as_ref().map(|wanted| {
+        let image = wanted.image.as_ref().map(|wanted| {
             let kept = there.filter(|image| {
                 let same_digest = wanted.sha256.is_none() || wanted.sha256 == image.digest;
                 image.source == wanted.source && same_digest
@@ -175,7 +175,14 @@ fn intend_media(desired: &DesiredMachine, before: &Mark, mark: &mut Mark, pool: 
         });
         let target = known.map_or_else(|| free_drive(before, mark), |medium| medium.target.clone());
         let pool = known.map_or(pool, |medium| &medium.pool).clone();
-        mark.media.insert(key.clone(), MediumMark { pool, target, image });
+        let boot = wanted.boot;
+        let medium = MediumMark {
+            pool,
+            target,
+            image,
+            boot,
+        };
+        mark.media.insert(key.clone(), medium);
     }
     let still: BTreeSet<_> = mark
         .media

@@ -18,6 +18,7 @@ pub mod boot_order;
 pub mod capacity;
 pub mod console;
 pub mod desired;
+mod desired_drives;
 mod desired_seed;
 pub mod diff;
 pub mod engine;

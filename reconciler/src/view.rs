@@ -127,6 +127,8 @@ pub struct MediumView {
     pub image: Option<ImageMark>,
     /// What is in it now.
     pub content: Content,
+    /// Place in the boot order.
+    pub boot: Option<u32>,
 }
 
 /// What is in a CD drive.
@@ -197,7 +199,7 @@ impl MachineView {
             hardware: detail.hardware.clone(),
             vnc_port: detail.vnc_port,
             autostart: machine.autostart,
-            media: media(detail, mark),
+            media: media(detail, mark, &order),
             power: machine.power,
             cpus: detail.cpus,
             cpus_max: detail.cpus_max,
@@ -353,7 +355,7 @@ fn size_of(disk: &ObservedDisk) -> Option<Bytes> {
 }
 
 /// The drives that the mark names. A running machine's drive counts as what is in it now and at the next start.
-fn media(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<MediaKey, MediumView> {
+fn media(detail: &MachineDetail, mark: Option<&Mark>, order: &Numbers) -> BTreeMap<MediaKey, MediumView> {
     let drives = mark.into_iter().flat_map(|mark| &mark.media);
     let seen = drives.filter_map(|(key, known)| {
         let defined = detail.cdroms.get(&known.target)?;
@@ -362,8 +364,12 @@ fn media(detail: &MachineDetail, mark: Option<&Mark>) -> BTreeMap<MediaKey, Medi
             None => None,
         };
         let content = content(known, defined.as_ref(), live);
-        let image = known.image.clone();
-        Some((key.clone(), MediumView { image, content }))
+        let view = MediumView {
+            image: known.image.clone(),
+            content,
+            boot: order.drives.get(key).copied(),
+        };
+        Some((key.clone(), view))
     });
     seen.collect()
 }

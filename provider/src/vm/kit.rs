@@ -42,7 +42,8 @@ pub fn media(prior: &Vm, view: &MachineView) -> Option<BTreeMap<String, vm::Medi
                 .source()
                 .map(|source| vm::MediumImage { source, sha256: None }),
         };
-        (key.to_string(), vm::Medium { image })
+        let boot = drive.boot;
+        (key.to_string(), vm::Medium { image, boot })
     });
     some_map(&prior.media, drives)
 }
@@ -84,7 +85,12 @@ pub fn media_views(state: &Vm) -> BTreeMap<MediaKey, MediumView> {
             upload: None,
         });
         let content = Content::AsRecorded;
-        (MediaKey(key.clone()), MediumView { image, content })
+        let view = MediumView {
+            image,
+            content,
+            boot: drive.boot,
+        };
+        (MediaKey(key.clone()), view)
     });
     drives.collect()
 }

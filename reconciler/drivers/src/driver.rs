@@ -161,6 +161,13 @@ pub trait Driver: Send + Sync + 'static {
     /// As of [`Driver::host_file`].
     async fn read_host_file(&self, path: &str) -> Result<UploadStream, DriverError>;
 
+    /// Deletes a file of variables in which the host kept those of a machine that has others now; gone already is
+    /// success, and so is a host that keeps none.
+    async fn discard_variables(&self, path: &str) -> Result<(), DriverError> {
+        let _ = path;
+        Ok(())
+    }
+
     /// Removes what killed runs left of the tools by which files of the host are read.
     async fn tidy(&self) -> Result<(), DriverError> {
         Ok(())

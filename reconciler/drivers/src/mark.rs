@@ -196,6 +196,9 @@ pub struct MediumMark {
     /// The image in it; none in an empty drive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageMark>,
+    /// Place in the boot order, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<u32>,
 }
 
 /// A NIC of the machine.
@@ -278,6 +281,9 @@ pub struct NvramMark {
     /// What the guest wrote in here is carried over; there until the new ones are whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<VolumeName>,
+    /// The file in which the host kept them for a machine that was not made here; there until the machine has these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<String>,
     /// The kind of variables.
     #[serde(default)]
     pub secure_boot: SecureBoot,

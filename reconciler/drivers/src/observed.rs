@@ -207,6 +207,9 @@ pub struct MachineDetail {
     pub vnc_port: Option<u16>,
     /// CD drives by target, with the volume or path inserted at the next start.
     pub cdroms: BTreeMap<String, Option<ObservedMedium>>,
+    /// The places in the boot order of CD drives that have one, by target.
+    #[serde(default)]
+    pub drive_boot: BTreeMap<String, u32>,
     /// The paths in the CD drives of the running machine by target, empty for a drive with nothing in it.
     #[serde(default)]
     pub live_cdroms: Option<BTreeMap<String, String>>,

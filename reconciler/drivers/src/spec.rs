@@ -137,6 +137,8 @@ pub enum BootDevice {
     Disk(DiskKey),
     /// A NIC: from the network.
     Nic(NicKey),
+    /// A CD drive.
+    Drive(MediaKey),
 }
 
 impl MachineSpec {

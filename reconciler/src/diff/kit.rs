@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use labyard_driver::ids::MediaKey;
 use labyard_driver::spec::{CpuModel, Graphics, MachineType, Nested};
 
-use super::machine::attribute;
+use super::machine::{attribute, place};
 use super::{Change, Disturbance, MediumChange, What};
-use crate::desired::{DesiredImage, DesiredMachine, desired_cpu};
+use crate::desired::{DesiredDrive, DesiredImage, DesiredMachine, desired_cpu};
+use crate::room::Need;
 use crate::view::{Content, MachineView, MediumView};
 
 const NEXT_START: &str = "a running machine takes it at its next start";
@@ -98,21 +99,27 @@ fn nested_text(of: Nested) -> &'static str {
     }
 }
 
-/// CD drives: they come and go, and what is in them changes, while the machine runs.
+/// CD drives: they come and go, and what is in them changes, while the machine runs. Another place in the boot order
+/// is what it is for other devices.
 pub(super) fn media(
-    desired: &BTreeMap<MediaKey, Option<DesiredImage>>,
+    desired: &BTreeMap<MediaKey, DesiredDrive>,
     current: &BTreeMap<MediaKey, MediumView>,
+    reordered: Need,
     changes: &mut Vec<Change>,
 ) {
     const WHY: &str = "CD drives change while the machine runs";
     let mut push = |key: &MediaKey, change, from: String, to: String| {
         let what = What::Medium(key.to_string(), change);
+        let (disturbance, why) = match change {
+            MediumChange::Reordered => (reordered.disturbance(), reordered.why()),
+            MediumChange::Added | MediumChange::Removed | MediumChange::Exchanged => (Disturbance::Live, WHY),
+        };
         changes.push(Change {
             what,
             from,
             to,
-            disturbance: Disturbance::Live,
-            why: WHY,
+            disturbance,
+            why,
         });
     };
     let source = |image: &Option<DesiredImage>| {
@@ -125,14 +132,17 @@ pub(super) fn media(
             push(key, MediumChange::Removed, from, "absent".to_owned());
         }
     }
-    for (key, image) in desired {
-        match current.get(key) {
-            None => push(key, MediumChange::Added, "absent".to_owned(), source(image)),
-            Some(there) if !same(image.as_ref(), there) => {
-                let from = there.source().unwrap_or_else(|| "empty".to_owned());
-                push(key, MediumChange::Exchanged, from, source(image));
-            }
-            Some(_) => {}
+    for (key, DesiredDrive { image, boot }) in desired {
+        let Some(there) = current.get(key) else {
+            push(key, MediumChange::Added, "absent".to_owned(), source(image));
+            continue;
+        };
+        if !same(image.as_ref(), there) {
+            let from = there.source().unwrap_or_else(|| "empty".to_owned());
+            push(key, MediumChange::Exchanged, from, source(image));
+        }
+        if there.boot != *boot {
+            push(key, MediumChange::Reordered, place(there.boot), place(*boot));
         }
     }
 }

@@ -34,7 +34,7 @@ pub fn diff(desired: &DesiredMachine, current: &MachineView) -> Vec<Change> {
     definition(desired, current, restart, &mut changes);
     hardware(desired, current, restart, &mut changes);
     devices(desired, current, ports, &mut changes);
-    media(&desired.media, &current.media, &mut changes);
+    media(&desired.media, &current.media, ports.reorders(), &mut changes);
     seed(desired, current, &mut changes);
     power(desired, current, &mut changes);
     kept(desired, current, &mut changes);
@@ -275,7 +275,7 @@ fn devices(desired: &DesiredMachine, current: &MachineView, mut ports: Ports, ch
     }
 }
 
-fn place(boot: Option<u32>) -> String {
+pub(super) fn place(boot: Option<u32>) -> String {
     boot.map_or("none".to_owned(), |number| number.to_string())
 }
 

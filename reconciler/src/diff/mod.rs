@@ -85,6 +85,8 @@ pub enum MediumChange {
     Removed,
     /// Another image, or none, is in it.
     Exchanged,
+    /// It has another place in the boot order.
+    Reordered,
 }
 
 /// What can change about a NIC.
@@ -119,6 +121,7 @@ impl fmt::Display for What {
             Self::Disk(key, DiskChange::Rebussed) => write!(f, "disks[{key:?}].bus"),
             Self::Disk(key, _) => write!(f, "disks[{key:?}]"),
             Self::Medium(key, MediumChange::Exchanged) => write!(f, "media[{key:?}].image"),
+            Self::Medium(key, MediumChange::Reordered) => write!(f, "media[{key:?}].boot"),
             Self::Medium(key, _) => write!(f, "media[{key:?}]"),
             Self::Nic(key, NicChange::Moved) => write!(f, "nics[{key:?}].network"),
             Self::Nic(key, NicChange::Readdressed) => write!(f, "nics[{key:?}].mac"),

@@ -323,6 +323,7 @@ impl Embedded {
             volume: volume.clone(),
             revision,
             previous: None,
+            former: None,
             secure_boot: known.guards.secure_boot,
             ca_certificate: known.ca_certificate.clone(),
         });

@@ -151,10 +151,14 @@ pub(super) fn finish<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
                 .await
                 .map_err(work.failed())?;
         }
+        firmware::discard_former(work, &mark).await?;
         let mut wishes = work.desired.wishes.clone();
         wishes.seed = crate::desired::Wishes::from_mark(&mark).seed;
         work.write(|mark| {
             mark.discard.clear();
+            if let Some(nvram) = &mut mark.nvram {
+                nvram.former = None;
+            }
             mark.ejecting.clear();
             mark.leaving = Leaving::default();
             mark.wishes = wishes.to_json();

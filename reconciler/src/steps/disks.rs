@@ -163,6 +163,7 @@ pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
             // A run that died while it read the template may have left its tools on the host.
             work.host.driver.tidy().await.map_err(work.failed())?;
         }
+        super::firmware::discard_former(work, &mark).await?;
         for (pool, volume) in mark.own_volumes() {
             work.host
                 .driver

@@ -2,7 +2,8 @@
 //! for.
 //!
 //! What changes is made in a new volume beside the old one, so that a run that dies in between has lost nothing of
-//! what the guest wrote. A machine that was not made here keeps the host's file until it needs certificates.
+//! what the guest wrote. A machine that was not made here keeps the host's file until it needs certificates, or those of
+//! the other kind; then that file goes, once the machine has its own.
 
 use std::time::Duration;
 
@@ -27,8 +28,12 @@ pub(super) async fn ensure(work: &mut Work<'_>) -> Outcome {
         return Ok(());
     }
     let mark = work.mark().await;
-    let made_here = mark.nvram.is_some() || mark.stage < Stage::Define;
-    if !made_here && work.desired.ca_certificate.is_none() {
+    // The mark says "define" by now of a machine that is being made, and "finished" of one that was taken over.
+    let made_here = mark.nvram.is_some() || mark.stage < Stage::Finished;
+    let same_kind = work
+        .detail()
+        .is_none_or(|there| there.guards.secure_boot == work.desired.guards.secure_boot);
+    if !made_here && same_kind && work.desired.ca_certificate.is_none() {
         return Ok(());
     }
     if is_current(work, mark.nvram.as_ref()).await? {
@@ -39,7 +44,7 @@ pub(super) async fn ensure(work: &mut Work<'_>) -> Outcome {
         live::restart(work, "firmware reads its variables at a start").await?;
     }
     let wanted = record(work, &mark).await?;
-    let content = content(work, &mark, &wanted).await?;
+    let content = content(work, &wanted).await?;
     write(work, &wanted, content).await?;
     work.write(|mark| {
         if let Some(nvram) = &mut mark.nvram {
@@ -82,12 +87,21 @@ async fn record(work: &Work<'_>, mark: &Mark) -> Result<NvramMark, EngineError> 
         (_, Some(begun)) => begun.revision,
         (before, None) => before.map_or(1, |nvram| nvram.revision + 1),
     };
+    let former = match before {
+        Some(before) => before.former.clone(),
+        None if mark.stage >= Stage::Finished => {
+            let there = work.detail().and_then(|detail| detail.nvram.as_ref());
+            there.map(|file| file.path.clone())
+        }
+        None => None,
+    };
     let wanted = NvramMark {
         made: Made::Begun,
         pool: before.map_or_else(|| work.storage.pool.clone(), |nvram| nvram.pool.clone()),
         volume: nvram_volume(&work.host_name, revision, &mark.origin),
         revision,
         previous,
+        former,
         secure_boot: work.desired.guards.secure_boot,
         ca_certificate: work.desired.ca_certificate.clone(),
     };
@@ -96,7 +110,7 @@ async fn record(work: &Work<'_>, mark: &Mark) -> Result<NvramMark, EngineError> 
     Ok(wanted)
 }
 
-async fn content(work: &Work<'_>, mark: &Mark, wanted: &NvramMark) -> Result<Vec<u8>, EngineError> {
+async fn content(work: &Work<'_>, wanted: &NvramMark) -> Result<Vec<u8>, EngineError> {
     let attribute = match &wanted.ca_certificate {
         Some(_) => "boot.ca_certificate",
         None => "firmware",
@@ -105,7 +119,7 @@ async fn content(work: &Work<'_>, mark: &Mark, wanted: &NvramMark) -> Result<Vec
         Some(pem) => labyard_schema::pem::certificates(pem).map_err(|reason| work.at(attribute, reason))?,
         None => Vec::new(),
     };
-    let own = own(work, mark, wanted).await?;
+    let own = own(work, wanted).await?;
     let kind = work.detail().map(|detail| detail.guards.secure_boot);
     let made = match &own {
         Some(own) if kind == Some(wanted.secure_boot) => nvram::made_of(Source::Own(own), &certificates),
@@ -122,26 +136,32 @@ async fn content(work: &Work<'_>, mark: &Mark, wanted: &NvramMark) -> Result<Vec
 }
 
 /// What the machine's firmware wrote so far; none where it never ran.
-async fn own(work: &Work<'_>, mark: &Mark, wanted: &NvramMark) -> Result<Option<Vec<u8>>, EngineError> {
+async fn own(work: &Work<'_>, wanted: &NvramMark) -> Result<Option<Vec<u8>>, EngineError> {
     let driver = &work.host.driver;
-    let read = match (
-        &wanted.previous,
-        work.detail().and_then(|detail| detail.nvram.as_ref()),
-    ) {
+    let read = match (&wanted.previous, &wanted.former) {
         (Some(previous), _) => driver.download(&wanted.pool, previous, Bytes(nvram::MOST)).await,
-        // Kept by the host for a machine that was not made here.
-        (None, Some(file)) if mark.stage >= Stage::Define && mark.nvram.is_none() => {
-            driver
-                .firmware_variables(&VariablesOf::File(file.path.clone()))
-                .await
-        }
-        (None, _) => return Ok(None),
+        (None, Some(path)) => driver.firmware_variables(&VariablesOf::File(path.clone())).await,
+        (None, None) => return Ok(None),
     };
     match read {
         Ok(bytes) => Ok(Some(bytes)),
         Err(DriverError::Missing { .. }) => Ok(None),
         Err(error) => Err(work.failed()(error)),
     }
+}
+
+/// Deletes the file in which the host kept the variables, where the machine has its own by now.
+pub(super) async fn discard_former(work: &Work<'_>, mark: &Mark) -> Outcome {
+    let Some(former) = mark.nvram.as_ref().and_then(|nvram| nvram.former.as_ref()) else {
+        return Ok(());
+    };
+    let named = work.detail().and_then(|detail| detail.nvram.as_ref());
+    if named.is_some_and(|file| file.path == *former) {
+        return Ok(());
+    }
+    work.may_mutate().await?;
+    let driver = &work.host.driver;
+    driver.discard_variables(former).await.map_err(work.failed())
 }
 
 async fn template(work: &Work<'_>, wanted: &NvramMark, attribute: &str) -> Result<Vec<u8>, EngineError> {

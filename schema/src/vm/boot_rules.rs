@@ -18,7 +18,10 @@ impl Vm {
         let disks = self.disks.iter().flatten();
         let disks = disks.filter_map(|(key, disk)| Some(("disks", key, disk.boot?)));
         let nics = self.nics.iter().flatten();
-        disks.chain(nics.filter_map(|(key, nic)| Some(("nics", key, nic.boot?))))
+        let nics = nics.filter_map(|(key, nic)| Some(("nics", key, nic.boot?)));
+        let media = self.media.iter().flatten();
+        let media = media.filter_map(|(key, drive)| Some(("media", key, drive.boot?)));
+        disks.chain(nics).chain(media)
     }
 
     fn equal_boot_numbers(&self) -> Vec<Problem> {
@@ -88,7 +91,7 @@ impl Vm {
 
 #[cfg(test)]
 mod tests {
-    use crate::vm::{Boot, Disk, Firmware, Nic, Vm};
+    use crate::vm::{Boot, Disk, Firmware, Medium, Nic, Vm};
 
     fn paths(vm: &Vm) -> Vec<String> {
         let path = |text: String| text.split(": ").next().unwrap().to_owned();
@@ -105,12 +108,17 @@ mod tests {
             boot: Some(1),
             ..Nic::default()
         };
+        let drive = Medium {
+            boot: Some(1),
+            ..Medium::default()
+        };
         let vm = Vm {
             disks: Some([("root".to_owned(), disk)].into()),
             nics: Some([("lan".to_owned(), nic)].into()),
+            media: Some([("setup".to_owned(), drive)].into()),
             ..Vm::default()
         };
-        assert_eq!(paths(&vm), ["nics[\"lan\"].boot"]);
+        assert_eq!(paths(&vm), ["nics[\"lan\"].boot", "media[\"setup\"].boot"]);
         let text = vm.boot_problems()[0].to_string();
         assert!(text.contains("disks[\"root\"] and nics[\"lan\"]"), "{text}");
     }

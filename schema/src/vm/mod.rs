@@ -128,6 +128,8 @@ attributes! {
     pub struct Medium {
         /// Image in the drive; left out: the drive is empty.
         image: Option<MediumImage> = optional();
+        /// Place in the order in which the machine tries to boot, the lowest number first, unique among its devices. Left out: the machine does not boot from this drive.
+        boot: Option<u32> = optional().restart().range(1, 999);
     }
 
     /// An image of a CD, raw (ISO 9660).

@@ -173,6 +173,10 @@ impl Driver for LibvirtDriver {
         files::read(&self.host, path).await
     }
 
+    async fn discard_variables(&self, path: &str) -> Result<(), DriverError> {
+        variables::discard(&self.host, path).await
+    }
+
     async fn tidy(&self) -> Result<(), DriverError> {
         files::tidy(&self.host).await
     }

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use labyard_driver::DriverError;
 use labyard_driver::driver::VariablesOf;
 use labyard_driver::ids::Bytes;
+use libvirt_rpc::flags::VolDelete;
 
 use crate::errors::Act;
 use crate::files;
@@ -49,4 +50,21 @@ async fn read_file(host: &Host, path: &str) -> Result<Vec<u8>, DriverError> {
         }
     }
     Ok(read)
+}
+
+/// Deletes a file; gone already is fine.
+pub(crate) async fn discard(host: &Host, path: &str) -> Result<(), DriverError> {
+    let act = Act::on("deleting", format!("file {path} of the host"));
+    let deleted = files::with(host, path, &act, |session, volume| {
+        Box::pin(async move {
+            session
+                .connection
+                .storage_vol_delete(&volume, VolDelete::empty())
+                .await
+        })
+    });
+    match deleted.await {
+        Err(DriverError::Missing { .. }) => Ok(()),
+        result => result,
+    }
 }

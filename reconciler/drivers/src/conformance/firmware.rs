@@ -29,6 +29,7 @@ pub(super) async fn templates_of_variables_are_read_the_same_each_time(lab: &Lab
         lab.driver.firmware_variables(&nowhere).await.is_err(),
         "variables of nothing"
     );
+    lab.driver.discard_variables("/tmp/labyard_VARS.fd").await?;
     Ok(())
 }
 
@@ -48,7 +49,9 @@ pub(super) async fn guards_variables_and_boot_order_are_shown_as_asked_for(lab: 
         sample::with_disk(bare.clone(), &lab.pool, &disk),
         "no-such-network",
     );
+    let spec = sample::with_drive(spec, "setup", None);
     let (disk, nic) = (spec.disks[0].key.clone(), spec.nics[0].key.clone());
+    let drive = spec.media[0].key.clone();
     let guarded = MachineSpec {
         guards: Guards {
             secure_boot: SecureBoot::Off,
@@ -58,7 +61,11 @@ pub(super) async fn guards_variables_and_boot_order_are_shown_as_asked_for(lab: 
             pool: lab.pool.clone(),
             volume: nvram.name.clone(),
         }),
-        boot_order: vec![BootDevice::Nic(nic), BootDevice::Disk(disk)],
+        boot_order: vec![
+            BootDevice::Nic(nic),
+            BootDevice::Drive(drive),
+            BootDevice::Disk(disk),
+        ],
         ..spec.clone()
     };
     lab.define(&guarded).await?;
@@ -67,14 +74,16 @@ pub(super) async fn guards_variables_and_boot_order_are_shown_as_asked_for(lab: 
     ensure_eq!(detail.guards, guarded.guards, "the guards");
     let shown = detail.nvram.as_ref().and_then(|nvram| nvram.volume.clone());
     ensure_eq!(shown, Some(nvram.name.clone()), "the variables' volume");
+    let place = detail.drive_boot.get(&spec.media[0].target).copied();
     ensure!(
-        detail.nics[0].boot < detail.disks[0].boot,
-        "the card is not first"
+        detail.nics[0].boot < place && place < detail.disks[0].boot,
+        "the card is not first, the CD drive not second"
     );
     lab.driver.define_machine(&spec).await?;
     let detail = lab.detail(&spec.id).await?;
     ensure_eq!(detail.guards, Guards::default(), "the guards taken away");
     ensure_eq!(detail.nics[0].boot, None, "the card's place taken away");
+    ensure!(detail.drive_boot.is_empty(), "the drive's place is still there");
     lab.driver.remove_machine(&spec.id).await?;
     lab.driver.delete_volume(&lab.pool, &nvram.name).await?;
     Ok(())

@@ -190,6 +190,7 @@ pub(super) fn set_boot_order(devices: &mut Element, spec: &MachineSpec) {
         let of = |device: &BootDevice| match device {
             BootDevice::Disk(key) => disk(key),
             BootDevice::Nic(key) => alias("nic", key.as_str()),
+            BootDevice::Drive(key) => alias("media", key.as_str()),
         };
         spec.boot_order.iter().map(of).collect()
     };

@@ -72,6 +72,8 @@ pub(crate) fn detail(
         };
         (target(d), Some(medium).filter(|medium| !medium.path.is_empty()))
     });
+    let drives = devices.elements().filter(|d| is_drive(d, "cdrom"));
+    let drive_boot = drives.filter_map(|d| Some((target(d), boot_number(d)?)));
     let live_cdroms = live_devices.map(|live| {
         let drives = live.elements().filter(|d| is_drive(d, "cdrom"));
         drives.map(|d| (target(d), disk_path(d))).collect()
@@ -98,6 +100,7 @@ pub(crate) fn detail(
         hardware,
         vnc_port: live.and_then(hardware::vnc_port),
         cdroms: cdroms.collect(),
+        drive_boot: drive_boot.collect(),
         live_cdroms,
         nics: nics(devices, live_devices),
     }

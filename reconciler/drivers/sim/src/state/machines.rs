@@ -152,6 +152,14 @@ impl State {
                 .chain(drives)
                 .collect::<Result<BTreeMap<_, _>, DriverError>>()
                 .map_err(in_pool)?,
+            drive_boot: spec
+                .media
+                .iter()
+                .filter_map(|drive| {
+                    let place = place(spec, &BootDevice::Drive(drive.key.clone()))?;
+                    Some((drive.target.clone(), place))
+                })
+                .collect(),
             nics: spec
                 .nics
                 .iter()

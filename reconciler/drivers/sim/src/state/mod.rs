@@ -105,6 +105,8 @@ struct Definition {
     #[serde(default)]
     hardware: Hardware,
     cdroms: BTreeMap<String, Option<String>>,
+    #[serde(default)]
+    drive_boot: BTreeMap<String, u32>,
     nics: Vec<Nic>,
 }
 

@@ -184,6 +184,7 @@ impl State {
             live_hardware: live.map(|live| live.hardware.clone()),
             vnc_port: run.and_then(|run| run.vnc_port),
             cdroms: cdroms.collect(),
+            drive_boot: definition.drive_boot.clone(),
             live_cdroms: live.map(|live| {
                 let drives = live.cdroms.iter();
                 drives
