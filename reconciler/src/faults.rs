@@ -3,7 +3,8 @@
 //! `LABYARD_FAULT=hold@disks:/path` makes every operation that has come through the stage `disks` (`undo-disks`: has taken
 //! it back) write `/path` and wait until that file is gone or the user ends the run. With `freeze` in place of `hold` it
 //! tells of that end by a file `/path.stopped` and stays. `before-define` is the point between the hook of that moment and
-//! the stage. Nothing else reads the variable; unset, a point costs one look at a value read once.
+//! the stage, `network-changed` the one before the guests of a network that was restarted are back on it. Nothing else reads
+//! the variable; unset, a point costs one look at a value read once.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -69,6 +70,13 @@ pub async fn reached(stage: Stage, object: &str, cancel: &CancellationToken) {
 pub async fn reached_moment(moment: Moment, object: &str, cancel: &CancellationToken) {
     if point().is_some() {
         come_to(&moment.to_string().replace(':', "-"), object, cancel).await;
+    }
+}
+
+/// The same for a network that was changed, before its guests are put back on it: `network-changed`.
+pub async fn network_changed(object: &str, cancel: &CancellationToken) {
+    if point().is_some() {
+        come_to("network-changed", object, cancel).await;
     }
 }
 

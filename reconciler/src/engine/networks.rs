@@ -7,6 +7,7 @@ use labyard_driver::ids::{HostName, Namespace, ObjectId};
 use labyard_driver::mark::{Kind, Mark, Ownership, Stage, VERSION};
 use labyard_driver::observed::{MarkState, NetworkStanding, ObservedMachine, ObservedNetwork, Snapshot};
 use labyard_driver::spec::NetworkSpec;
+use tokio_util::sync::CancellationToken;
 
 use super::claim::{Claim, Name, claim, same_host, same_owner};
 use super::embedded::describe;
@@ -15,6 +16,7 @@ use super::{Bounds, Embedded, ObjectRef, Reading};
 use crate::desired::DesiredNetwork;
 use crate::diff::{Disturbance, gravest, network::diff};
 use crate::error::EngineError;
+use crate::faults;
 use crate::foreign::with_foreign;
 use crate::host::Host;
 use crate::identity;
@@ -106,7 +108,7 @@ impl Embedded {
             match claim(host, &self.deps, name, bounds).await? {
                 Claim::Adopted(id, mark) => {
                     let spec = network_spec(desired, id, *mark);
-                    let made = changed_with_guests(host, &spec).await;
+                    let made = changed_with_guests(host, &spec, &bounds.cancel).await;
                     return Ok((spec, made));
                 }
                 Claim::Free => {
@@ -127,7 +129,7 @@ impl Embedded {
         &self,
         object: &ObjectRef,
         desired: &DesiredNetwork,
-        _bounds: Bounds,
+        bounds: Bounds,
     ) -> Result<NetworkView, EngineError> {
         let host = self.host(&object.host)?.clone();
         let what = describe(Kind::Network, object.name.as_str());
@@ -158,7 +160,7 @@ impl Embedded {
         };
         let changed = match cuts {
             Cuts::Nobody => host.driver.change_network(&spec).await,
-            Cuts::Guests => changed_with_guests(&host, &spec).await,
+            Cuts::Guests => changed_with_guests(&host, &spec, &bounds.cancel).await,
         };
         host.observer.invalidate_networks();
         let changed = changed.map_err(host.failed(what))?;
@@ -283,8 +285,13 @@ fn check_owner(host: &Host, object: &ObjectRef, network: &ObservedNetwork) -> Re
 }
 
 /// Changes a network and puts its guests back on it. Killed in between, the network shows that it is behind.
-async fn changed_with_guests(host: &Host, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {
+async fn changed_with_guests(
+    host: &Host,
+    spec: &NetworkSpec,
+    cancel: &CancellationToken,
+) -> Result<ObservedNetwork, DriverError> {
     host.driver.change_network(spec).await?;
+    faults::network_changed(&spec.host_name, cancel).await;
     host.driver.reattach_guests(&spec.id).await?;
     host.driver.network(&spec.id).await
 }

@@ -140,6 +140,21 @@ pub(crate) fn pool_of_other_kind(pool: &PoolName, kind: &str, doing: &str) -> Dr
     }
 }
 
+/// What keeps a machine from starting and can be seen no sooner.
+pub(crate) fn start(error: &Error) -> Option<String> {
+    let Error::Server { error, .. } = error else {
+        return None;
+    };
+    let text = error.message.trim_end();
+    let no_vlan = text.contains("adding vlan filter") && text.contains("not supported");
+    no_vlan.then(|| {
+        format!(
+            "the host's kernel does not filter VLANs on bridges ({text}): it needs CONFIG_BRIDGE_VLAN_FILTERING; else leave \
+             vlan out, and put the bridge itself into the VLAN"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,5 +192,28 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_kernel_without_vlans_on_bridges_is_named_as_what_is_missing() {
+        let refused = |message: &str| Error::Server {
+            procedure: "X",
+            error: Box::new(libvirt_rpc::ServerError {
+                code: ErrorCode::SystemError,
+                domain: libvirt_rpc::ErrorDomain::None,
+                level: libvirt_rpc::ErrorLevel::Error,
+                message: message.to_owned(),
+                str1: None,
+                str2: None,
+                str3: None,
+                int1: 95,
+                int2: 0,
+            }),
+        };
+        let told = start(&refused(
+            "error adding vlan filter to interface vnet0: Operation not supported",
+        ));
+        assert!(told.unwrap().contains("CONFIG_BRIDGE_VLAN_FILTERING"));
+        assert_eq!(start(&refused("no such file")), None);
     }
 }

@@ -248,7 +248,10 @@ async fn create(connection: &Connection, act: &Act, domain: &DomainRef) -> Resul
         Err(error) if crate::errors::is_missing(&error) && !error.is_no_domain() => {
             Err(act.refused(error.to_string()))
         }
-        Err(error) => Err(act.failed(&error)),
+        Err(error) => match crate::explain::start(&error) {
+            Some(explained) => Err(act.refused(explained)),
+            None => Err(act.failed(&error)),
+        },
     }
 }
 
