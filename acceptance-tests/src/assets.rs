@@ -48,6 +48,16 @@ impl GuestFiles {
     pub fn bootable(&self) -> PathBuf {
         self.directory.join("boot.qcow2")
     }
+
+    /// The guest as one EFI program, which nobody has signed.
+    pub fn program(&self) -> PathBuf {
+        self.directory.join("boot.efi")
+    }
+
+    /// A qcow2 disk, 96 MiB wide, that boots the guest under secure boot.
+    pub fn secure(&self) -> PathBuf {
+        self.directory.join("secure.qcow2")
+    }
 }
 
 /// The provider's executable: `LABYARD_PROVIDER_BIN`, else built by this workspace, up to date.

@@ -1,6 +1,7 @@
 //! Runs programs and keeps what they said.
 
 use crate::error::{HarnessError, Result};
+use std::fs::File;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -41,10 +42,14 @@ impl Ended {
 
 /// Runs a program to its end, whatever that is.
 pub fn end_of(command: &mut Command) -> Result<Ended> {
+    end_of_fed(command, Stdio::null())
+}
+
+fn end_of_fed(command: &mut Command, input: Stdio) -> Result<Ended> {
     let name = shown(command);
     let begun = Instant::now();
     let output = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .output()
         .map_err(|source| HarnessError::NotStarted {
             command: name.clone(),
@@ -62,6 +67,11 @@ pub fn end_of(command: &mut Command) -> Result<Ended> {
 /// Runs a program that has to succeed, and hands back its standard output.
 pub fn output_of(command: &mut Command) -> Result<String> {
     Ok(end_of(command)?.successful()?.stdout)
+}
+
+/// The same for one that reads a file.
+pub fn output_of_fed(command: &mut Command, input: File) -> Result<String> {
+    Ok(end_of_fed(command, input.into())?.successful()?.stdout)
 }
 
 /// Program and arguments as one line.

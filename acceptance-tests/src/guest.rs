@@ -1,11 +1,13 @@
 //! A running guest, seen from inside: over SSH from within the host's namespace.
 
-use crate::command::output_of;
-use crate::error::Result;
+use crate::command::{output_of, output_of_fed};
+use crate::error::{HarnessError, Result};
 use crate::host::Host;
 use crate::seed::KeyPair;
 use crate::wait::{Look, until};
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// A guest that lets a key in as root.
@@ -50,6 +52,16 @@ impl<'a> Guest<'a> {
 
     /// Runs a command in it.
     pub fn run(&self, command: &str) -> Result<String> {
+        output_of(&mut self.ssh(command))
+    }
+
+    /// Runs a command in it that reads a file of ours.
+    pub fn feed(&self, command: &str, file: &Path) -> Result<String> {
+        let file = File::open(file).map_err(HarnessError::file("open a file"))?;
+        output_of_fed(&mut self.ssh(command), file)
+    }
+
+    fn ssh(&self, command: &str) -> Command {
         let mut ssh = self.host.command("ssh");
         ssh.arg("-i").arg(&self.key);
         // Guests come and go with fresh host keys at addresses used before.
@@ -63,7 +75,8 @@ impl<'a> Guest<'a> {
         ] {
             ssh.args(["-o", option]);
         }
-        output_of(ssh.arg(format!("root@{}", self.address)).arg(command))
+        ssh.arg(format!("root@{}", self.address)).arg(command);
+        ssh
     }
 
     /// Waits until it lets us in.
@@ -71,6 +84,20 @@ impl<'a> Guest<'a> {
         until(&format!("SSH to {}", self.address), limit, || {
             Ok(match self.run("true") {
                 Ok(_) => Look::Holds(()),
+                Err(error) => Look::NotYet(error.to_string()),
+            })
+        })
+    }
+
+    /// Restarts it as a guest does that has done its work, and waits until it lets us in again.
+    pub fn restart(&self, limit: Duration) -> Result<()> {
+        let before = self.boot_id()?;
+        // The line breaks with the guest.
+        drop(self.run("(sleep 0.2; reboot -f) >/dev/null 2>&1 </dev/null &"));
+        until("another boot of the guest", limit, || {
+            Ok(match self.boot_id() {
+                Ok(now) if now != before => Look::Holds(()),
+                Ok(_) => Look::NotYet("the same boot".to_owned()),
                 Err(error) => Look::NotYet(error.to_string()),
             })
         })

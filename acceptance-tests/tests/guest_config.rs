@@ -341,8 +341,7 @@ fn a_running_guest_sees_its_new_seed_without_a_restart_and_none_when_none_is_ask
             key.public
         )
     };
-    terraform.write("main.tf", &config(&told("first", 1))).unwrap();
-    terraform.apply(&[]).unwrap().expect_success();
+    first_seed_of_a_running_machine(host, terraform, [&config(""), &config(&told("first", 1))]);
     let made = terraform.attributes("labyard_vm.web").unwrap().unwrap();
     let guest = Guest::at(host, made["ip"].as_str().unwrap(), &key);
     guest.wait_for_ssh(SOON).unwrap();
@@ -401,6 +400,27 @@ fn a_running_guest_sees_its_new_seed_without_a_restart_and_none_when_none_is_ask
     terraform.destroy(&[]).unwrap().expect_success();
     let left = empty.changes_to(&host.inventory().unwrap());
     assert!(left.is_empty(), "left over or lost:\n{left}");
+}
+
+/// A machine that was made without a seed gets one while it runs, and reads it when it boots.
+fn first_seed_of_a_running_machine(host: &Host, terraform: &Terraform<'_>, [without, with]: [&str; 2]) {
+    terraform.write("main.tf", without).unwrap();
+    terraform.apply(&[]).unwrap().expect_success();
+    let observer = host.observer().unwrap();
+    observer.wait_for_agent("web", SOON).unwrap();
+    let boot = observer.boot_id("web").unwrap();
+    terraform.write("main.tf", with).unwrap();
+    terraform.apply(&[]).unwrap().expect_success();
+    assert_settled(terraform);
+    until("the guest to see its first seed", SOON, || {
+        Ok(match observer.agent_reads("web", "/sys/block/sr0/size") {
+            Ok(size) if size.trim() != "0" => Look::Holds(()),
+            seen => Look::NotYet(format!("{seen:?}")),
+        })
+    })
+    .unwrap();
+    assert_eq!(observer.boot_id("web").unwrap(), boot);
+    host.virsh(&["reset", "web"]).unwrap();
 }
 
 /// A bad value: what of the machine is written, the attribute that is at fault, the words of its error.

@@ -115,9 +115,15 @@ impl<'h> Terraform<'h> {
 
     /// Starts a command and lets it run: to be killed, or met by another.
     pub fn start(&self, arguments: &[&str]) -> Result<Running> {
+        self.start_with(arguments, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Running> {
         let mut command = self.command();
         command
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -1,5 +1,9 @@
 //! Machines as they stand at the edge: UEFI with variables of its own, boot from a network by HTTPS, secure boot, TPM.
 
+mod adopted;
+mod killed;
+mod secure;
+
 use labyard_acceptance_tests::assets::GuestFiles;
 use labyard_acceptance_tests::boot_server::{Authority, BootServer};
 use labyard_acceptance_tests::command::output_of;
@@ -8,7 +12,7 @@ use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::seed::KeyPair;
 use labyard_acceptance_tests::terraform::{Run, Terraform};
 use labyard_acceptance_tests::{Guest, hcl};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,20 +20,9 @@ const SOON: Duration = Duration::from_secs(120);
 const PORT: u16 = 8443;
 const FILE: &str = "boot.efi";
 
-/// The guest as one EFI program: kernel, command line and initramfs.
-fn put_program(into: &Path) {
-    let raw = into.with_extension("raw");
-    let disk = GuestFiles::get().bootable();
-    let mut convert = Command::new("qemu-img");
-    convert.args(["convert", "-O", "raw"]).arg(disk).arg(&raw);
-    output_of(&mut convert).unwrap();
-    let mut copy = Command::new("mcopy");
-    let image = format!("{}@@1M", raw.display());
-    copy.env("MTOOLS_SKIP_CHECK", "1");
-    copy.args(["-o", "-i", &image, "::EFI/BOOT/BOOTX64.EFI"])
-        .arg(into);
-    output_of(&mut copy).unwrap();
-    std::fs::remove_file(raw).unwrap();
+/// What the firmware asks the server for: the tiny guest, as one program that nobody signed.
+fn serve_program(server: &BootServer) {
+    std::fs::copy(GuestFiles::get().program(), server.files().join(FILE)).unwrap();
 }
 
 fn network(name: &str, subnet: u8, boot: &str) -> String {
@@ -83,7 +76,7 @@ fn began(process: u32) -> f64 {
 }
 
 #[test]
-fn an_edge_node_boots_over_https_and_trusts_only_the_certificate_in_its_own_variables() {
+fn an_edge_node_boots_over_https_trusting_its_own_certificate_and_then_from_the_disk_that_it_installed() {
     let host = &Host::start().unwrap();
     let key = KeyPair::generate().unwrap();
     let (good, other) = (Authority::new("good").unwrap(), Authority::new("other").unwrap());
@@ -97,8 +90,8 @@ fn an_edge_node_boots_over_https_and_trusts_only_the_certificate_in_its_own_vari
             "memory_mib = 640
   firmware = {{ type = \"uefi\", tpm = true }}
   boot = {{ ca_certificate = <<-PEM\n{ca}PEM\n  }}
-  disks = {{ root = {{ size_gib = 1, boot = 2, on_remove = \"delete\" }} }}
-  nics = {{ lan = {{ network = labyard_network.edge.name, boot = 1 }} }}
+  disks = {{ root = {{ size_gib = 1, boot = 1, on_remove = \"delete\" }} }}
+  nics = {{ lan = {{ network = labyard_network.edge.name, boot = 2 }} }}
   cloud_init = {{ user_data = \"{user_data}\" }}
   shutdown = {{ mode = \"force\" }}
   ready = {{ wait = \"tcp:22\", timeout = \"8m\" }}
@@ -108,7 +101,7 @@ fn an_edge_node_boots_over_https_and_trusts_only_the_certificate_in_its_own_vari
     };
 
     // Another authority's certificate: the server is not trusted, and the run says so instead of waiting.
-    put_program(&server.files().join(FILE));
+    serve_program(&server);
     let run = apply(terraform, &config(&other.pem().unwrap(), "")).expect_failure();
     assert_explained(&run, "does not trust the server's certificate");
     assert!(
@@ -162,6 +155,8 @@ fn an_edge_node_boots_over_https_and_trusts_only_the_certificate_in_its_own_vari
         Case::Create,
     );
     shows(&["labyard_vm.boot.ca_certificate"], Case::Update);
+    installs_itself(&server, &guest);
+    assert_settled(terraform);
 
     let variables = |text: &str| text.contains("nvram") || text.contains("swtpm");
     let there = host.inventory().unwrap();
@@ -175,11 +170,43 @@ fn an_edge_node_boots_over_https_and_trusts_only_the_certificate_in_its_own_vari
     assert!(changes.is_empty(), "left over or lost:\n{changes}");
 }
 
+/// What came from the network writes a system on the disk, which comes first: the next start is from there, and nobody
+/// had to change the machine.
+fn installs_itself(server: &BootServer, guest: &Guest<'_>) {
+    let directory = tempfile::TempDir::new().unwrap();
+    let disk = system_disk(directory.path());
+    guest.feed("cat >/dev/vda && sync", &disk).unwrap();
+    let asked = server.asked().len();
+    guest.restart(SOON).unwrap();
+    assert_eq!(server.asked().split_off(asked), [], "it asked the network again");
+}
+
+/// A file system with the program where UEFI looks for one.
+fn system_disk(directory: &Path) -> PathBuf {
+    let disk = directory.join("disk");
+    std::fs::File::create(&disk)
+        .and_then(|file| file.set_len(32 << 20))
+        .unwrap();
+    let program = GuestFiles::get().program().display().to_string();
+    for (tool, arguments) in [
+        ("mformat", &["-T", "65536", "-h", "64", "-s", "32", "::"][..]),
+        ("mmd", &["::EFI", "::EFI/BOOT"]),
+        ("mcopy", &[&program, "::EFI/BOOT/BOOTX64.EFI"]),
+    ] {
+        let mut command = Command::new(tool);
+        command.arg("-i").arg(&disk).args(arguments);
+        output_of(&mut command).unwrap();
+    }
+    disk
+}
+
 /// What a test of stopped machines asks for, in two ways.
+#[derive(Clone, Copy)]
 struct Wanted<'a> {
     secure_boot: bool,
     tpm: bool,
-    card_first: bool,
+    /// The places of card, CD drive and disk.
+    order: [u32; 3],
     ca: &'a str,
     file: &'a str,
     class: &'a str,
@@ -194,18 +221,17 @@ fn stopped(host: &Host, wanted: &Wanted<'_>) -> String {
         class,
         ..
     } = wanted;
-    let (card, disk) = if wanted.card_first { (1, 2) } else { (2, 1) };
+    let [card, drive, disk] = wanted.order;
     let boot = format!("boot = {{ url = \"https://10.83.0.1/{file}\", vendor_class = \"{class}\" }}");
     let machine = format!(
         "memory_mib = 64\n  power = \"stopped\"
   firmware = {{ type = \"uefi\", secure_boot = {secure_boot}, tpm = {tpm} }}
   boot = {{ ca_certificate = <<-PEM\n{ca}PEM\n  }}
   disks = {{ root = {{ size_gib = 1, boot = {disk}, on_remove = \"delete\" }} }}
-  nics = {{ lan = {{ network = labyard_network.home.name, boot = {card} }} }}"
+  media = {{ setup = {{ boot = {drive} }} }}
+  nics = {{ lan = {{ network = labyard_network.edge.name, boot = {card} }} }}"
     );
-    // A network of its own: one that a machine is on is not taken down for a new boot file.
-    let home = hcl::resource("labyard_network", "home", "mode = \"isolated\"");
-    hcl::on(host) + &network("edge", 83, &boot) + &home + &hcl::machine("node", machine)
+    hcl::on(host) + &network("edge", 83, &boot) + &hcl::machine("node", machine)
 }
 
 /// What the host shows of it, in the same terms: the variables hold the certificate that the definition's file holds.
@@ -214,13 +240,10 @@ fn assert_shown(host: &Host, wanted: &Wanted<'_>) {
     let xml = host.virsh(&["dumpxml", "--inactive", "node"]).unwrap();
     assert_eq!(xml.contains("secure='yes'"), wanted.secure_boot, "{xml}");
     assert_eq!(xml.contains("<tpm model='tpm-crb'>"), wanted.tpm, "{xml}");
-    let place = |device: &str| {
-        let from = xml.find(&format!("<{device} ")).unwrap();
-        let device = &xml[from..from + xml[from..].find(&format!("</{device}>")).unwrap()];
-        let order = device.split("<boot order='").nth(1).unwrap();
-        order.split('\'').next().unwrap().parse::<u32>().unwrap()
-    };
-    assert_eq!(place("interface") < place("disk"), wanted.card_first, "{xml}");
+    let shown = ["<interface ", "device='cdrom'", "device='disk'"].map(|device| place(&xml, device));
+    assert_eq!(shown, wanted.order, "{xml}");
+    // Somebody's own, put there behind our back.
+    assert!(xml.contains("<watchdog model='i6300esb'"), "{xml}");
     let path = xml.split("<nvram").nth(1).unwrap().split('>').nth(1).unwrap();
     let variables = std::fs::read(path.split('<').next().unwrap()).unwrap();
     let has = |part: &[u8]| variables.windows(part.len()).any(|window| window == part);
@@ -241,6 +264,14 @@ fn assert_shown(host: &Host, wanted: &Wanted<'_>) {
     assert!(said.iter().all(|part| network.contains(part)), "{network}");
 }
 
+/// The place of a device in the boot order.
+#[track_caller]
+fn place(xml: &str, device: &str) -> u32 {
+    let from = xml.split(device).nth(1).unwrap();
+    let order = from.split("<boot order='").nth(1).unwrap();
+    order.split('\'').next().unwrap().parse().unwrap()
+}
+
 fn der(pem: &str) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), pem).unwrap();
@@ -249,12 +280,13 @@ fn der(pem: &str) -> Vec<u8> {
     openssl.output().unwrap().stdout
 }
 
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "labyard_vm.firmware.secure_boot",
     "labyard_vm.firmware.tpm",
     "labyard_vm.boot.ca_certificate",
     "labyard_vm.nics.boot",
     "labyard_vm.disks.boot",
+    "labyard_vm.media.boot",
     "labyard_network.boot.url",
     "labyard_network.boot.vendor_class",
 ];
@@ -271,7 +303,7 @@ fn what_an_edge_node_is_made_of_changes_heals_and_comes_back_by_import() {
     let first = Wanted {
         secure_boot: false,
         tpm: false,
-        card_first: false,
+        order: [3, 2, 1],
         ca: &one,
         file: "a.efi",
         class: "HTTPClient",
@@ -280,22 +312,43 @@ fn what_an_edge_node_is_made_of_changes_heals_and_comes_back_by_import() {
     let second = Wanted {
         secure_boot: true,
         tpm: true,
-        card_first: true,
+        order: [1, 2, 3],
         ca: &bundle,
         file: "b.efi",
         class: "PXEClient",
     };
-    for (wanted, case) in [
-        (&first, Case::Create),
-        (&second, Case::Update),
-        (&first, Case::Update),
-        (&second, Case::Update),
-    ] {
+    apply(terraform, &stopped(host, &first)).expect_success();
+    let watchdog = terraform.directory().join("watchdog.xml");
+    std::fs::write(&watchdog, "<watchdog model='i6300esb' action='reset'/>").unwrap();
+    host.virsh(&["attach-device", "node", watchdog.to_str().unwrap(), "--config"])
+        .unwrap();
+    assert_shown(host, &first);
+    assert_settled(terraform);
+    shows(&OURS, Case::Create);
+
+    // Each alone, then all at once and back.
+    let each = [
+        Wanted {
+            secure_boot: true,
+            ..first
+        },
+        Wanted { tpm: true, ..first },
+        Wanted {
+            order: [2, 1, 3],
+            ..first
+        },
+        Wanted { ca: &two, ..first },
+        Wanted {
+            file: "b.efi",
+            ..first
+        },
+    ];
+    for wanted in each.iter().chain([&second, &first, &second]) {
         apply(terraform, &stopped(host, wanted)).expect_success();
         assert_shown(host, wanted);
-        assert_settled(terraform);
-        shows(&OURS, case);
     }
+    assert_settled(terraform);
+    shows(&OURS, Case::Update);
 
     change_by_hand(host);
     let plan = terraform.plan(&[]).unwrap().expect_success();
@@ -343,8 +396,8 @@ fn change_by_hand(host: &Host) {
         .replace("<smm state='on'/>", "");
     xml = xml
         .replace("order='1'", "order='x'")
-        .replace("order='2'", "order='1'")
-        .replace("order='x'", "order='2'");
+        .replace("order='3'", "order='1'")
+        .replace("order='x'", "order='3'");
     define("define", &xml);
     let volumes = host.virsh(&["vol-list", "default"]).unwrap();
     let nvram = volumes
@@ -399,6 +452,11 @@ fn what_cannot_be_booted_is_refused_at_its_attribute() {
             machine("disks = {\n a = { size_gib = 1, boot = 1 }\n b = { size_gib = 1, boot = 1 }\n }"),
             "boot",
             "disks[\"a\"] and disks[\"b\"]",
+        ),
+        (
+            machine("disks = { a = { size_gib = 1, boot = 2 } }\n  media = { cd = { boot = 2 } }"),
+            "boot",
+            "disks[\"a\"] and media[\"cd\"]",
         ),
         (
             machine("nics = { a = { network = \"x\", boot = 1000 } }"),
