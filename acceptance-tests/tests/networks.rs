@@ -597,6 +597,9 @@ fn a_vlan_counts_for_what_runs_or_the_kernel_is_blamed(lab: &Lab) {
     } else {
         let text = applied.expect_failure().text();
         assert_all_in(&text, &["CONFIG_BRIDGE_VLAN_FILTERING"]);
+        // libvirt's own: a log of a machine that never ran has nothing by which it would be known as such.
+        let log = lab.host.directory().join("log/qemu/runs.log");
+        std::fs::remove_file(log).unwrap();
     }
 }
 
