@@ -63,9 +63,7 @@ fn a_provider_killed_while_it_reads_the_firmwares_template_leaves_no_pool_behind
 fn pools_for_firmware(observer: &Observer) -> Vec<String> {
     let pools = observer.connection().list_all_storage_pools(0).unwrap();
     let names = pools.iter().map(|pool| pool.name().unwrap());
-    names
-        .filter(|name| name.starts_with("labyard-firmware-"))
-        .collect()
+    names.filter(|name| name.starts_with("labyard-files-")).collect()
 }
 
 fn killed_while_reading(host: &Host, terraform: &Terraform<'_>, line: &Relay) {
