@@ -1,10 +1,10 @@
 # Bare `make` lists the targets. Each is one line that calls what does the work, so that it can be called without make.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench docs lint dist install uninstall clean
+.PHONY: help build demo test test-slow bench docs lint dist install uninstall clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the provider and the labyard program, optimised: target/release
 	cargo build --locked --release
@@ -14,6 +14,9 @@ demo: ## watch Terraform make, change, heal and destroy real machines; KEEP=1 le
 
 test: ## run all tests, on a private libvirt host; at most 60 minutes on 2 cores
 	@scripts/test
+
+test-slow: ## run what takes long: a whole Debian, libvirt 9.0, the whole kill matrix; see CONTRIBUTING.md
+	@scripts/test-slow
 
 bench: ## measure, and write docs/performance.md
 	@acceptance-tests/bench/run
@@ -36,3 +39,4 @@ uninstall: ## take it away again
 clean: ## remove everything that was built
 	cargo clean
 	rm -rf dist target/guest
+	@rm -rf target/debian 2>/dev/null || sudo rm -rf target/debian

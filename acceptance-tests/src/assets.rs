@@ -60,6 +60,13 @@ impl GuestFiles {
     }
 }
 
+/// A disk image of a whole Debian that boots by UEFI: cloud-init, an SSH server and the agent are in it. Built unless that
+/// was done, which takes minutes.
+pub fn debian() -> Result<PathBuf> {
+    let built = output_of(Command::new(script("build-debian")).arg("image"))?;
+    Ok(PathBuf::from(built.trim()))
+}
+
 /// The provider's executable: `LABYARD_PROVIDER_BIN`, else built by this workspace, up to date.
 pub fn provider() -> &'static Path {
     static PROVIDER: OnceLock<PathBuf> = OnceLock::new();

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// A guest that lets a key in as root.
+/// A guest that lets a key in, as root unless another is named.
 #[derive(Debug)]
 pub struct Guest<'a> {
     host: &'a Host,
     address: String,
     key: PathBuf,
+    user: String,
 }
 
 impl<'a> Guest<'a> {
@@ -25,7 +26,14 @@ impl<'a> Guest<'a> {
             host,
             address: address.into(),
             key: key.private(),
+            user: "root".to_owned(),
         }
+    }
+
+    /// The same, entered as another user.
+    pub fn as_user(self, user: impl Into<String>) -> Self {
+        let user = user.into();
+        Self { user, ..self }
     }
 
     /// The guest with a MAC, once a network's DHCP has given it an address.
@@ -75,7 +83,7 @@ impl<'a> Guest<'a> {
         ] {
             ssh.args(["-o", option]);
         }
-        ssh.arg(format!("root@{}", self.address)).arg(command);
+        ssh.arg(format!("{}@{}", self.user, self.address)).arg(command);
         ssh
     }
 

@@ -18,6 +18,9 @@ pub struct HostOptions {
     pub tmpfs_pools: Vec<(String, String)>,
     /// A directory with the certificates of a host that listens for TLS inside, on [`TLS_PORT`].
     pub tls: Option<PathBuf>,
+    /// Rules of polkit that say who may do what, and an account that they are about: its name and id. Such a host is
+    /// asked from inside of it alone.
+    pub polkit: Option<(PathBuf, String, u32)>,
 }
 
 /// The port of libvirt's TLS inside of a host.
@@ -76,6 +79,14 @@ impl Host {
         }
         if let Some(certificates) = &options.tls {
             start.arg("--tls").arg(certificates);
+        }
+        if let Some((rules, name, id)) = &options.polkit {
+            start.arg("--polkit").arg(rules);
+            start.args(["--account", name, &id.to_string()]);
+        }
+        // Another release's libvirt, for a whole run of tests.
+        if let Some(programs) = std::env::var_os("LABYARD_HOST_PROGRAMS") {
+            start.arg("--programs").arg(programs);
         }
         output_of(&mut start)?;
         Ok(host)

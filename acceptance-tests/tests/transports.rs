@@ -8,7 +8,7 @@ use labyard_acceptance_tests::relay::{Relay, Silence};
 use labyard_acceptance_tests::seed::KeyPair;
 use labyard_acceptance_tests::sshd::{self, Sshd};
 use labyard_acceptance_tests::terraform::Terraform;
-use labyard_acceptance_tests::tls::{Authority, For};
+use labyard_acceptance_tests::tls::{Authority, For, Showing};
 use labyard_driver::ids::{PoolName, VolumeName};
 use labyard_driver::{Driver, DriverError};
 use labyard_driver_libvirt::{AcceleratorChoice, LibvirtConfig, LibvirtDriver};
@@ -270,6 +270,66 @@ async fn a_tls_host_and_its_client_show_certificates_that_both_accept() {
     assert_says(&error_of(&nothing).await, &["refused", "libvirtd-tls.socket"]);
 }
 
+const PAST: (&str, &str) = ("20200101000000Z", "20210101000000Z");
+const FUTURE: (&str, &str) = ("20910101000000Z", "20920101000000Z");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_out_of_its_time_revoked_or_for_something_else_is_named_with_its_side() {
+    let scene = Scene::get();
+    let (port, authority, pki) = (scene.tls.port(), &scene.authority, scene.pki.path());
+
+    for (time, says) in [
+        (PAST, "has expired"),
+        (FUTURE, "is not valid yet, but will be in"),
+    ] {
+        let server = TempDir::new().unwrap();
+        authority
+            .certify_between(time, For::Server, "DNS:localhost", server.path())
+            .unwrap();
+        let showing = Showing::start(server.path()).unwrap();
+        let error = error_of(&tls("localhost", showing.port(), pki)).await;
+        let place = format!("the certificate of localhost:{} {says}", showing.port());
+        assert_says(&error, &[&place, "days", "servercert.pem", "set the clock right"]);
+
+        let client = TempDir::new().unwrap();
+        authority
+            .certify_between(time, For::Client, "client", client.path())
+            .unwrap();
+        let error = error_of(&tls("localhost", port, client.path())).await;
+        let own = client.path().join("clientcert.pem").display().to_string();
+        assert_says(&error, &[&own, says, "days", "certtool --generate-certificate"]);
+    }
+
+    let wrong = TempDir::new().unwrap();
+    authority
+        .certify(For::Server, "DNS:client", wrong.path())
+        .unwrap();
+    for kind in ["cert", "key"] {
+        let file = |side: &str| wrong.path().join(format!("{side}{kind}.pem"));
+        std::fs::rename(file("server"), file("client")).unwrap();
+    }
+    let error = error_of(&tls("localhost", port, wrong.path())).await;
+    assert_says(&error, &["It is not for a client", "tls_www_client"]);
+
+    // A client with the list of its CA refuses what is on it, and takes what is not.
+    let careful = TempDir::new().unwrap();
+    for file in ["cacert.pem", "clientcert.pem", "clientkey.pem"] {
+        std::fs::copy(pki.join(file), careful.path().join(file)).unwrap();
+    }
+    let other = TempDir::new().unwrap();
+    authority.certify(For::Client, "other", other.path()).unwrap();
+    let uri = tls("localhost", port, careful.path());
+    authority
+        .revoke(&other.path().join("clientcert.pem"), careful.path())
+        .unwrap();
+    works(&uri).await;
+    let server = scene.host.directory().join("etc/tls/servercert.pem");
+    authority.revoke(&server, careful.path()).unwrap();
+    let error = error_of(&uri).await;
+    let list = careful.path().join("cacrl.pem").display().to_string();
+    assert_says(&error, &["was revoked by its CA", &list, "with a new key"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_accepts_and_says_nothing_is_given_up_in_time() {
     let scene = Scene::get();
@@ -444,6 +504,58 @@ fn terraform_goes_through_a_jump_host_by_an_alias_with_the_keys_of_an_agent() {
     terraform.destroy(&[]).unwrap().expect_success();
     let names = scene.host.virsh(&["list", "--all", "--name"]).unwrap();
     assert!(!names.lines().any(|name| name == "jump.jumped"), "{names}");
+}
+
+#[test]
+fn terraform_goes_through_two_jump_hosts_each_with_its_own_port_user_and_key() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scene = Scene::get();
+    let home = TempDir::new().unwrap();
+    let below = home.path().join(".ssh");
+    std::fs::create_dir(&below).unwrap();
+    let second = Sshd::start(&scene.host, 2225, "").unwrap();
+    // Its user has no shell, and needs none to be passed through; it reads its keys itself.
+    std::fs::set_permissions(second.directory(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let third = Sshd::start(&scene.host, 2226, "").unwrap();
+    let config = |user: &str| {
+        format!(
+            "Host one\n  HostName 127.0.0.1\n  Port {}\n  User root\n  IdentityFile {}\n\
+             Host two\n  HostName localhost\n  User wrong\n  IdentityFile {}\n\
+             Host lab\n  HostName 127.0.0.1\n  Port 2226\n  User root\n  ProxyJump one,{user}@two:2225\n  \
+             IdentityFile {}\n\
+             Host *\n  IdentitiesOnly yes\n",
+            scene.ssh.port(),
+            scene.sshd.key.private().display(),
+            second.key.private().display(),
+            third.key.private().display()
+        )
+    };
+    let known = [
+        (&scene.sshd, format!("[127.0.0.1]:{}", scene.ssh.port())),
+        (&second, "[localhost]:2225".to_owned()),
+        (&third, "[127.0.0.1]:2226".to_owned()),
+    ];
+    let known: String = known
+        .iter()
+        .map(|(sshd, name)| sshd.known(name, "ed25519").unwrap())
+        .collect();
+    file(&below, "known_hosts", &known);
+    let mut terraform = Terraform::new().unwrap();
+    terraform.env("HOME", &home.path().display().to_string());
+    terraform.env("SSH_AUTH_SOCK", "");
+    let uri = format!("qemu+ssh://lab/system?socket={}", scene.socket());
+    let look = "data \"labyard_host\" \"lab\" {\n  name = \"lab1\"\n}\n";
+    terraform
+        .write("main.tf", &(hcl::provider_of("", &[("lab1", &uri)]) + look))
+        .unwrap();
+
+    // Whoever is not let in half-way is named with the place where that is.
+    file(&below, "config", &config("ghost"));
+    let refused = terraform.plan(&[]).unwrap();
+    let said = refused.run().text();
+    assert!(said.contains("localhost:2225 does not let ghost in"), "{said}");
+    file(&below, "config", &config("nobody"));
+    terraform.plan(&[]).unwrap().expect_success();
 }
 
 /// The shortest of a few refreshes over connections that stand.

@@ -26,6 +26,7 @@ pub struct Terraform<'h> {
     settings: Settings,
     environment: Vec<(String, String)>,
     inside: Option<&'h Host>,
+    user: Option<u32>,
 }
 
 impl<'h> Terraform<'h> {
@@ -43,6 +44,7 @@ impl<'h> Terraform<'h> {
             settings,
             environment: Vec::new(),
             inside: None,
+            user: None,
         })
     }
 
@@ -51,6 +53,17 @@ impl<'h> Terraform<'h> {
     pub fn inside(mut self, host: &'h Host) -> Self {
         self.inside = Some(host);
         self
+    }
+
+    /// Runs everything that follows as a user without groups, who may do in the working directory what root may.
+    pub fn become_user(&mut self, id: u32) -> Result<()> {
+        let mut open = Command::new("chmod");
+        open.args(["-R", "a+rwX"])
+            .arg(self.directory())
+            .arg(self.settings.directory());
+        end_of(&mut open)?.successful()?;
+        self.user = Some(id);
+        Ok(())
     }
 
     /// Sets a variable of the environment for all that follows.
@@ -172,10 +185,18 @@ impl<'h> Terraform<'h> {
     /// Terraform with its surroundings, for a test's own arguments.
     pub fn command(&self) -> Command {
         let terraform = crate::assets::terraform();
-        let mut command = match self.inside {
-            Some(host) => host.command(terraform),
-            None => Command::new(terraform),
+        let program = match self.user {
+            Some(_) => Path::new("setpriv"),
+            None => &terraform,
         };
+        let mut command = match self.inside {
+            Some(host) => host.command(program),
+            None => Command::new(program),
+        };
+        if let Some(id) = self.user {
+            command.args([&format!("--reuid={id}"), "--regid=65534", "--clear-groups", "--"]);
+            command.arg(&terraform).env("HOME", self.directory());
+        }
         command.current_dir(self.directory());
         for (name, _) in
             std::env::vars().filter(|(name, _)| name.starts_with("TF_") || name.starts_with("LABYARD_"))

@@ -38,6 +38,10 @@ impl Settings {
         Ok(settings)
     }
 
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub(super) fn file(&self) -> PathBuf {
         self.directory.path().join("settings.tfrc")
     }

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use labyard_driver::ids::{Digest, MediaKey};
+use labyard_driver::ids::{Digest, HostName, MediaKey};
 use labyard_driver::mark::ImageMark;
-use labyard_driver::observed::Hardware;
+use labyard_driver::observed::{Ability, Hardware};
 use labyard_driver::spec::Nested;
 use labyard_reconciler::desired::{desired_cpu, parse_graphics, parse_machine_type};
 use labyard_reconciler::diff::kit::{cpu_model_text, machine_type_text};
 use labyard_reconciler::view::{Content, MachineView, MediumView};
 use labyard_schema::vm::{self, Vm};
+use tfplugin::value::{Path, Value};
+use tfplugin::{Diagnostics, Plan};
+
+use crate::provider::Context;
 
 use super::state::some_map;
 
@@ -27,6 +31,33 @@ pub fn cpu(written: &vm::Cpu, there: &Hardware) -> vm::Cpu {
             .nested
             .and(there.nested)
             .map(|nested| nested == Nested::On),
+    }
+}
+
+/// Refuses an empty drive that would come to a machine which runs, where the host cannot do that.
+pub async fn check_drives(plan: &Plan, context: &Context, host: &HostName, diags: &mut Diagnostics) {
+    let runs = |value: &Value| value.field("power").as_str() == Some("running");
+    if !runs(&plan.prior) || !runs(&plan.planned) {
+        return;
+    }
+    let there = plan.prior.field("media");
+    let comes = |(key, drive): &(&str, &Value)| drive.field("image").is_null() && there.field(key).is_null();
+    let mut coming = plan.planned.field("media").entries().filter(comes).peekable();
+    if coming.peek().is_none() {
+        return;
+    }
+    let snapshot = match context.engine.snapshot(host).await {
+        Ok(snapshot) => snapshot,
+        Err(error) => return crate::errors::report(&error, "Host not readable", diags),
+    };
+    if snapshot.host.abilities.contains(&Ability::EmptyDrive) {
+        return;
+    }
+    for (key, _) in coming {
+        let detail = "The host's libvirt is older than 10.0 and plugs no empty drive into a running machine: name an image \
+                      for it, or stop the machine first (power = \"stopped\").";
+        let at = Path::attribute("media").then_key(key);
+        diags.error(Some(at), "Empty drive while the machine runs", detail);
     }
 }
 

@@ -20,7 +20,7 @@ use tfplugin::{ApplyRequest, Context, Diagnostics, Plan, Resource, Saver, State}
 
 use super::plan::Where;
 use super::state::{ABSENT, first_ip, refreshed};
-use super::{addressing, advice, host_files, import, plan as planning, room};
+use super::{addressing, advice, host_files, import, kit, plan as planning, room};
 use crate::private::Private;
 use crate::provider::{self, Configured, Shared};
 use crate::{errors, shape, values};
@@ -381,6 +381,7 @@ impl Resource for Machines {
         if let Where::On(host) = &place {
             addressing::check(plan, &context, host, diags).await;
             host_files::check(host, plan, &context, diags).await;
+            kit::check_drives(plan, &context, host, diags).await;
         }
     }
 

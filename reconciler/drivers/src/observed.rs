@@ -70,6 +70,8 @@ pub struct HostFacts {
 pub enum Ability {
     /// VLANs on a bridge of the host that filters them.
     BridgeVlan,
+    /// CD drives without a medium that are plugged into running machines.
+    EmptyDrive,
 }
 
 /// Whether a host has something to offer.

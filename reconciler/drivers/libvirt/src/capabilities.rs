@@ -72,10 +72,12 @@ fn accelerators(capabilities: &Element) -> Vec<Accelerator> {
         .collect()
 }
 
-/// VLANs on bridges that are not Open vSwitch's came with libvirt 11.0.
+/// VLANs on bridges that are not Open vSwitch's came with libvirt 11.0. libvirt 9.0 makes QEMU a request without a file
+/// for a drive without a medium, and 11.3 none; of those between, the younger ones are believed.
 fn abilities(version: Version) -> BTreeSet<Ability> {
-    let bridge_vlan = (version >= Version::new(11, 0, 0)).then_some(Ability::BridgeVlan);
-    bridge_vlan.into_iter().collect()
+    let since = [(11, Ability::BridgeVlan), (10, Ability::EmptyDrive)];
+    let has = |(major, ability)| (version >= Version::new(major, 0, 0)).then_some(ability);
+    since.into_iter().filter_map(has).collect()
 }
 
 /// The parts of domain capabilities about booting and about TPMs. All of it is a hundred times as long, for the names
@@ -218,11 +220,12 @@ mod tests {
             ("u-1", 6, Mib(3072))
         );
         assert_eq!(facts.accelerators, [Accelerator::Qemu]);
-        assert_eq!(facts.abilities, BTreeSet::new());
+        assert_eq!(facts.abilities, [Ability::EmptyDrive].into());
         let with_kvm = HOST.replace("KVM", "<domain type='kvm'/>");
         let facts = super::facts(&Element::parse(&with_kvm).unwrap(), None, Version::new(11, 0, 0)).unwrap();
         assert_eq!(facts.accelerators, [Accelerator::Kvm, Accelerator::Qemu]);
-        assert_eq!(facts.abilities, [Ability::BridgeVlan].into());
+        assert_eq!(facts.abilities, [Ability::BridgeVlan, Ability::EmptyDrive].into());
+        assert_eq!(abilities(Version::new(9, 0, 0)), BTreeSet::new());
     }
 
     #[test]

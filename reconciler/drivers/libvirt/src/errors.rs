@@ -136,6 +136,10 @@ impl Act {
                     message: text.to_owned(),
                 }
             }
+            C::Rpc if error.is_unknown_call() => DriverError::Unsupported {
+                what: self.doing.clone(),
+                message: format!("the host's libvirt is too old for it: {text}"),
+            },
             C::OperationDenied => self.refused(format!(
                 "{text} (the connection may only read: is ?mode=ro in its URI?)"
             )),

@@ -11,6 +11,7 @@ use crate::errors::{Act, Subject};
 /// Why a connection could not be made, and the way out.
 pub(crate) fn connect(uri: &str, reach: &Reach, error: &Error) -> DriverError {
     let way_out = match error {
+        Error::Connect(ConnectError::Permission { group, .. }) => Some(open_the_socket(group.as_deref())),
         Error::Connect(error) => connect_way_out(error, reach).map(str::to_owned),
         Error::Server { error, .. } if error.message.contains("system bus") => Some(format!(
             "libvirtd asks polkit about {who}, and polkit or D-Bus does not run there: be root, or let the group in by \
@@ -32,10 +33,22 @@ pub(crate) fn connect(uri: &str, reach: &Reach, error: &Error) -> DriverError {
     DriverError::Unreachable { message }
 }
 
+fn open_the_socket(group: Option<&str>) -> String {
+    match group {
+        Some(group) => {
+            format!("let your account in: `sudo usermod -aG {group} $USER`, then log in again")
+        }
+        None => "be root, or give the socket a group (unix_sock_group = \"libvirt\", unix_sock_rw_perms = \"0770\" in \
+                 /etc/libvirt/libvirtd.conf) and let your account in: `sudo usermod -aG libvirt $USER`, then log in again"
+            .to_owned(),
+    }
+}
+
 fn not_let_in(reach: &Reach) -> String {
     match reach {
         Reach::Local => {
-            "your account may not manage libvirt: `sudo usermod -aG libvirt $USER`, then log in again"
+            "your account may not manage libvirt: `sudo usermod -aG libvirt $USER`, then log in again; or a polkit rule for \
+             org.libvirt.unix.manage. To look alone, ?mode=ro is enough"
                 .to_owned()
         }
         Reach::Ssh(host) => {
@@ -61,9 +74,6 @@ fn connect_way_out(error: &ConnectError, reach: &Reach) -> Option<&'static str> 
     match error {
         ConnectError::NoSocket { .. } => Some(START),
         ConnectError::OnlyModular { .. } => Some("start it: `sudo systemctl start virtproxyd.socket`"),
-        ConnectError::Permission { .. } => {
-            Some("let your account in: `sudo usermod -aG libvirt $USER`, then log in again")
-        }
         ConnectError::Socket { source, .. }
             if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
         {
@@ -166,6 +176,7 @@ mod tests {
         });
         let denied = Error::Connect(ConnectError::Permission {
             path: "/run/libvirt/libvirt-sock".into(),
+            group: Some("libvirt".to_owned()),
         });
         let modular = Error::Connect(ConnectError::OnlyModular {
             found: "/run/virtqemud".into(),

@@ -2,6 +2,7 @@
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, ObjectId};
+use labyard_driver::observed::{Ability, Offer};
 use labyard_driver::spec::MachineSpec;
 use libvirt_rpc::DomainRef;
 use libvirt_rpc::flags::{BlockResize, DeviceModify, DomainXml};
@@ -22,9 +23,26 @@ pub(crate) async fn change_medium(host: &Host, spec: &MachineSpec) -> Result<(),
     let wanted = drives::wanted(spec, &places).map_err(|error| act.refused(error.to_string()))?;
     let state = session.connection.domain_get_state(&domain).await.during(&act)?;
     if is_active(&state) {
-        change(&session, &act, &domain, &wanted, DeviceModify::LIVE).await?;
+        let empty = match host
+            .facts(&session)
+            .await?
+            .abilities
+            .contains(&Ability::EmptyDrive)
+        {
+            true => Offer::Offered,
+            false => Offer::Lacking,
+        };
+        change(&session, &act, &domain, &wanted, DeviceModify::LIVE, empty).await?;
     }
-    change(&session, &act, &domain, &wanted, DeviceModify::CONFIG).await
+    change(
+        &session,
+        &act,
+        &domain,
+        &wanted,
+        DeviceModify::CONFIG,
+        Offer::Offered,
+    )
+    .await
 }
 
 /// Each of the two has its own drives, with addresses and aliases of its own.
@@ -34,6 +52,7 @@ async fn change(
     domain: &DomainRef,
     wanted: &[Drive],
     of: DeviceModify,
+    empty: Offer,
 ) -> Result<(), DriverError> {
     let which = if of == DeviceModify::LIVE {
         DomainXml::empty()
@@ -45,6 +64,16 @@ async fn change(
     let definition = parse(act, &text)?;
     let none = Element::new("devices");
     let devices = definition.child("devices").unwrap_or(&none);
+    let to_be_empty = |drive: &&Drive| drive.is_empty() && drive.find(devices).is_none();
+    if empty == Offer::Lacking
+        && let Some(drive) = wanted.iter().find(to_be_empty)
+    {
+        return Err(DriverError::Unsupported {
+            what: format!("plugging the empty drive {} into a running machine", drive.target()),
+            message: "the host's libvirt is older than 10.0: put an image into the drive, or stop the machine first"
+                .to_owned(),
+        });
+    }
     // A guest that has mounted what is in it does not keep the drive shut.
     let by_force = if of == DeviceModify::LIVE {
         of | DeviceModify::FORCE

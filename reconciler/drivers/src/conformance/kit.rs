@@ -2,8 +2,9 @@
 
 use super::lab::{Failure, Lab, ensure, ensure_eq, ensure_error};
 use super::sample;
+use crate::DriverError;
 use crate::ids::VolumeName;
-use crate::observed::{Autostart, MachineDetail};
+use crate::observed::{Ability, Autostart, MachineDetail};
 use crate::spec::{Choice, CpuModel, Graphics, MachineSpec, MachineType, Nested};
 
 type Result = std::result::Result<(), Failure>;
@@ -128,7 +129,29 @@ pub(super) async fn drives_come_and_go_in_a_stopped_machine(lab: &Lab<'_>) -> Re
 
 pub(super) async fn drives_come_and_go_in_a_running_machine(lab: &Lab<'_>) -> Result {
     let bare = lab.machine("drives");
-    drives(lab, bare, Started::Yes).await
+    if lab.can(Ability::EmptyDrive).await? {
+        return drives(lab, bare, Started::Yes).await;
+    }
+    lab.define(&bare).await?;
+    lab.driver.start_machine(&bare.id).await?;
+    let (id, one) = (bare.id.clone(), lab.disk("one").await?);
+    let before = lab.detail(&id).await?;
+    let filled = sample::with_drive(bare, "a", Some((&lab.pool, &one)));
+    let empty = sample::with_drive(filled.clone(), "b", None);
+    let refused = lab.driver.change_medium(&empty).await;
+    ensure!(
+        matches!(refused, Err(DriverError::Unsupported { .. })),
+        "an empty drive that the host cannot plug in: {refused:?}"
+    );
+    ensure_eq!(
+        lab.detail(&id).await?.live_cdroms,
+        before.live_cdroms,
+        "the drives"
+    );
+    lab.driver.change_medium(&filled).await?;
+    let detail = lab.detail(&id).await?;
+    ensure_eq!(content(&detail, "sdb"), Some(&one), "what is in the drive");
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Fixture, Guest, Guests, sample};
 use crate::ids::{ObjectId, PoolName, VolumeName};
-use crate::observed::{MachineDetail, ObservedMachine, Power};
+use crate::observed::{Ability, MachineDetail, ObservedMachine, Power};
 use crate::spec::{MachineSpec, NetworkSpec};
 use crate::{Driver, DriverError};
 
@@ -121,6 +121,11 @@ impl<'a> Lab<'a> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(made);
+    }
+
+    /// Whether the host says that it can do something that not every host can.
+    pub async fn can(&self, what: Ability) -> Result<bool, DriverError> {
+        Ok(self.driver.snapshot().await?.host.abilities.contains(&what))
     }
 
     /// A machine that is not there yet, without devices.

@@ -115,6 +115,11 @@ impl Error {
         )
     }
 
+    /// This libvirt or this driver does not offer the call or the change.
+    pub fn is_unsupported(&self) -> bool {
+        self.server().is_some_and(ServerError::is_unsupported)
+    }
+
     /// Whether the connection is gone, so that a new one is needed.
     pub fn is_disconnect(&self) -> bool {
         matches!(self, Self::ConnectionLost { .. } | Self::Closed { .. })
@@ -137,6 +142,23 @@ macro_rules! questions {
     };
 }
 
+impl ServerError {
+    /// This libvirt or this driver does not offer the call or the change.
+    pub fn is_unsupported(&self) -> bool {
+        use ErrorCode as C;
+        let refused = matches!(
+            self.code,
+            C::NoSupport | C::OperationUnsupported | C::ArgumentUnsupported | C::ConfigUnsupported
+        );
+        refused || self.is_unknown_call()
+    }
+
+    /// This libvirt is older than the call: it does not know its number.
+    pub fn is_unknown_call(&self) -> bool {
+        self.code == ErrorCode::Rpc && self.message.starts_with("unknown procedure")
+    }
+}
+
 questions! {
     /// There is no such domain.
     is_no_domain => NoDomain;
@@ -156,8 +178,6 @@ questions! {
     is_vol_exists => StorageVolExist;
     /// The guest agent did not answer.
     is_agent_unavailable => AgentUnresponsive | AgentCommandTimeout | AgentUnsynced;
-    /// This libvirt or this driver does not offer the call or the change.
-    is_unsupported => NoSupport | OperationUnsupported | ArgumentUnsupported | ConfigUnsupported;
     /// The connection has not the right to do this.
     is_denied => OperationDenied | AccessDenied | AuthFailed | AuthCancelled | AuthUnavailable;
     /// The device is not there.

@@ -98,6 +98,16 @@ impl Drive {
         device
     }
 
+    /// Whether there shall be nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.source.is_none()
+    }
+
+    /// What the guest calls it.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
     /// A new device, on the controller of that index.
     pub(crate) fn made(&self, controller: &str) -> Element {
         let store = self.source.as_ref().map_or(Store::File, |(_, store)| *store);

@@ -17,7 +17,12 @@ impl OwnHost {
         let directory = std::env::temp_dir().join(format!("labyard-{}-{name}", std::process::id()));
         let owner = std::process::id().to_string();
         let path = directory.to_string_lossy().into_owned();
-        let output = script(&["start", &path, "--owner", &owner, "--tmpfs-pool", "small", "8M"]);
+        let mut start = vec!["start", &path, "--owner", &owner, "--tmpfs-pool", "small", "8M"];
+        let programs = std::env::var("LABYARD_HOST_PROGRAMS");
+        if let Ok(programs) = &programs {
+            start.extend(["--programs", programs]);
+        }
+        let output = script(&start);
         let uri = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         Some(Self { directory, uri })
     }

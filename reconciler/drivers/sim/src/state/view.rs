@@ -72,7 +72,7 @@ impl State {
             pool_fault: None,
             pools: self.pool_facts(),
             hypervisor: format!("labyard sim {}", env!("CARGO_PKG_VERSION")),
-            abilities: [Ability::BridgeVlan].into(),
+            abilities: [Ability::BridgeVlan, Ability::EmptyDrive].into(),
             cpus: self.settings.cpus,
             memory: self.settings.memory,
         }

@@ -34,10 +34,12 @@ pub enum ConnectError {
     #[error("neither XDG_RUNTIME_DIR nor HOME is set, so the session's socket cannot be found")]
     NoHome,
     /// The user may not open the socket.
-    #[error("no permission to open {path}: be root or a member of the group libvirt")]
+    #[error("no permission to open {path}{}", whose(.group))]
     Permission {
         /// The socket.
         path: PathBuf,
+        /// The group that may open it, where it can be told and is not root's.
+        group: Option<String>,
     },
     /// The socket cannot be connected to.
     #[error("cannot connect to {path}: {source}")]
@@ -141,5 +143,12 @@ fn dial_advice(service: &Service, error: &io::Error) -> &'static str {
              its daemons are separate `sudo systemctl enable --now virtproxyd-tls.socket`"
         }
         _ => "Check the host's address, its network and the firewall between",
+    }
+}
+
+fn whose(group: &Option<String>) -> String {
+    match group {
+        Some(group) => format!(", which belongs to the group {group}"),
+        None => ", which is root's alone".to_owned(),
     }
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
@@ -72,8 +73,20 @@ pub enum TlsError {
     OutOfTime {
         /// Host and port.
         place: String,
-        /// `has expired` or `is not valid yet`.
-        when: &'static str,
+        /// `has expired` or `is not valid yet`, and by how much.
+        when: String,
+    },
+    /// The host's certificate is on the list of its CA.
+    #[error(
+        "the certificate of {place} was revoked by its CA, says {list}: whoever has its key may not be the host any \
+         more. Make a new one on the host (its /etc/pki/libvirt/servercert.pem, with a new key) and restart libvirt \
+         there"
+    )]
+    Revoked {
+        /// Host and port.
+        place: String,
+        /// The file with the list.
+        list: PathBuf,
     },
     /// The host's certificate is for another name.
     #[error(
@@ -96,7 +109,10 @@ pub enum TlsError {
         reason: String,
     },
     /// The host did not let the client's certificate in.
-    #[error("{place} does not let {} in{}. {}", shown(.certificate), because(.reason), client_advice(.certificate))]
+    #[error(
+        "{place} does not let {} in{}. {}",
+        shown(.certificate), because(.reason), client_advice(.certificate, .fault)
+    )]
     ClientRefused {
         /// Host and port.
         place: String,
@@ -104,6 +120,8 @@ pub enum TlsError {
         certificate: Option<PathBuf>,
         /// What the host said.
         reason: Option<String>,
+        /// What is wrong with the certificate, as far as it can be seen from here.
+        fault: Option<String>,
     },
     /// The handshake failed for another reason.
     #[error("{place} does not complete the TLS handshake: {reason}")]
@@ -139,17 +157,20 @@ fn because(reason: &Option<String>) -> String {
         .map_or(String::new(), |reason| format!(" ({reason})"))
 }
 
-fn client_advice(certificate: &Option<PathBuf>) -> &'static str {
-    match certificate {
-        Some(_) => {
+fn client_advice(certificate: &Option<PathBuf>, fault: &Option<String>) -> String {
+    match (certificate, fault) {
+        (Some(_), Some(fault)) => fault.clone(),
+        (Some(_), None) => {
             "It has to be signed by the CA in the host's /etc/pki/CA/cacert.pem, be in its time and usable for a client \
              (tls_www_client), and be in tls_allowed_dn_list if the host's libvirtd.conf has one; the host's log says \
              which: `sudo journalctl -u libvirtd -u virtproxyd`"
         }
-        None => {
+        .to_owned(),
+        (None, _) => {
             "Put clientcert.pem and clientkey.pem into ~/.pki/libvirt, or the first into /etc/pki/libvirt and the \
              second into /etc/pki/libvirt/private, or both with cacert.pem into a directory named by ?pkipath="
         }
+        .to_owned(),
     }
 }
 
@@ -184,11 +205,7 @@ impl Transport for TlsTransport {
         let doing = format!("waiting for {place} to accept the client's certificate");
         stage(deadline, doing, welcome(&mut stream))
             .await?
-            .map_err(|reason| TlsError::ClientRefused {
-                place,
-                certificate: files.pair.map(|(certificate, _)| certificate),
-                reason,
-            })?;
+            .map_err(|reason| files.client_refused(place, reason))?;
         Ok(Box::new(stream))
     }
 }
@@ -265,21 +282,25 @@ impl Files {
         })
     }
 
-    fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+    fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in read_all::<CertificateDer<'static>>(&self.authority)? {
             roots
                 .add(certificate)
                 .map_err(|error| unusable(&self.authority, error))?;
         }
+        Ok(Arc::new(roots))
+    }
+
+    fn revocations(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+        self.revoked.as_deref().map_or(Ok(vec![]), read_all)
+    }
+
+    fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        if let Some(revoked) = &self.revoked {
-            let lists = read_all::<CertificateRevocationListDer<'static>>(revoked)?;
-            verifier = verifier.with_crls(lists).allow_unknown_revocation_status();
-        }
-        let verifier = verifier
+        let verifier = WebPkiServerVerifier::builder_with_provider(self.roots()?, Arc::clone(&provider))
+            .with_crls(self.revocations()?)
+            .allow_unknown_revocation_status()
             .build()
             .map_err(|error| unusable(&self.authority, error))?;
         let builder = ClientConfig::builder_with_provider(provider)
@@ -308,11 +329,9 @@ impl Files {
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner {
             Some(rustls::Error::InvalidCertificate(problem)) => self.explain_certificate(place, problem),
-            Some(rustls::Error::AlertReceived(alert)) => TlsError::ClientRefused {
-                place,
-                certificate: self.pair.as_ref().map(|(certificate, _)| certificate.clone()),
-                reason: Some(format!("TLS alert {alert:?}")),
-            },
+            Some(rustls::Error::AlertReceived(alert)) => {
+                self.client_refused(place, Some(format!("TLS alert {alert:?}")))
+            }
             _ => TlsError::Handshake {
                 place,
                 reason: error.to_string(),
@@ -322,34 +341,100 @@ impl Files {
 
     fn explain_certificate(&self, place: String, problem: &CertificateError) -> TlsError {
         use CertificateError as C;
-        match problem {
+        if let Some(when) = out_of_time(problem) {
+            return TlsError::OutOfTime { place, when };
+        }
+        match (problem, &self.revoked) {
             // A CA of the same name with another key is another CA.
-            C::UnknownIssuer | C::BadSignature => TlsError::UnknownIssuer {
+            (C::UnknownIssuer | C::BadSignature, _) => TlsError::UnknownIssuer {
                 place,
                 authority: self.authority.clone(),
             },
-            C::Expired | C::ExpiredContext { .. } => TlsError::OutOfTime {
-                place,
-                when: "has expired",
-            },
-            C::NotValidYet | C::NotValidYetContext { .. } => TlsError::OutOfTime {
-                place,
-                when: "is not valid yet",
-            },
-            C::NotValidForName => TlsError::WrongName { place, names: vec![] },
-            C::NotValidForNameContext { presented, .. } => TlsError::WrongName {
+            (C::NotValidForName, _) => TlsError::WrongName { place, names: vec![] },
+            (C::NotValidForNameContext { presented, .. }, _) => TlsError::WrongName {
                 place,
                 names: presented.clone(),
             },
-            C::Revoked => TlsError::Certificate {
+            (C::Revoked, Some(list)) => TlsError::Revoked {
                 place,
-                reason: "its CA has revoked it".to_owned(),
+                list: list.clone(),
             },
-            other => TlsError::Certificate {
+            (other, _) => TlsError::Certificate {
                 place,
                 reason: other.to_string(),
             },
         }
+    }
+
+    fn client_refused(&self, place: String, reason: Option<String>) -> TlsError {
+        TlsError::ClientRefused {
+            place,
+            certificate: self.pair.as_ref().map(|(certificate, _)| certificate.clone()),
+            reason,
+            fault: self.client_fault(),
+        }
+    }
+
+    /// What is wrong with the client's certificate, checked as the host would: a daemon that refuses one just hangs up.
+    fn client_fault(&self) -> Option<String> {
+        use CertificateError as C;
+        const ANEW: &str =
+            "make a new one with the CA's key (`certtool --generate-certificate`, tls_www_client)";
+        let (certificate, _) = self.pair.as_ref()?;
+        let chain = read_all::<CertificateDer<'static>>(certificate).ok()?;
+        let (own, between) = chain.split_first()?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots().ok()?, provider)
+            .with_crls(self.revocations().ok()?)
+            .allow_unknown_revocation_status()
+            .build()
+            .ok()?;
+        let outcome = verifier.verify_client_cert(own, between, UnixTime::now());
+        let Err(rustls::Error::InvalidCertificate(problem)) = outcome else {
+            return None;
+        };
+        if let Some(when) = out_of_time(&problem) {
+            return Some(format!("It {when}: {ANEW}, or set the clock right"));
+        }
+        match (problem, &self.revoked) {
+            (C::UnknownIssuer | C::BadSignature, _) => Some(format!(
+                "It is not signed by the CA in {}, which is the host's: {ANEW}. If the host takes clients of another \
+                 CA, see tls_allowed_dn_list and its log",
+                self.authority.display()
+            )),
+            (C::InvalidPurpose | C::InvalidPurposeContext { .. }, _) => {
+                Some(format!("It is not for a client: {ANEW}"))
+            }
+            (C::Revoked, Some(list)) => {
+                Some(format!("Its CA has revoked it, says {}: {ANEW}", list.display()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a certificate is out of its time, and by how much.
+fn out_of_time(problem: &CertificateError) -> Option<String> {
+    use CertificateError as C;
+    let between = |earlier: UnixTime, later: UnixTime| {
+        let seconds = later.as_secs().saturating_sub(earlier.as_secs());
+        match seconds {
+            0..7200 => format!("{} min", seconds / 60),
+            7200..172_800 => format!("{} h", seconds / 3600),
+            _ => format!("{} days", seconds / 86400),
+        }
+    };
+    match problem {
+        C::Expired => Some("has expired".to_owned()),
+        C::ExpiredContext { time, not_after } => {
+            Some(format!("has expired {} ago", between(*not_after, *time)))
+        }
+        C::NotValidYet => Some("is not valid yet".to_owned()),
+        C::NotValidYetContext { time, not_before } => Some(format!(
+            "is not valid yet, but will be in {}",
+            between(*time, *not_before)
+        )),
+        _ => None,
     }
 }
 

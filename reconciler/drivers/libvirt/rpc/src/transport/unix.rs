@@ -1,7 +1,7 @@
 //! The Unix socket of a daemon on this machine.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -36,7 +36,8 @@ impl Transport for UnixTransport {
         match tokio::net::UnixStream::connect(&path).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(ConnectError::Permission { path })
+                let group = group_of(&path);
+                Err(ConnectError::Permission { path, group })
             }
             Err(error) => Err(ConnectError::Socket {
                 path,
@@ -49,6 +50,24 @@ impl Transport for UnixTransport {
     async fn connect(&self, _deadline: Instant) -> Result<Box<dyn Duplex>, ConnectError> {
         Err(ConnectError::NoUnixSockets)
     }
+}
+
+/// The group of a file, by the machine's own list of them; root's is none.
+#[cfg(unix)]
+fn group_of(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let id = std::fs::metadata(path).ok()?.gid();
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    (id != 0).then(|| group_named(&groups, id).unwrap_or_else(|| id.to_string()))
+}
+
+#[cfg(unix)]
+fn group_named(groups: &str, id: u32) -> Option<String> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    })
 }
 
 /// Where sockets are looked for.
@@ -107,6 +126,14 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_group_is_found_by_its_id() {
+        let groups = "root:x:0:\nlibvirt:x:134:ann\nbroken\n";
+        assert_eq!(group_named(groups, 134).as_deref(), Some("libvirt"));
+        assert_eq!(group_named(groups, 7), None);
+    }
 
     fn places_with(files: &[&str]) -> (PathBuf, Places) {
         let root = std::env::temp_dir().join(format!("rpc-places-{}", uuid_of(files)));
