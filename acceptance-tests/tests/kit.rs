@@ -268,6 +268,44 @@ fn renamed(lab: &Lab, made: &Value, whole: &dyn Fn(&str, &str, bool) -> String, 
 }
 
 #[test]
+fn the_name_of_a_renamed_machine_gives_the_next_one_another_mac_and_serial() {
+    let lab = Lab::new();
+    let nics = "nics = { lan = { network = labyard_network.lab.name } }";
+    let network = hcl::network("lab", 91);
+    let named = |resource: &str, name: &str| {
+        let machine = hcl::machine(
+            resource,
+            format!("memory_mib = 64\n  power = \"stopped\"\n  {nics}"),
+        );
+        machine.replace(&format!("name = \"{resource}\""), &format!("name = \"{name}\""))
+    };
+    let of = |address: &str, pointer: &str| {
+        let state = lab.terraform.attributes(address).unwrap().unwrap();
+        state.pointer(pointer).cloned().unwrap()
+    };
+    lab.apply(&(network.clone() + &named("first", "web")));
+    let identity = ["/macs/lan", "/serial"].map(|pointer| of("labyard_vm.first", pointer));
+    lab.apply(&(network.clone() + &named("first", "old")));
+    let both = network + &named("first", "old") + &named("second", "web");
+    let plan = lab.plan(&both).expect_success();
+    for (pointer, taken) in ["/macs/lan", "/serial"].iter().zip(&identity) {
+        let planned = plan.known("labyard_vm.second", pointer);
+        assert!(
+            planned.is_some_and(|planned| planned != taken),
+            "{pointer}: {planned:?}"
+        );
+    }
+    lab.apply(&both);
+    lab.assert_settled();
+    for (pointer, kept) in ["/macs/lan", "/serial"].iter().zip(&identity) {
+        assert_eq!(&of("labyard_vm.first", pointer), kept);
+        assert_ne!(&of("labyard_vm.second", pointer), kept);
+    }
+    lab.terraform.destroy(&[]).unwrap().expect_success();
+    assert_eq!(lab.host.inventory().unwrap(), lab.empty);
+}
+
+#[test]
 fn what_is_protected_stays_until_it_no_longer_is() {
     let lab = Lab::new();
     let config = |protected: bool, labels: &str, mode: &str| {

@@ -122,6 +122,9 @@ pub fn derived_mac(host: &HostUuid, namespace: &Namespace, name: &ObjectName, ke
     MacAddr([0x52, digest[0], digest[1], digest[2], digest[3], digest[4]])
 }
 
+/// How derived serial numbers begin.
+pub const SERIAL_PREFIX: &str = "LY-";
+
 /// The serial number of a machine for which none is written: the same for the same name on the same host.
 pub fn derived_serial(host: &HostUuid, namespace: &Namespace, name: &ObjectName) -> String {
     let mut hash = sha2::Sha256::new();
@@ -130,7 +133,7 @@ pub fn derived_serial(host: &HostUuid, namespace: &Namespace, name: &ObjectName)
         hash.update(part);
     }
     let digest: [u8; 32] = hash.finalize().into();
-    format!("LY-{}", hex(&digest[..8]).to_uppercase())
+    format!("{SERIAL_PREFIX}{}", hex(&digest[..8]).to_uppercase())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -11,12 +11,13 @@
 //! - [`hooks`]: the operator's word before and after a stage; [`journal`]: what every stage did and took.
 //! - [`engine`]: what the provider calls; [`keeper`] keeps leases and confirms what a state has taken.
 //!
-//! Beside them: [`guest_config`] (what a guest is told, as NoCloud's documents), [`identity`], [`lease`], [`record`], [`addresses`], [`image_store`], [`wait`], [`console`].
+//! Beside them: [`guest_config`] (what a guest is told, as NoCloud's documents), [`identity`], [`derived`], [`lease`], [`record`], [`addresses`], [`image_store`], [`wait`], [`console`].
 
 pub mod addresses;
 pub mod boot_order;
 pub mod capacity;
 pub mod console;
+pub mod derived;
 pub mod desired;
 mod desired_drives;
 mod desired_seed;

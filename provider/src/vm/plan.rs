@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use labyard_driver::ids::{HostName, Namespace, NicKey};
 use labyard_driver::observed::{HostFacts, Offer, Room};
 use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
+use labyard_reconciler::derived::Taken;
 use labyard_reconciler::desired::DesiredMachine;
 use labyard_reconciler::diff::machine::{diff, removal, runs};
 use labyard_reconciler::diff::{Change, DiskChange, Disturbance, What};
-use labyard_reconciler::identity::{derived_mac, derived_serial};
 use labyard_reconciler::view::{MachineView, SeedView};
 use labyard_schema::vm::Vm;
 use tfplugin::value::{Path, Value};
@@ -19,8 +19,19 @@ use crate::private::Private;
 use crate::provider::Context;
 use crate::{shape, values};
 
+/// What is derived of names on a known host.
+#[derive(Clone, Copy)]
+pub struct On<'a> {
+    /// The state's namespace.
+    pub namespace: &'a Namespace,
+    /// The host.
+    pub facts: &'a HostFacts,
+    /// What its other machines have.
+    pub taken: &'a Taken,
+}
+
 /// What can be said without any host: owned, and the digests that are pinned.
-pub fn settle(plan: &mut Plan, facts: Option<(&Namespace, &HostFacts)>) {
+pub fn settle(plan: &mut Plan, facts: Option<On<'_>>) {
     let macs = macs(plan, facts);
     let digests = image_digests(plan);
     let media = media_digests(plan);
@@ -41,7 +52,7 @@ pub fn leave_macs_open(plan: &mut Plan) {
 }
 
 /// The MACs by NIC: as written, else as they are, else derived where the host is known.
-fn macs(plan: &Plan, facts: Option<(&Namespace, &HostFacts)>) -> Value {
+fn macs(plan: &Plan, facts: Option<On<'_>>) -> Value {
     let nics = plan.planned.field("nics");
     if nics.is_unknown() {
         return Value::Unknown;
@@ -58,8 +69,9 @@ fn macs(plan: &Plan, facts: Option<(&Namespace, &HostFacts)>) -> Value {
         let before = plan.prior.field("macs").field(key);
         let mac = match (written, plan.planned.field("name").as_str(), facts) {
             (Value::Null, _, _) if !before.is_null() => before.clone(),
-            (Value::Null, Some(name), Some((namespace, facts))) => {
-                let mac = derived_mac(&facts.uuid, namespace, &name.into(), &NicKey(key.to_owned()));
+            (Value::Null, Some(name), Some(on)) => {
+                let key = NicKey(key.to_owned());
+                let mac = on.taken.mac(&on.facts.uuid, on.namespace, &name.into(), &key);
                 Value::from(mac.to_string())
             }
             (Value::Null, _, _) => Value::Unknown,
@@ -85,7 +97,7 @@ fn machine_type(plan: &Plan) -> Value {
 
 /// The serial number: as written, else what the machine was given, else derived where the host is known. A machine
 /// that was given none keeps what it has.
-fn serial(plan: &Plan, facts: Option<(&Namespace, &HostFacts)>) -> Value {
+fn serial(plan: &Plan, facts: Option<On<'_>>) -> Value {
     let written = plan.config.field("serial");
     if !written.is_null() {
         return written.clone();
@@ -95,9 +107,7 @@ fn serial(plan: &Plan, facts: Option<(&Namespace, &HostFacts)>) -> Value {
         return given.map_or_else(|| plan.prior.field("serial").clone(), Value::from);
     }
     match (plan.planned.field("name").as_str(), facts) {
-        (Some(name), Some((namespace, facts))) => {
-            Value::from(derived_serial(&facts.uuid, namespace, &name.into()))
-        }
+        (Some(name), Some(on)) => Value::from(on.taken.serial(&on.facts.uuid, on.namespace, &name.into())),
         _ => Value::Unknown,
     }
 }

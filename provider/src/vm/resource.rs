@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use labyard_driver::ids::{HostName, NicKey, ObjectName, PoolName};
 use labyard_driver::observed::{HostFacts, Room};
 use labyard_reconciler::EngineError;
-use labyard_reconciler::desired::{DesiredMachine, Planned};
+use labyard_reconciler::derived::Taken;
+use labyard_reconciler::desired::{DesiredMachine, Planned, Wishes};
 use labyard_reconciler::engine::{Bounds, ObjectRef, Reading, Reserve, Want};
-use labyard_reconciler::identity::{Identity, derived_mac, derived_serial};
+use labyard_reconciler::identity::Identity;
 use labyard_reconciler::steps::Progress;
 use labyard_reconciler::view::{MachineView, SeedView};
 use labyard_schema::text::Span;
@@ -141,8 +142,7 @@ fn reached(planned: &Value, host: &HostName, progress: &Progress) -> State {
         values::put(&mut value, "media_digests", Value::Keyed(media.collect()));
     }
     if planned.field("serial").is_unknown() {
-        let (mark, uuid) = (&progress.mark, progress.identity.host.as_ref());
-        let serial = uuid.map(|uuid| derived_serial(uuid, &mark.namespace, &mark.name));
+        let serial = Wishes::from_mark(&progress.mark).serial;
         values::put(&mut value, "serial", serial.map_or(Value::Null, Value::from));
     }
     let serial = value.field("serial").as_str().map(str::to_owned);
@@ -172,20 +172,20 @@ fn desired_on(
     context: &provider::Context,
     request: &ApplyRequest,
     vm: &Vm,
-    facts: Option<&HostFacts>,
+    on: Option<(&HostFacts, &Taken)>,
 ) -> Result<DesiredMachine, EngineError> {
     let mut vm = vm.clone();
     let mut macs = vm.macs.clone().unwrap_or_default();
     let keys = vm.nics.iter().flatten().map(|(key, _)| NicKey(key.clone()));
     let open: Vec<_> = keys.filter(|key| !macs.contains_key(key.as_str())).collect();
-    if let Some(facts) = facts {
+    if let Some((facts, taken)) = on {
         let name = ObjectName(vm.name.clone());
         for key in &open {
-            let mac = derived_mac(&facts.uuid, &context.namespace, &name, key);
+            let mac = taken.mac(&facts.uuid, &context.namespace, &name, key);
             macs.insert(key.to_string(), mac.to_string());
         }
         if unnumbered(request, &vm) {
-            vm.serial = Some(derived_serial(&facts.uuid, &context.namespace, &name));
+            vm.serial = Some(taken.serial(&facts.uuid, &context.namespace, &name));
         }
     }
     let digests = vm.image_digests.clone().unwrap_or_default();
@@ -195,6 +195,18 @@ fn desired_on(
         ip: vm.ip.as_deref().and_then(|ip| ip.parse().ok()),
     };
     Ok(desired)
+}
+
+/// A host and what its other machines have: what a machine's MACs and serial number are derived of.
+async fn known_of(
+    context: &provider::Context,
+    host: &HostName,
+    name: &str,
+) -> Result<(HostFacts, Taken), EngineError> {
+    let facts = context.engine.facts(host).await?;
+    let name = ObjectName(name.to_owned());
+    let taken = context.engine.taken(host, &context.namespace, &name).await?;
+    Ok((facts, taken))
 }
 
 impl Machines {
@@ -212,9 +224,9 @@ impl Machines {
             None => context.engine.hosts().into_iter().next()?,
         };
         let open = vm.nics.iter().flatten().count() > vm.macs.iter().flatten().count();
-        let facts = match open || unnumbered(request, &vm) {
-            true => match context.engine.facts(&host).await {
-                Ok(facts) => Some(facts),
+        let on = match open || unnumbered(request, &vm) {
+            true => match known_of(context, &host, &vm.name).await {
+                Ok(on) => Some(on),
                 Err(error) => {
                     errors::report(&error, "Host not readable", diags);
                     return None;
@@ -222,7 +234,8 @@ impl Machines {
             },
             false => None,
         };
-        match desired_on(context, request, &vm, facts.as_ref()) {
+        let on = on.as_ref().map(|(facts, taken)| (facts, taken));
+        match desired_on(context, request, &vm, on) {
             Ok(desired) => Some((host, desired)),
             Err(error) => {
                 errors::report(&error, "Unusable value", diags);
@@ -276,7 +289,8 @@ impl Machines {
         };
         let limit = vm.timeouts.as_ref().and_then(|t| t.create.clone());
         let bounds = bounds(ctx, limit.as_ref(), CREATE);
-        let desired = |facts: &HostFacts| desired_on(context, request, &vm, Some(facts));
+        let desired =
+            |facts: &HostFacts, taken: &Taken| desired_on(context, request, &vm, Some((facts, taken)));
         let report = |host: &HostName, progress: &Progress| {
             saver.save(reached(&request.planned, host, progress));
         };
@@ -346,18 +360,25 @@ impl Resource for Machines {
         if diags.has_errors() {
             return;
         }
-        let facts = match &place {
-            Where::On(host) => match context.engine.facts(host).await {
-                Ok(facts) => Some(facts),
+        let name = plan.planned.field("name").as_str().unwrap_or_default().to_owned();
+        let known = match &place {
+            Where::On(host) => match known_of(&context, host, &name).await {
+                Ok(known) => Some(known),
                 Err(error) => return errors::report(&error, "Host not readable", diags),
             },
             Where::Later | Where::Anywhere => None,
         };
-        planning::settle(plan, facts.as_ref().map(|facts| (&context.namespace, facts)));
+        let facts = known.as_ref().map(|(facts, _)| facts);
+        let on = known.as_ref().map(|(facts, taken)| planning::On {
+            namespace: &context.namespace,
+            facts,
+            taken,
+        });
+        planning::settle(plan, on);
         if plan.prior.is_null() && context.hooks.may_supply_addresses() {
             planning::leave_macs_open(plan);
         }
-        if let Some(facts) = &facts {
+        if let Some(facts) = facts {
             planning::check_host(plan, facts, diags);
         }
         advice::advise(plan, diags);

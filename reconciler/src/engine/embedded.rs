@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use labyard_driver::DriverError;
-use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, PoolName};
+use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName, PoolName};
 use labyard_driver::mark::{Kind, Mark};
 use labyard_driver::observed::{HostFacts, HostFile, Room, Snapshot};
 
 use super::{Bounds, Deps, DesiredOn, Engine, ObjectRef, Reading, ReportOn, Run, Want};
 use crate::capacity::HostCapacity;
+use crate::derived::Taken;
 use crate::desired::{DesiredMachine, DesiredNetwork};
 use crate::error::EngineError;
 use crate::host::Host;
@@ -204,6 +205,16 @@ impl Engine for Embedded {
         pools: &BTreeSet<PoolName>,
     ) -> Result<HostCapacity, EngineError> {
         self.host_capacity(self.host(host)?, pools).await
+    }
+
+    async fn taken(
+        &self,
+        host: &HostName,
+        namespace: &Namespace,
+        name: &ObjectName,
+    ) -> Result<Taken, EngineError> {
+        let snapshot = self.host(host)?.recent().await?;
+        Ok(Taken::on(&snapshot, namespace, name))
     }
 
     async fn host_file(&self, host: &HostName, path: &str) -> Result<Option<HostFile>, EngineError> {

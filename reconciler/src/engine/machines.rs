@@ -10,6 +10,7 @@ use labyard_driver::observed::{Detail, MarkState, ObservedMachine, Power, Snapsh
 use super::claim::{Claim, Name, claim, same_host, same_owner};
 use super::embedded::describe;
 use super::{Bounds, Embedded, ObjectRef, Reading};
+use crate::derived::Taken;
 use crate::desired::{DesiredMachine, Wishes};
 use crate::error::EngineError;
 use crate::host::Host;
@@ -21,6 +22,25 @@ use crate::view::MachineView;
 
 /// How often a create begins anew because another took the name between look and record.
 pub(super) const RACES: usize = 3;
+
+/// A machine that was renamed since the plan has what was derived of its former name.
+async fn refuse_clash(host: &Host, desired: &DesiredMachine) -> Result<(), EngineError> {
+    // Whoever claimed the name has looked again where a machine bore it.
+    let snapshot = host.recent().await?;
+    let taken = Taken::on(&snapshot, &desired.namespace, &desired.name);
+    match taken.clash(desired) {
+        None => Ok(()),
+        Some((attribute, value)) => Err(EngineError::Attribute {
+            attribute,
+            message: format!(
+                "{value} was derived of the name {:?}, and another machine on host {} has it, which bore that name \
+                 before: apply again, and another is derived; or write one",
+                desired.name.as_str(),
+                host.name
+            ),
+        }),
+    }
+}
 
 impl Embedded {
     pub(super) async fn machine_read(&self, object: &ObjectRef) -> Result<Reading<MachineView>, EngineError> {
@@ -165,7 +185,10 @@ impl Embedded {
             let claimed = claim(&host, &self.deps, &name, &bounds).await?;
             let mut work = self.work(&host, desired, &bounds).await?;
             match claimed {
-                Claim::Free => work.first_mark = self.first_mark(desired),
+                Claim::Free => {
+                    refuse_clash(&host, desired).await?;
+                    work.first_mark = self.first_mark(desired);
+                }
                 Claim::Adopted(id, mark) => self.adopt(&mut work, id, *mark).await?,
             }
             let result = forward(&mut work, report).await;

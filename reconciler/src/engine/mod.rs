@@ -21,6 +21,7 @@ use labyard_driver::observed::{HostFacts, HostFile, Room, Snapshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::capacity::HostCapacity;
+use crate::derived::Taken;
 use crate::desired::{DesiredMachine, DesiredNetwork};
 use crate::error::EngineError;
 use crate::hooks::Hooks;
@@ -221,6 +222,13 @@ pub trait Engine: Send + Sync + 'static {
         host: &HostName,
         pools: &BTreeSet<PoolName>,
     ) -> Result<HostCapacity, EngineError>;
+    /// What machines of other names have on a host that would be derived of this one's.
+    async fn taken(
+        &self,
+        host: &HostName,
+        namespace: &Namespace,
+        name: &ObjectName,
+    ) -> Result<Taken, EngineError>;
     /// A file of a host as it is now; `None` where this engine, or its connection, only reads what the host shows of
     /// itself.
     async fn host_file(&self, host: &HostName, path: &str) -> Result<Option<HostFile>, EngineError>;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::embedded::describe;
 use super::{Bounds, Embedded, Reserve};
 use crate::capacity::{HostCapacity, Need};
+use crate::derived::Taken;
 use crate::desired::DesiredMachine;
 use crate::error::{Crowd, EngineError};
 use crate::hooks::placement::{Hosts, Placement};
@@ -39,7 +40,8 @@ pub struct Want {
 }
 
 /// What is desired, on a host.
-pub type DesiredOn<'a> = &'a (dyn Fn(&HostFacts) -> Result<DesiredMachine, EngineError> + Send + Sync);
+pub type DesiredOn<'a> =
+    &'a (dyn Fn(&HostFacts, &Taken) -> Result<DesiredMachine, EngineError> + Send + Sync);
 /// Takes what was reached, and where.
 pub type ReportOn<'a> = &'a (dyn Fn(&HostName, &Progress) + Send + Sync);
 
@@ -47,6 +49,8 @@ pub type ReportOn<'a> = &'a (dyn Fn(&HostName, &Progress) + Send + Sync);
 struct Candidate {
     host: Arc<Host>,
     facts: HostFacts,
+    /// What machines of other names have there.
+    taken: Taken,
     /// The best first: one that has begun it already, then by load.
     rank: (Standing, u64),
 }
@@ -111,7 +115,7 @@ impl Embedded {
             let mut refused = barred.clone();
             while let Some(candidate) = self.candidate(want, &refused, &mut reasons).await {
                 let host = candidate.host.name.clone();
-                let desired = desired(&candidate.facts)?;
+                let desired = desired(&candidate.facts, &candidate.taken)?;
                 if candidate.rank.0 == Standing::Nothing {
                     placement.chosen(&desired, began.elapsed());
                     if let Err(error) = placement.after(&desired, &host).await {
@@ -176,7 +180,9 @@ impl Embedded {
         let Some(facts) = facts else {
             return Ok(BTreeSet::new());
         };
-        let chosen = placement.before(&desired(&facts)?, &hosts).await?;
+        let chosen = placement
+            .before(&desired(&facts, &Taken::default())?, &hosts)
+            .await?;
         Ok(match chosen {
             Some(chosen) => hosts.into_keys().filter(|host| *host != chosen).collect(),
             None => BTreeSet::new(),
@@ -207,14 +213,16 @@ impl Embedded {
         let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut best: Option<Candidate> = None;
         for (host, snapshot) in snapshots {
-            let found = snapshot
-                .map_err(|error| error.to_string())
-                .and_then(|snapshot| judge(host, &snapshot, want));
+            let found = snapshot.map_err(|error| error.to_string()).and_then(|snapshot| {
+                let taken = Taken::on(&snapshot, &want.namespace, &want.name);
+                judge(host, &snapshot, want).map(|(facts, rank)| (facts, taken, rank))
+            });
             match found {
-                Ok((facts, rank)) if best.as_ref().is_none_or(|b| rank < b.rank) => {
+                Ok((facts, taken, rank)) if best.as_ref().is_none_or(|b| rank < b.rank) => {
                     best = Some(Candidate {
                         host: host.clone(),
                         facts,
+                        taken,
                         rank,
                     });
                 }

@@ -12,6 +12,7 @@ use labyard_driver::spec::Firmware;
 use labyard_driver_sim::{Latency, Settings, SimDriver, SimHost};
 use labyard_reconciler::EngineError;
 use labyard_reconciler::capacity::Need;
+use labyard_reconciler::derived::Taken;
 use labyard_reconciler::engine::{Deps, Embedded, Engine, Want};
 use labyard_reconciler::hooks::request::Request;
 use labyard_reconciler::hooks::{Call, Failure, Hook, Hooks, OnError, OnUpdate, Target};
@@ -76,7 +77,7 @@ async fn place(engine: Arc<Embedded>, name: String) -> Result<HostName, EngineEr
         labels: Some([("tier".to_owned(), "gold".to_owned())].into()),
         ..vm::Vm::default()
     };
-    let desired = |_: &HostFacts| Ok(wish(&config));
+    let desired = |_: &HostFacts, _: &Taken| Ok(wish(&config));
     let report = |_: &HostName, _: &Progress| {};
     engine.place_machine(&want, &desired, bounds(), &report).await
 }
