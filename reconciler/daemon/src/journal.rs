@@ -1,4 +1,4 @@
-//! `labyard journal`: what the stages of machines did, waited for and took.
+//! `labyard journal`: what the stages of machines and networks did, waited for and took.
 
 use std::error::Error;
 use std::io::Write;
@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use labyard_reconciler::journal::Kind;
 use labyard_reconciler::journal::estimate::short;
 use labyard_reconciler::journal::stages::{Outcome, Passed, stages};
 use labyard_reconciler::journal::{Journal, file};
 
 use crate::timestamp::utc;
 
-/// Show each stage of machines: attempts, what it waited for, how long it took and what is usual.
+/// Show each stage of machines and networks: attempts, what it waited for, how long it took and what is usual.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only this machine.
+    /// Only the machine or network of this name.
     name: Option<String>,
-    /// Only machines on this host, by its key in the provider.
+    /// Only those on this host, by its key in the provider.
     #[arg(long)]
     host: Option<String>,
     /// Only this namespace; otherwise all.
@@ -117,6 +118,10 @@ fn row(passed: &Passed) -> [String; 10] {
         "default" => passed.name.clone(),
         namespace => format!("{namespace}.{}", passed.name),
     };
+    let name = match passed.kind {
+        Kind::Machine => name,
+        Kind::Network => format!("network {name}"),
+    };
     let outcome = match passed.outcome {
         Outcome::Done => "done".to_owned(),
         Outcome::Open => "open".to_owned(),
@@ -151,6 +156,7 @@ mod tests {
             run: "r".into(),
             host: "lab1".into(),
             namespace: "class".into(),
+            kind: Kind::Machine,
             name: "web".into(),
             event: "create".into(),
             stage: "define".into(),
@@ -180,5 +186,13 @@ mod tests {
             ]
         );
         assert!(lines[1].ends_with("before:define holds: approval"));
+    }
+
+    #[test]
+    fn a_network_is_told_from_a_machine_of_its_name() {
+        let line = r#"{"at":1,"run":"r","event":"update","host":"lab1","namespace":"default","kind":"network",
+            "name":"lab","id":"i","stage":"reattach","what":"done","attempt":1,"took_ms":5}"#;
+        let text = table(&stages(&[serde_json::from_str(line).unwrap()]));
+        assert!(text.contains("lab1  network lab  update  reattach"), "{text}");
     }
 }

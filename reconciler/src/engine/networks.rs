@@ -12,14 +12,16 @@ use tokio_util::sync::CancellationToken;
 use super::claim::{Claim, Name, claim, same_host, same_owner};
 use super::embedded::describe;
 use super::machines::{RACES, keeps_busy, listing, refuse_other_namespace};
-use super::{Bounds, Embedded, ObjectRef, Reading};
+use super::{Bounds, Deps, Embedded, ObjectRef, Reading};
 use crate::desired::DesiredNetwork;
 use crate::diff::{Disturbance, gravest, network::diff};
 use crate::error::EngineError;
 use crate::faults;
 use crate::foreign::with_foreign;
+use crate::hooks::Event;
 use crate::host::Host;
 use crate::identity;
+use crate::journal::subject::{Subject, Watch};
 use crate::lease;
 use crate::record::Record;
 use crate::view::{NetworkView, attached};
@@ -88,7 +90,7 @@ impl Embedded {
         };
         let (spec, made) = self.network_begin(&host, &name, desired, &bounds).await?;
         host.observer.invalidate_networks();
-        let made = made.map_err(host.failed(describe(Kind::Network, desired.name.as_str())))?;
+        let made = made?;
         let record = Arc::new(Record::new(host.driver.clone(), made.id.clone(), spec.mark));
         self.keeper.hold(record, host.renewals.clone(), &self.deps);
         self.keeper.answered(&made.id);
@@ -102,20 +104,23 @@ impl Embedded {
         name: &Name<'_>,
         desired: &DesiredNetwork,
         bounds: &Bounds,
-    ) -> Result<(NetworkSpec, Result<ObservedNetwork, DriverError>), EngineError> {
+    ) -> Result<(NetworkSpec, Result<ObservedNetwork, EngineError>), EngineError> {
         let mut races = 1;
         loop {
             match claim(host, &self.deps, name, bounds).await? {
                 Claim::Adopted(id, mark) => {
                     let spec = network_spec(desired, id, *mark);
-                    let made = changed_with_guests(host, &spec, &bounds.cancel).await;
+                    let made = self.passage(host, &spec.mark, Event::Create);
+                    let made = made.changed_with_guests(&spec, &bounds.cancel).await;
                     return Ok((spec, made));
                 }
                 Claim::Free => {
                     let id = identity::new_object_id(self.deps.random.as_ref());
                     let spec = network_spec(desired, id, self.network_mark(desired));
-                    let made = created(host, &spec).await;
-                    if races == RACES || !matches!(made, Err(DriverError::Exists { .. })) {
+                    let made = self.passage(host, &spec.mark, Event::Create);
+                    let made = made.stage(MAKE, created(host, &spec)).await;
+                    let error = made.as_ref().err().and_then(EngineError::driver);
+                    if races == RACES || !matches!(error, Some(DriverError::Exists { .. })) {
                         return Ok((spec, made));
                     }
                     races += 1;
@@ -158,12 +163,13 @@ impl Embedded {
             host_name: network.host_name.clone(),
             ..spec
         };
+        let passage = self.passage(&host, &spec.mark, Event::Update);
         let changed = match cuts {
-            Cuts::Nobody => host.driver.change_network(&spec).await,
-            Cuts::Guests => changed_with_guests(&host, &spec, &bounds.cancel).await,
+            Cuts::Nobody => passage.stage(CHANGE, host.driver.change_network(&spec)).await,
+            Cuts::Guests => passage.changed_with_guests(&spec, &bounds.cancel).await,
         };
         host.observer.invalidate_networks();
-        let changed = changed.map_err(host.failed(what))?;
+        let changed = changed?;
         if spec.mark.ownership == Ownership::Building {
             let record = Arc::new(Record::new(host.driver.clone(), changed.id.clone(), spec.mark));
             self.keeper.hold(record, host.renewals.clone(), &self.deps);
@@ -185,13 +191,13 @@ impl Embedded {
             return same_host(&host, Kind::Network, object, &snapshot);
         };
         check_owner(&host, object, network)?;
-        if network.mark.ours().is_none() {
+        let Some(mark) = network.mark.ours() else {
             return Err(EngineError::NotOurs {
                 host: host.name.clone(),
                 what,
             });
-        }
-        super::machines::refuse_protected(&host, Kind::Network, &object.name, network.mark.ours())?;
+        };
+        super::machines::refuse_protected(&host, Kind::Network, &object.name, Some(mark))?;
         let users: Vec<_> = attached(&snapshot, &network.host_name)
             .iter()
             .map(|m| m.host_name.clone())
@@ -208,10 +214,22 @@ impl Embedded {
                 way_out,
             });
         }
-        let removed = host.driver.remove_network(&network.id).await;
+        let passage = self.passage(&host, mark, Event::Destroy);
+        let removed = passage
+            .stage(REMOVE, host.driver.remove_network(&network.id))
+            .await;
         host.observer.invalidate_networks();
         self.keeper.drop_hold(&network.id);
-        removed.map_err(host.failed(what))
+        removed
+    }
+
+    fn passage<'a>(&'a self, host: &'a Host, mark: &'a Mark, event: Event) -> Passage<'a> {
+        Passage {
+            deps: &self.deps,
+            host,
+            mark,
+            event,
+        }
     }
 
     fn network_mark(&self, desired: &DesiredNetwork) -> Mark {
@@ -284,16 +302,48 @@ fn check_owner(host: &Host, object: &ObjectRef, network: &ObservedNetwork) -> Re
     same_owner(host, Kind::Network, &object.name, &identity.token, mark)
 }
 
-/// Changes a network and puts its guests back on it. Killed in between, the network shows that it is behind.
-async fn changed_with_guests(
-    host: &Host,
-    spec: &NetworkSpec,
-    cancel: &CancellationToken,
-) -> Result<ObservedNetwork, DriverError> {
-    host.driver.change_network(spec).await?;
-    faults::network_changed(&spec.host_name, cancel).await;
-    host.driver.reattach_guests(&spec.id).await?;
-    host.driver.network(&spec.id).await
+/// The stages of a network.
+const MAKE: &str = "make";
+const CHANGE: &str = "change";
+const REATTACH: &str = "reattach";
+const REMOVE: &str = "remove";
+
+/// A network under change, of whose stages the journal tells.
+struct Passage<'a> {
+    deps: &'a Arc<Deps>,
+    host: &'a Host,
+    mark: &'a Mark,
+    event: Event,
+}
+
+impl Passage<'_> {
+    async fn stage<T>(
+        &self,
+        stage: &'static str,
+        work: impl Future<Output = Result<T, DriverError>>,
+    ) -> Result<T, EngineError> {
+        let subject = Subject::of_network(self.deps, &self.host.name, self.mark, (self.event, stage));
+        let watch = Watch::begin(subject);
+        let done = watch.over(work).await;
+        let what = describe(Kind::Network, self.mark.name.as_str());
+        watch.end(done.map_err(self.host.failed(what)))
+    }
+
+    /// Changes a network and puts its guests back on it. Killed in between, the network shows that it is behind.
+    async fn changed_with_guests(
+        &self,
+        spec: &NetworkSpec,
+        cancel: &CancellationToken,
+    ) -> Result<ObservedNetwork, EngineError> {
+        let driver = &self.host.driver;
+        self.stage(CHANGE, driver.change_network(spec)).await?;
+        faults::network_changed(&spec.host_name, cancel).await;
+        self.stage(REATTACH, async {
+            driver.reattach_guests(&spec.id).await?;
+            driver.network(&spec.id).await
+        })
+        .await
+    }
 }
 
 /// Whom a change cuts off from the network.

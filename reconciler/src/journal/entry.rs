@@ -1,5 +1,6 @@
 //! A line of the journal. It holds no secret: names, times, and reasons as errors tell them.
 
+use labyard_driver::mark::Kind;
 use serde::{Deserialize, Serialize};
 
 /// What happened.
@@ -50,7 +51,10 @@ pub struct Entry {
     pub host: String,
     /// The state's namespace.
     pub namespace: String,
-    /// The machine.
+    /// What it is.
+    #[serde(default = "machine", skip_serializing_if = "is_machine")]
+    pub kind: Kind,
+    /// The machine or network.
     pub name: String,
     /// Its identity.
     pub id: String,
@@ -74,6 +78,14 @@ pub struct Entry {
     pub class: Class,
 }
 
+fn machine() -> Kind {
+    Kind::Machine
+}
+
+fn is_machine(kind: &Kind) -> bool {
+    *kind == Kind::Machine
+}
+
 #[cfg(test)]
 impl Entry {
     /// A line of a machine `web`.
@@ -84,6 +96,7 @@ impl Entry {
             event: "create".into(),
             host: "lab1".into(),
             namespace: "default".into(),
+            kind: Kind::Machine,
             name: "web".into(),
             id: "id".into(),
             stage: stage.into(),

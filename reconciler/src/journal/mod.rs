@@ -1,4 +1,4 @@
-//! The journal: what every stage of every machine did, how often it was tried, what it waited for and how long it
+//! The journal: what every stage of every machine and network did, how often it was tried, what it waited for and how long it
 //! took; one file a namespace, a JSON object a line. It is there for people and for estimates: nothing is decided by
 //! it, and a journal that cannot be written or read never fails an apply.
 //!
@@ -22,6 +22,7 @@ use labyard_driver::ids::Namespace;
 
 pub use entry::{Class, Entry, What};
 use estimate::History;
+pub use labyard_driver::mark::Kind;
 
 /// The environment variable that names the journal's directory, or `off`.
 pub const VARIABLE: &str = "LABYARD_JOURNAL";

@@ -1,6 +1,7 @@
-//! Lines put together: for each machine and run its stages, what they waited for, what they took and what is usual.
+//! Lines put together: for each machine or network and run its stages, what they waited for, what they took and what is usual.
 //! Pure.
 
+use labyard_driver::mark::Kind;
 use serde::Serialize;
 
 use super::estimate::History;
@@ -18,7 +19,7 @@ pub enum Outcome {
     Open,
 }
 
-/// A stage of a machine in one run.
+/// A stage of a machine or network in one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Passed {
     /// When it began, in milliseconds since 1970.
@@ -29,7 +30,9 @@ pub struct Passed {
     pub host: String,
     /// The namespace.
     pub namespace: String,
-    /// The machine.
+    /// What it is.
+    pub kind: Kind,
+    /// The machine or network.
     pub name: String,
     /// `create`, `update` or `destroy`.
     pub event: String,
@@ -62,8 +65,15 @@ pub fn stages(entries: &[Entry]) -> Vec<Passed> {
     for entry in entries {
         let of_stage = |row: &&mut Row| {
             let p = &row.passed;
-            (&p.run, &p.host, &p.name, &p.event, &p.stage)
-                == (&entry.run, &entry.host, &entry.name, &entry.event, &entry.stage)
+            (&p.run, &p.host, &p.kind, &p.name, &p.event, &p.stage)
+                == (
+                    &entry.run,
+                    &entry.host,
+                    &entry.kind,
+                    &entry.name,
+                    &entry.event,
+                    &entry.stage,
+                )
         };
         let latest = rows.iter_mut().rev().find(of_stage);
         let row = match latest.filter(|row| belongs(entry, row)) {
@@ -99,6 +109,7 @@ fn begun(entry: &Entry, history: &History) -> Passed {
         run: entry.run.clone(),
         host: entry.host.clone(),
         namespace: entry.namespace.clone(),
+        kind: entry.kind,
         name: entry.name.clone(),
         event: entry.event.clone(),
         stage: entry.stage.clone(),

@@ -1,11 +1,11 @@
-//! A stage of a machine under work, as the journal and the progress messages tell of it.
+//! A stage of a machine or network under work, as the journal and the progress messages tell of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use labyard_driver::ids::{Namespace, ObjectName};
-use labyard_driver::mark::CloneMode;
+use labyard_driver::ids::{HostName, Namespace, ObjectName};
+use labyard_driver::mark::{CloneMode, Kind, Mark};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::estimate::standing;
@@ -30,6 +30,7 @@ pub struct Subject {
     deps: Arc<Deps>,
     host: String,
     namespace: Namespace,
+    kind: Kind,
     name: ObjectName,
     id: String,
     event: Event,
@@ -45,6 +46,7 @@ impl Subject {
             deps: work.deps.clone(),
             host: work.host.name.to_string(),
             namespace: work.desired.namespace.clone(),
+            kind: Kind::Machine,
             name: work.desired.name.clone(),
             id: work.first_mark.origin.as_str().to_owned(),
             event,
@@ -60,12 +62,34 @@ impl Subject {
             deps: deps.clone(),
             host: NOWHERE.to_owned(),
             namespace: desired.namespace.clone(),
+            kind: Kind::Machine,
             name: desired.name.clone(),
             id: operation.to_owned(),
             event: Event::Create,
             stage: labyard_schema::hooks::PLACEMENT,
             hook: None,
             class: class(desired),
+        }
+    }
+
+    /// A stage of a network, by its mark.
+    pub fn of_network(
+        deps: &Arc<Deps>,
+        host: &HostName,
+        mark: &Mark,
+        (event, stage): (Event, &'static str),
+    ) -> Self {
+        Self {
+            deps: deps.clone(),
+            host: host.to_string(),
+            namespace: mark.namespace.clone(),
+            kind: Kind::Network,
+            name: mark.name.clone(),
+            id: mark.origin.as_str().to_owned(),
+            event,
+            stage,
+            hook: None,
+            class: Class::default(),
         }
     }
 
@@ -93,6 +117,7 @@ impl Subject {
             event: self.event.name().to_owned(),
             host: self.host.clone(),
             namespace: self.namespace.to_string(),
+            kind: self.kind,
             name: self.name.to_string(),
             id: self.id.clone(),
             stage: self.stage.to_owned(),
@@ -184,14 +209,17 @@ impl Watch {
     }
 
     /// It has ended; an error says where.
-    pub fn end(self, outcome: Result<(), EngineError>) -> Result<(), EngineError> {
+    pub fn end<T>(self, outcome: Result<T, EngineError>) -> Result<T, EngineError> {
         let Some(subject) = &self.subject else {
             return outcome;
         };
         let (attempt, took) = (self.attempt.load(Ordering::Relaxed), self.began.elapsed());
-        let Err(error) = outcome else {
-            subject.write(What::Done, attempt, Some(took), None);
-            return Ok(());
+        let error = match outcome {
+            Ok(done) => {
+                subject.write(What::Done, attempt, Some(took), None);
+                return Ok(done);
+            }
+            Err(error) => error,
         };
         subject.write(What::Failed, attempt, Some(took), Some(error.to_string()));
         Err(EngineError::Staged {

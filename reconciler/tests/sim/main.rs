@@ -11,6 +11,7 @@ mod hooks;
 mod host_images;
 mod kills;
 mod leases;
+mod networks;
 mod placement;
 mod pools;
 mod races;
