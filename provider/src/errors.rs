@@ -7,7 +7,7 @@ use crate::shape::parse_path;
 
 /// Adds the error of a read. What hangs can still be destroyed, since only the read waits for its answer.
 pub fn report_unread(error: &EngineError, doing: &str, diags: &mut Diagnostics) {
-    let detail = match error {
+    let detail = match error.root() {
         EngineError::Unknown { .. } => {
             " If it hangs for good, destroy it without reading it: terraform destroy -refresh=false -target=…; or take \
              its power away on the host and plan again."

@@ -313,7 +313,8 @@ pub fn settled_memory(detail: &MachineDetail) -> Option<Mib> {
 }
 
 /// Disks by key. One of the mark's is there where both the definition and, if it runs, the machine have it; one that
-/// is on its way out, or that somebody attached by hand, as long as either has it.
+/// is on its way out, or that somebody attached by hand, as long as either has it. A file outside of all pools that somebody
+/// attached to a machine of labyard's is theirs: it stays, and is nothing of the machine's that could differ.
 fn disks(detail: &MachineDetail, mark: Option<&Mark>, order: &Numbers) -> BTreeMap<DiskKey, DiskView> {
     let of_volume = |disks: &BTreeMap<DiskKey, DiskMark>, there: &ObservedDisk| {
         let found = disks.iter().find(|(_, disk)| {
@@ -330,6 +331,7 @@ fn disks(detail: &MachineDetail, mark: Option<&Mark>, order: &Numbers) -> BTreeM
                 views.insert(key, known_disk(disk, known, boot));
             }
             Some(_) => {}
+            None if mark.is_some() && disk.volume.is_none() => {}
             None => others.push(disk),
         }
     }

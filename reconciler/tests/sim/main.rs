@@ -7,6 +7,7 @@
 )]
 
 mod converge;
+mod foreign_disks;
 mod hooks;
 mod host_images;
 mod kills;
