@@ -146,6 +146,17 @@ pub fn fits(limit: MachineSize, taken: MachineSize, more: MachineSize) -> bool {
     all.cpus <= limit.cpus && all.memory <= limit.memory
 }
 
+/// What to make of storage of a kind that takes no disks of labyard's.
+fn in_its_place(kind: &str) -> &'static str {
+    match kind {
+        "zfs" => "Mount a dataset on the host, and make a pool of type dir on it.",
+        "disk" | "iscsi" | "scsi" | "mpath" => {
+            "Put a file system or a volume group on its device, and a pool of type fs or logical on that."
+        }
+        _ => "Mount it on the host, where it can be mounted, and make a pool of type dir on that.",
+    }
+}
+
 impl HostCapacity {
     /// Of a host as it was read.
     pub fn of(snapshot: &Snapshot, policy: &HostPolicy) -> Self {
@@ -324,8 +335,10 @@ impl HostCapacity {
         match (&pool.kind, pool.active) {
             (PoolKind::Other(kind), _) => {
                 let detail = format!(
-                    "Storage pool {:?} is of type {kind:?}: disks are made in pools of type dir, fs, netfs or logical.",
-                    pool.name.as_str()
+                    "Storage pool {:?} is of type {kind:?}: disks are made as files (pools of type dir, fs, netfs) or as whole \
+                     logical volumes (logical). {}",
+                    pool.name.as_str(),
+                    in_its_place(kind)
                 );
                 Err(refused("Unsuitable storage pool", detail))
             }

@@ -173,6 +173,29 @@ fn a_pool_that_takes_no_disks_is_refused_at_its_attribute() {
 }
 
 #[test]
+fn storage_that_takes_no_disks_is_told_with_what_to_make_of_it() {
+    for (kind, word) in [
+        ("zfs", "dataset"),
+        ("iscsi", "fs or logical"),
+        ("rbd", "Mount it"),
+    ] {
+        let mut host = host(size(0, 0));
+        host.facts.pools = vec![pool("other", PoolKind::Other(kind.into()), 50, 20)];
+        let disks = BTreeMap::from([("d".to_owned(), disk(Some("other"), 1))]);
+        let findings = host.storage(&disks);
+        let [finding] = findings.as_slice() else {
+            panic!("{findings:?}")
+        };
+        assert_eq!(finding.weight, Weight::Refused);
+        assert!(
+            finding.detail.contains(kind) && finding.detail.contains(word),
+            "{}",
+            finding.detail
+        );
+    }
+}
+
+#[test]
 fn a_host_that_is_cordoned_or_full_is_passed_over() {
     let need = Need {
         size: size(1, 2048),

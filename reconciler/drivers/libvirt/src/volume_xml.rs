@@ -176,6 +176,14 @@ mod tests {
             place("<pool type='dir'><target><path>/p</path></target></pool>"),
             (PoolKind::Directory, Some(Place::new("/p", Store::File)))
         );
+        for kind in ["fs", "netfs"] {
+            let pool = format!("<pool type='{kind}'><target><path>/p</path></target></pool>");
+            assert_eq!(place(&pool).0, PoolKind::Directory, "{kind}");
+        }
+        for kind in ["zfs", "iscsi", "disk", "mpath"] {
+            let pool = format!("<pool type='{kind}'><target><path>/dev/p</path></target></pool>");
+            assert_eq!(place(&pool), (PoolKind::Other(kind.to_owned()), None));
+        }
         assert_eq!(
             place("<pool type='logical'><target><path>/dev/vg</path></target></pool>"),
             (PoolKind::Logical, Some(Place::new("/dev/vg", Store::Block)))
