@@ -406,6 +406,34 @@ pub enum MarkError {
 }
 
 impl Mark {
+    /// Of an object that is being built and has nothing yet; nobody's lease is in it.
+    pub fn building(kind: Kind, namespace: Namespace, name: ObjectName, token: Token) -> Self {
+        Self {
+            version: VERSION,
+            namespace,
+            kind,
+            name,
+            origin: token.clone(),
+            token,
+            ownership: Ownership::Building,
+            stage: Stage::Record,
+            lease: None,
+            disks: BTreeMap::new(),
+            media: BTreeMap::new(),
+            ejecting: BTreeSet::new(),
+            nics: BTreeMap::new(),
+            seed: None,
+            nvram: None,
+            tpm: TpmState::default(),
+            discard: BTreeSet::new(),
+            released: BTreeSet::new(),
+            leaving: Leaving::default(),
+            give_back: Vec::new(),
+            hooks: HooksMark::default(),
+            wishes: serde_json::Value::Null,
+        }
+    }
+
     /// Reads a mark.
     ///
     /// # Errors

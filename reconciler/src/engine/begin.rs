@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::{DiskKey, PoolName, VolumeName};
-use labyard_driver::mark::{
-    DiskMark, Kind, Made, Mark, NicMark, NvramMark, Ownership, SeedMark, Stage, VERSION,
-};
+use labyard_driver::mark::{DiskMark, Kind, Made, Mark, NicMark, NvramMark, Ownership, SeedMark, Stage};
 use labyard_driver::observed::{Attachment, MarkState, ObservedMachine};
 use tokio::time::Instant;
 
@@ -69,28 +67,13 @@ impl Embedded {
             self.deps.clock.now(),
         );
         Mark {
-            version: VERSION,
-            namespace: desired.namespace.clone(),
-            kind: Kind::Machine,
-            name: desired.name.clone(),
-            origin: token.clone(),
-            token,
-            ownership: Ownership::Building,
-            stage: Stage::Record,
             lease: Some(lease),
-            disks: Default::default(),
-            media: Default::default(),
-            ejecting: Default::default(),
-            nics: Default::default(),
-            seed: None,
-            nvram: None,
-            tpm: Default::default(),
-            discard: Default::default(),
-            released: Default::default(),
-            leaving: Default::default(),
-            give_back: Vec::new(),
-            hooks: Default::default(),
-            wishes: serde_json::Value::Null,
+            ..Mark::building(
+                Kind::Machine,
+                desired.namespace.clone(),
+                desired.name.clone(),
+                token,
+            )
         }
     }
 

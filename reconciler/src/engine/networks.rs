@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::{HostName, Namespace, ObjectId};
-use labyard_driver::mark::{Kind, Mark, Ownership, Stage, VERSION};
+use labyard_driver::mark::{Kind, Mark, Ownership, Stage};
 use labyard_driver::observed::{MarkState, NetworkStanding, ObservedMachine, ObservedNetwork, Snapshot};
 use labyard_driver::spec::NetworkSpec;
 use tokio_util::sync::CancellationToken;
@@ -240,28 +240,15 @@ impl Embedded {
             self.deps.clock.now(),
         );
         Mark {
-            version: VERSION,
-            namespace: desired.namespace.clone(),
-            kind: Kind::Network,
-            name: desired.name.clone(),
-            origin: token.clone(),
-            token,
-            ownership: Ownership::Building,
             stage: Stage::Finished,
             lease: Some(lease),
-            disks: Default::default(),
-            media: Default::default(),
-            ejecting: Default::default(),
-            nics: Default::default(),
-            seed: None,
-            nvram: None,
-            tpm: Default::default(),
-            discard: Default::default(),
-            released: Default::default(),
-            leaving: Default::default(),
-            give_back: Vec::new(),
-            hooks: Default::default(),
             wishes: desired.wishes.to_json(),
+            ..Mark::building(
+                Kind::Network,
+                desired.namespace.clone(),
+                desired.name.clone(),
+                token,
+            )
         }
     }
 }

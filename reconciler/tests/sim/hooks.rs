@@ -128,6 +128,15 @@ impl Call for Ipam {
     }
 }
 
+/// A host, its processes, and an IPAM that is asked at a moment.
+fn lab(at: &str) -> (SimHost, Table, Ipam) {
+    (
+        SimHost::new(Settings::default()),
+        Table::default(),
+        Ipam::acquiring(at),
+    )
+}
+
 fn start(sim: &SimHost, table: &Table, ipam: &Ipam) -> Rig {
     Rig::with(sim, table, ipam.hooks(), Journal::off())
 }
@@ -161,11 +170,7 @@ fn assert_supplied(sim: &SimHost, ipam: &Ipam, case: &str) {
 }
 
 async fn mutations_of_a_create(at: &str) -> u64 {
-    let (sim, table, ipam) = (
-        SimHost::new(Settings::default()),
-        Table::default(),
-        Ipam::acquiring(at),
-    );
+    let (sim, table, ipam) = lab(at);
     let rig = start(&sim, &table, &ipam);
     rig.network().await.unwrap();
     sim.clear_operations();
@@ -176,11 +181,7 @@ async fn mutations_of_a_create(at: &str) -> u64 {
 
 async fn create_through(at: &str, nth: u64, kind: FaultKind) {
     let case = format!("{at}, {kind:?} at {nth}");
-    let (sim, table, ipam) = (
-        SimHost::new(Settings::default()),
-        Table::default(),
-        Ipam::acquiring(at),
-    );
+    let (sim, table, ipam) = lab(at);
     let first = start(&sim, &table, &ipam);
     first.network().await.unwrap();
     let empty = inventory(&sim);
@@ -244,11 +245,7 @@ async fn what_a_hook_acquired_is_used_once_and_given_back_whatever_reply_was_los
 async fn a_destroy_killed_at_any_mutation_gives_back_what_hooks_acquired() {
     for nth in 1..=16 {
         for edge in [Edge::Before, Edge::After] {
-            let (sim, table, ipam) = (
-                SimHost::new(Settings::default()),
-                Table::default(),
-                Ipam::acquiring("before:define"),
-            );
+            let (sim, table, ipam) = lab("before:define");
             let first = start(&sim, &table, &ipam);
             first.network().await.unwrap();
             let empty = inventory(&sim);
@@ -273,11 +270,7 @@ async fn a_destroy_killed_at_any_mutation_gives_back_what_hooks_acquired() {
 /// Killed while the hook had acquired and not answered: the next run asks under the same key.
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_was_never_heard_is_asked_again_under_its_key() {
-    let (sim, table, ipam) = (
-        SimHost::new(Settings::default()),
-        Table::default(),
-        Ipam::acquiring("before:define"),
-    );
+    let (sim, table, ipam) = lab("before:define");
     ipam.script("before:define", &[Does::Hang, Does::Acquire]);
     let first = start(&sim, &table, &ipam);
     first.network().await.unwrap();
@@ -302,11 +295,7 @@ async fn a_hook_that_was_never_heard_is_asked_again_under_its_key() {
 /// A create that was killed and cannot become what is wanted now is taken away, and its address given back.
 #[tokio::test(start_paused = true)]
 async fn what_a_dead_builder_had_acquired_for_another_machine_is_given_back() {
-    let (sim, table, ipam) = (
-        SimHost::new(Settings::default()),
-        Table::default(),
-        Ipam::acquiring("before:addresses"),
-    );
+    let (sim, table, ipam) = lab("before:addresses");
     ipam.script("before:start", &[Does::Hang, Does::Say(json!({}))]);
     let first = start(&sim, &table, &ipam);
     first.network().await.unwrap();
@@ -334,11 +323,7 @@ async fn what_a_dead_builder_had_acquired_for_another_machine_is_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_definition_that_was_lost_keeps_no_address_of_a_hook() {
-    let (sim, table, ipam) = (
-        SimHost::new(Settings::default()),
-        Table::default(),
-        Ipam::acquiring("before:define"),
-    );
+    let (sim, table, ipam) = lab("before:define");
     let rig = start(&sim, &table, &ipam);
     rig.network().await.unwrap();
     let wish = open_wish();
@@ -475,11 +460,7 @@ async fn values_that_a_stage_cannot_take_are_refused_with_the_way_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mac_that_the_plan_has_promised_is_not_taken_from_a_hook() {
-    let (sim, table, ipam) = (
-        SimHost::new(Settings::default()),
-        Table::default(),
-        Ipam::acquiring("before:define"),
-    );
+    let (sim, table, ipam) = lab("before:define");
     let rig = start(&sim, &table, &ipam);
     rig.network().await.unwrap();
     let error = rig.create(&wish(&config("web"))).await.0.unwrap_err().to_string();

@@ -1,13 +1,11 @@
 //! Specifications to ask a driver for.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::ids::{
     Bytes, DiskKey, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName, Token,
     VolumeName,
 };
 use crate::lan::Lan;
-use crate::mark::{DiskMark, Kind, Made, Mark, Ownership, Stage, VERSION};
+use crate::mark::{DiskMark, Kind, Made, Mark};
 use crate::observed::{Attachment, Autostart};
 use crate::spec::{
     Accelerator, CpuSpec, Dhcp, DiskBus, DiskFormat, DiskSpec, DriveSpec, Firmware, Graphics, Guards,
@@ -18,30 +16,12 @@ use crate::spec::{
 /// A mark of an object that is being built; name and token tell it from others.
 pub fn mark(kind: Kind, name: &str) -> Mark {
     let token = Token(format!("{:032x}", fold(name)));
-    Mark {
-        version: VERSION,
-        namespace: Namespace::from("conformance"),
+    Mark::building(
         kind,
-        name: ObjectName::from(name),
-        origin: token.clone(),
+        Namespace::from("conformance"),
+        ObjectName::from(name),
         token,
-        ownership: Ownership::Building,
-        stage: Stage::Record,
-        lease: None,
-        disks: BTreeMap::new(),
-        media: BTreeMap::new(),
-        ejecting: BTreeSet::new(),
-        nics: BTreeMap::new(),
-        seed: None,
-        nvram: None,
-        tpm: Default::default(),
-        discard: BTreeSet::new(),
-        released: BTreeSet::new(),
-        leaving: Default::default(),
-        give_back: Vec::new(),
-        hooks: Default::default(),
-        wishes: serde_json::Value::Null,
-    }
+    )
 }
 
 /// An id made of a name: the same name gives the same UUID.
