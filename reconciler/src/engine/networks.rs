@@ -138,6 +138,8 @@ impl Embedded {
     ) -> Result<NetworkView, EngineError> {
         let host = self.host(&object.host)?.clone();
         let what = describe(Kind::Network, object.name.as_str());
+        // Whoever has come onto the network since the plan would be cut off.
+        host.observer.invalidate_networks();
         let snapshot = with_foreign(&host).await?;
         let Some(network) = find_in(&snapshot, object) else {
             let host = host.name.clone();

@@ -1,7 +1,10 @@
 //! Networks on the simulated host: what the journal tells of their changes.
 
+use labyard_driver::Driver;
+use labyard_driver::conformance::sample;
 use labyard_driver::mark::Kind;
-use labyard_driver_sim::{Settings, SimHost};
+use labyard_driver_sim::{ForeignHand, Settings, SimDriver, SimHost};
+use labyard_reconciler::EngineError;
 use labyard_reconciler::desired::DesiredNetwork;
 use labyard_reconciler::engine::{Engine, ObjectRef};
 use labyard_reconciler::hooks::Hooks;
@@ -22,27 +25,58 @@ fn told(rows: &[Passed]) -> Vec<(&str, &str, Outcome)> {
         .collect()
 }
 
+/// The network is made; what a state has of it.
+async fn made(rig: &Rig) -> ObjectRef {
+    let view = rig.network().await.unwrap();
+    let wish = network_wish();
+    ObjectRef {
+        host: rig.host.clone(),
+        namespace: wish.namespace,
+        name: wish.name,
+        identity: view.identity().cloned(),
+        id: Some(view.id),
+        pools: Default::default(),
+    }
+}
+
+/// The network with a change that takes it down and up.
+fn taken_down() -> DesiredNetwork {
+    DesiredNetwork {
+        domain: Some("lab.test".to_owned()),
+        ..network_wish()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_of_others_that_came_a_moment_ago_is_not_cut_off() {
+    let (sim, table) = (SimHost::new(Settings::default()), Table::default());
+    let rig = Rig::start(&sim, &table);
+    let object = made(&rig).await;
+    rig.engine.read_network(&object).await.unwrap();
+    let theirs = sample::with_nic(sample::machine("theirs"), "lab");
+    sim.by_other_hand(&ForeignHand::AddMachine(Box::new(theirs.clone())))
+        .unwrap();
+    SimDriver::in_memory(&sim)
+        .start_machine(&theirs.id)
+        .await
+        .unwrap();
+    let error = rig
+        .engine
+        .update_network(&object, &taken_down(), bounds())
+        .await
+        .unwrap_err();
+    assert!(matches!(error.root(), EngineError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains("theirs"), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_journal_tells_each_stage_of_a_network_also_of_one_that_is_taken_down_and_up() {
     let (sim, table) = (SimHost::new(Settings::default()), Table::default());
     let directory = tempfile::tempdir().unwrap();
     let rig = Rig::with(&sim, &table, Hooks::default(), Journal::at(directory.path()));
-    let view = rig.network().await.unwrap();
-    let wish = network_wish();
-    let object = ObjectRef {
-        host: rig.host.clone(),
-        namespace: wish.namespace.clone(),
-        name: wish.name.clone(),
-        identity: view.identity().cloned(),
-        id: Some(view.id.clone()),
-        pools: Default::default(),
-    };
-    let other = DesiredNetwork {
-        domain: Some("lab.test".to_owned()),
-        ..network_wish()
-    };
+    let object = made(&rig).await;
     rig.engine
-        .update_network(&object, &other, bounds())
+        .update_network(&object, &taken_down(), bounds())
         .await
         .unwrap();
     rig.engine.destroy_network(&object, bounds()).await.unwrap();
