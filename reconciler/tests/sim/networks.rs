@@ -1,9 +1,7 @@
 //! Networks on the simulated host: what the journal tells of their changes.
 
-use labyard_driver::Driver;
-use labyard_driver::conformance::sample;
 use labyard_driver::mark::Kind;
-use labyard_driver_sim::{ForeignHand, Settings, SimDriver, SimHost};
+use labyard_driver_sim::{ForeignHand, Settings, SimHost};
 use labyard_reconciler::EngineError;
 use labyard_reconciler::desired::DesiredNetwork;
 use labyard_reconciler::engine::{Engine, ObjectRef};
@@ -11,7 +9,7 @@ use labyard_reconciler::hooks::Hooks;
 use labyard_reconciler::journal::stages::{Outcome, Passed, stages};
 use labyard_reconciler::journal::{Journal, file};
 
-use crate::rig::{Rig, Table, bounds, network_wish};
+use crate::rig::{Rig, Table, bounds, config, network_wish, wish};
 
 fn rows(directory: &std::path::Path) -> Vec<Passed> {
     let mut rows = stages(&file::read(directory, "default").unwrap());
@@ -28,11 +26,11 @@ fn told(rows: &[Passed]) -> Vec<(&str, &str, Outcome)> {
 /// The network is made; what a state has of it.
 async fn made(rig: &Rig) -> ObjectRef {
     let view = rig.network().await.unwrap();
-    let wish = network_wish();
+    let known = network_wish();
     ObjectRef {
         host: rig.host.clone(),
-        namespace: wish.namespace,
-        name: wish.name,
+        namespace: known.namespace,
+        name: known.name,
         identity: view.identity().cloned(),
         id: Some(view.id),
         pools: Default::default(),
@@ -53,13 +51,9 @@ async fn a_guest_of_others_that_came_a_moment_ago_is_not_cut_off() {
     let rig = Rig::start(&sim, &table);
     let object = made(&rig).await;
     rig.engine.read_network(&object).await.unwrap();
-    let theirs = sample::with_nic(sample::machine("theirs"), "lab");
-    sim.by_other_hand(&ForeignHand::AddMachine(Box::new(theirs.clone())))
-        .unwrap();
-    SimDriver::in_memory(&sim)
-        .start_machine(&theirs.id)
-        .await
-        .unwrap();
+    let other = Rig::start(&sim, &table);
+    let theirs = other.create(&wish(&config("theirs"))).await.0.unwrap();
+    sim.by_other_hand(&ForeignHand::EraseMark(theirs.id)).unwrap();
     let error = rig
         .engine
         .update_network(&object, &taken_down(), bounds())
