@@ -329,3 +329,64 @@ output \"node\" {{
     terraform.destroy(&[]).unwrap().expect_success();
     assert_as_before(&host, &before);
 }
+
+/// A machine on a network of its own, or on the other one.
+fn moving(host: &Host, own: &str, lifecycle: &str) -> String {
+    let network = |label: &str, more: &str| {
+        format!(
+            "resource \"labyard_network\" {label:?} {{\n  name = {label:?}\n  mode = \"isolated\"\n  {more}\n}}\n"
+        )
+    };
+    let own_network = format!("for_each = toset({own})\n  {lifecycle}");
+    REQUIRED.to_owned()
+        + &provider("", "lab1", &format!("{:?}", host.uri()))
+        + &network("other", "")
+        + &network("own", &own_network)
+        + "resource \"labyard_vm\" \"node\" {
+  name       = \"node\"
+  memory_mib = 64
+  power      = \"stopped\"
+  nics       = { lan = { network = concat(values(labyard_network.own)[*].name, [labyard_network.other.name])[0] } }
+}
+"
+}
+
+#[test]
+fn a_network_that_goes_or_comes_again_in_terraforms_order_is_explained() {
+    let host = Host::start().unwrap();
+    let before = host.inventory().unwrap();
+    let terraform = Terraform::new().unwrap();
+    let first = "lifecycle { create_before_destroy = true }";
+    let apply = |own: &str, lifecycle: &str| {
+        terraform
+            .write("main.tf", &moving(&host, own, lifecycle))
+            .unwrap();
+        terraform.apply(&[]).unwrap()
+    };
+    apply("[\"own\"]", "").expect_success();
+    // Terraform destroys the network before it moves the machine, unless it is told otherwise.
+    let run = apply("[]", "").expect_failure();
+    let said = &run.errors()[0].detail;
+    assert!(
+        said.contains("in use by node") && said.contains("create_before_destroy"),
+        "{said}"
+    );
+    apply("[\"own\"]", first).expect_success();
+    apply("[]", first).expect_success();
+    assert_settled(&terraform);
+
+    // Told so, it cannot make the network anew under its own name.
+    apply("[\"own\"]", first).expect_success();
+    let address = "labyard_network.own[\"own\"]";
+    terraform.run(&["taint", address]).unwrap().expect_success();
+    let run = apply("[\"own\"]", first).expect_failure();
+    let said = &run.errors()[0].detail;
+    assert!(
+        said.contains("exists already") && said.contains("create_before_destroy"),
+        "{said}"
+    );
+    terraform.run(&["untaint", address]).unwrap().expect_success();
+    assert_settled(&terraform);
+    terraform.destroy(&[]).unwrap().expect_success();
+    assert_as_before(&host, &before);
+}
