@@ -1,7 +1,7 @@
 //! The way of a running machine to a specification: changes that it takes while it runs, or a restart. Pure.
 
 use labyard_driver::ids::{DiskKey, MacAddr, Mib, NicKey};
-use labyard_driver::observed::{Hardware, MachineDetail, ObservedDisk, ObservedNic};
+use labyard_driver::observed::{Cable, Hardware, MachineDetail, ObservedDisk, ObservedNic};
 use labyard_driver::spec::{Choice, DiskSpec, LiveChange, MachineSpec, NicSpec};
 
 use crate::boot_order;
@@ -69,7 +69,7 @@ fn changes(spec: &MachineSpec, detail: &MachineDetail) -> Result<Vec<LiveChange>
                 changes.push(LiveChange::PlugNic(nic.key.clone()));
             }
             Some(there) if there.vlan != nic.vlan => granted(ports.retags_nic())?,
-            Some(there) if there.live_attachment.as_ref() != Some(&nic.attachment) => {
+            Some(there) if !is_plugged_in(there, nic) => {
                 granted(ports.moves_nic())?;
                 changes.push(LiveChange::MoveNic(nic.key.clone()));
             }
@@ -156,6 +156,11 @@ fn is_replaced(nic: &ObservedNic, spec: &MachineSpec) -> bool {
     }
 }
 
+/// Whether a running machine's card is on its network, with its cable: a move pulls that out and puts it in again.
+fn is_plugged_in(there: &ObservedNic, nic: &NicSpec) -> bool {
+    there.live_attachment.as_ref() == Some(&nic.attachment) && there.cable == Cable::AsDefined
+}
+
 /// Whether a machine shows that a change is done.
 pub fn is_done(change: &LiveChange, spec: &MachineSpec, detail: &MachineDetail) -> bool {
     match change {
@@ -168,8 +173,7 @@ pub fn is_done(change: &LiveChange, spec: &MachineSpec, detail: &MachineDetail) 
             nic_of(spec, key).is_some_and(|nic| live_nics(detail).any(|there| there.mac == nic.mac))
         }
         LiveChange::MoveNic(key) => nic_of(spec, key).is_some_and(|nic| {
-            live_nics(detail)
-                .any(|there| there.mac == nic.mac && there.live_attachment.as_ref() == Some(&nic.attachment))
+            live_nics(detail).any(|there| there.mac == nic.mac && is_plugged_in(there, nic))
         }),
         LiveChange::Cpus => detail.live_cpus == Some(spec.cpus),
         LiveChange::Memory => detail

@@ -14,7 +14,7 @@ use labyard_driver::mark::{
     CloneMode, DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove, Ownership, SeedMark, Stage,
 };
 use labyard_driver::observed::{
-    Activity, Attachment, Autostart, Capacity, Hardware, MachineDetail, NetworkStanding, ObservedDisk,
+    Activity, Attachment, Autostart, Cable, Capacity, Hardware, MachineDetail, NetworkStanding, ObservedDisk,
     ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, Power, Room, Snapshot, Standing,
 };
 use labyard_driver::spec::{Dhcp, DirectBoot, DiskBus, Firmware, Guards, NetworkBoot, NetworkMode, NicModel};
@@ -156,7 +156,7 @@ impl MediumView {
 /// A NIC as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NicView {
-    /// The network, in the user's spelling where it is the one that the mark names.
+    /// The network, in the user's spelling where it is the one that the mark names, or what it was unplugged from.
     pub network: String,
     /// Its address.
     pub mac: MacAddr,
@@ -494,10 +494,15 @@ fn nic_view(
             Attachment::Network(name) | Attachment::Bridge(name) | Attachment::Other(name) => name.clone(),
         },
     };
+    let fixed = fixed
+        .copied()
+        .filter(|fixed| networks.keeps(&network, nic.mac, fixed));
+    let network = match nic.cable {
+        Cable::AsDefined => network,
+        Cable::Out => format!("unplugged from {network}"),
+    };
     NicView {
-        fixed: fixed
-            .copied()
-            .filter(|fixed| networks.keeps(&network, nic.mac, fixed)),
+        fixed,
         vlan: nic.vlan,
         boot: nic.boot,
         network,

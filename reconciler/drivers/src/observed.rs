@@ -349,12 +349,25 @@ pub struct ObservedNic {
     pub boot: Option<u32>,
     /// Where it is attached now, where the machine runs and has it.
     pub live_attachment: Option<Attachment>,
+    /// Its cable, where the machine runs and has it.
+    #[serde(default)]
+    pub cable: Cable,
     /// What it is for the guest; `None` for something that labyard does not make.
     pub model: Option<NicModel>,
     /// Where it stands.
     pub standing: Standing,
     /// Addresses that the host knows it by at present (leases), IPv4 first.
     pub addresses: Vec<IpAddr>,
+}
+
+/// Whether the cable of a running machine's NIC is where its definition has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cable {
+    /// It is.
+    #[default]
+    AsDefined,
+    /// It was pulled out, by a hand or by a move that was cut short.
+    Out,
 }
 
 /// Where a NIC is attached.

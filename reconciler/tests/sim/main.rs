@@ -6,6 +6,7 @@
     reason = "in a test program `pub` marks what a module offers to the others"
 )]
 
+mod cables;
 mod converge;
 mod foreign_disks;
 mod hooks;

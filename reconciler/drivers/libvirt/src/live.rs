@@ -8,7 +8,7 @@ use libvirt_rpc::{DomainRef, Error, ErrorCode};
 
 use crate::errors::{Act, During};
 use crate::host::{Host, Session, parse};
-use crate::machine_xml;
+use crate::machine_xml::{self, Link};
 use crate::machines::{act, definition, is_active, pools_of, reference};
 use crate::xml::Element;
 
@@ -171,12 +171,16 @@ impl Target<'_> {
         if machine_xml::attachment(there) != nic.attachment {
             let moved = machine_xml::with_attachment(there, &nic.attachment)
                 .map_err(|error| self.act.refused(error.to_string()))?;
-            self.update(&machine_xml::with_link(&moved, "down")).await?;
+            self.update(&machine_xml::with_link(&moved, Link::Down)).await?;
         }
         let live = self.live().await?;
+        let definition = definition(self.session, &self.act, &self.domain).await?;
+        let wanted = find(&definition, is_it).map_or(Link::Up, machine_xml::link);
         match find(&live, is_it) {
-            Some(there) => self.update(&machine_xml::with_link(there, "up")).await,
-            None => Ok(()),
+            Some(there) if machine_xml::link(there) != wanted => {
+                self.update(&machine_xml::with_link(there, wanted)).await
+            }
+            _ => Ok(()),
         }
     }
 

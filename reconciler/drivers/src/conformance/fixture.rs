@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::ids::{Mib, ObjectId, PoolName};
+use crate::ids::{MacAddr, Mib, ObjectId, PoolName};
 use crate::spec::{Accelerator, DirectBoot};
 use crate::{Driver, DriverError};
 
@@ -80,6 +80,9 @@ pub trait OtherHands: Send + Sync {
 
     /// How many storage pools the host has.
     async fn pools(&self) -> Result<usize, DriverError>;
+
+    /// Pulls the cable out of a running machine's NIC, and leaves its definition.
+    async fn pull_cable(&self, id: &ObjectId, mac: MacAddr) -> Result<(), DriverError>;
 
     /// Whether that is still in it.
     async fn has_device(&self, id: &ObjectId) -> Result<Presence, DriverError>;

@@ -1,9 +1,10 @@
 //! What others made, and what they put into what is ours.
 
 use super::lab::{Failure, Lab, ensure, ensure_eq};
-use super::{OtherHands, Presence, sample};
+use super::{Guests, OtherHands, Presence, sample};
 use crate::ids::Mib;
-use crate::observed::MarkState;
+use crate::observed::{Cable, MarkState};
+use crate::spec::LiveChange;
 
 type Result = std::result::Result<(), Failure>;
 
@@ -59,5 +60,26 @@ pub(super) async fn an_edit_keeps_what_others_put_in(lab: &Lab<'_>) -> Result {
         "the foreign device after the edit"
     );
     ensure_eq!(lab.detail(&spec.id).await?.cpus, 2, "the processors");
+    Ok(())
+}
+
+pub(super) async fn a_cable_that_was_pulled_out_is_seen_and_put_back(lab: &Lab<'_>) -> Result {
+    if matches!(lab.fixture.guests(), Guests::Never) || lab.fixture.free_net().is_none() {
+        return Ok(());
+    }
+    let network = lab.network("net")?;
+    lab.driver.create_network(&network).await?;
+    let spec = sample::with_nic(lab.machine("wired"), &network.host_name);
+    lab.define(&spec).await?;
+    lab.driver.start_machine(&spec.id).await?;
+    let cable = async || Ok::<_, Failure>(lab.detail(&spec.id).await?.nics.first().map(|nic| nic.cable));
+    ensure_eq!(cable().await?, Some(Cable::AsDefined), "the cable at first");
+    hands(lab)?.pull_cable(&spec.id, spec.nics[0].mac).await?;
+    ensure_eq!(cable().await?, Some(Cable::Out), "the cable that was pulled out");
+    let change = LiveChange::MoveNic(spec.nics[0].key.clone());
+    for _ in 0..2 {
+        lab.driver.change_live(&spec, &change).await?;
+        ensure_eq!(cable().await?, Some(Cable::AsDefined), "the cable in the end");
+    }
     Ok(())
 }

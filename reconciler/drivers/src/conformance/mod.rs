@@ -181,6 +181,7 @@ cases! {
     OtherHands: hands {
         a_foreign_machine_is_seen_without_a_mark,
         an_edit_keeps_what_others_put_in,
+        a_cable_that_was_pulled_out_is_seen_and_put_back,
     }
 }
 

@@ -7,6 +7,7 @@ use labyard_driver::mark::Mark;
 use labyard_driver::observed::Attachment;
 use labyard_driver::spec::{MachineSpec, NicModel, NicSpec};
 
+use super::read::Link;
 use super::{EditError, alias, alias_of, is_ours, read};
 use crate::network_xml;
 use crate::xml::Element;
@@ -101,8 +102,12 @@ pub(crate) fn with_attachment(nic: &Element, attachment: &Attachment) -> Result<
 }
 
 /// A running machine's NIC with its cable in or out.
-pub(crate) fn with_link(nic: &Element, state: &str) -> Element {
+pub(crate) fn with_link(nic: &Element, state: Link) -> Element {
     let mut nic = nic.clone();
+    let state = match state {
+        Link::Up => "up",
+        Link::Down => "down",
+    };
     nic.ensure("link").set_attribute("state", state);
     nic
 }

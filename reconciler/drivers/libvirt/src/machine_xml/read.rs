@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use labyard_driver::ids::{Bytes, MacAddr, Mib};
 use labyard_driver::observed::{
-    Attachment, Capacity, MachineDetail, MachineSize, ObservedDisk, ObservedMedium, ObservedNic,
+    Attachment, Cable, Capacity, MachineDetail, MachineSize, ObservedDisk, ObservedMedium, ObservedNic,
     ObservedNvram, Standing,
 };
 use labyard_driver::spec::{Accelerator, DirectBoot, DiskBus, NicModel};
@@ -170,6 +170,9 @@ fn nics(devices: &Element, live: Option<&Element>) -> Vec<ObservedNic> {
         live_attachment: live
             .and_then(|live| of(live).find(|(other, _)| *other == mac))
             .map(|(_, running)| attachment(if is_aside(running) { nic } else { running })),
+        cable: live
+            .and_then(|live| of(live).find(|(other, _)| *other == mac))
+            .map_or(Cable::AsDefined, |(_, running)| cable(nic, running)),
         model: nic.attribute_at(&["model"], "type").and_then(NicModel::parse),
         boot: boot_number(nic),
         vlan: nic.child("vlan").and_then(network_xml::vlan),
@@ -285,6 +288,28 @@ pub(crate) fn disk_path(drive: &Element) -> String {
 
 pub(crate) fn mac(interface: &Element) -> Option<MacAddr> {
     interface.attribute_at(&["mac"], "address")?.parse().ok()
+}
+
+/// Who has the cable out in the definition wants it so.
+fn cable(defined: &Element, running: &Element) -> Cable {
+    match (link(defined), link(running)) {
+        (Link::Up, Link::Down) => Cable::Out,
+        _ => Cable::AsDefined,
+    }
+}
+
+/// The state of a NIC's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    Up,
+    Down,
+}
+
+pub(crate) fn link(interface: &Element) -> Link {
+    match interface.attribute_at(&["link"], "state") {
+        Some("down") => Link::Down,
+        _ => Link::Up,
+    }
 }
 
 pub(crate) fn attachment(interface: &Element) -> Attachment {

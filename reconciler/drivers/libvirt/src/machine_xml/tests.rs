@@ -656,3 +656,18 @@ fn secure_boot_goes_with_all_that_libvirt_chose_for_it_and_the_tpm_of_others_sta
     edit(&mut domain, &spec(), &places()).unwrap();
     assert!(domain.to_string().contains(passed));
 }
+
+#[test]
+fn a_cable_is_out_where_what_runs_says_so_and_the_definition_does_not() {
+    let with = |state: &str| {
+        let text = made(&spec()).to_string();
+        Element::parse(&text.replacen("</interface>", &format!("<link state='{state}'/></interface>"), 1)).unwrap()
+    };
+    let cable = |defined: &Element, live: &Element| {
+        detail(defined, Some(live), &Sizes::Unread, &places()).nics[0].cable
+    };
+    assert_eq!(cable(&made(&spec()), &with("down")), Cable::Out);
+    assert_eq!(cable(&with("up"), &with("down")), Cable::Out);
+    assert_eq!(cable(&made(&spec()), &with("up")), Cable::AsDefined);
+    assert_eq!(cable(&with("down"), &with("down")), Cable::AsDefined);
+}

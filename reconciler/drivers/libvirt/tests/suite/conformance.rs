@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use labyard_driver::conformance::{self, Fixture, Guests, OtherHands, Presence};
-use labyard_driver::ids::{ObjectId, PoolName};
+use labyard_driver::ids::{MacAddr, ObjectId, PoolName};
 use labyard_driver::{Driver, DriverError};
 use labyard_driver_libvirt::LibvirtDriver;
-use libvirt_rpc::flags::{DomainDefine, DomainXml, ListPools};
+use libvirt_rpc::flags::{DeviceModify, DomainDefine, DomainXml, ListPools};
 use libvirt_rpc::{ConnectOptions, Connection};
 
 use crate::host;
@@ -108,6 +108,22 @@ impl OtherHands for Hands {
     async fn pools(&self) -> Result<usize, DriverError> {
         let pools = self.connection.connect_list_all_storage_pools(ListPools::empty());
         Ok(pools.await.unwrap().len())
+    }
+
+    async fn pull_cable(&self, id: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {
+        let connection = &self.connection;
+        let uuid = id.as_str().parse().unwrap();
+        let domain = connection.domain_lookup_by_uuid(uuid).await.unwrap();
+        let live = connection.domain_get_xml_desc(&domain, DomainXml::empty()).await.unwrap();
+        let at = live.find(&format!("<mac address='{mac}'/>")).unwrap();
+        let begin = live[..at].rfind("<interface").unwrap();
+        let end = at + live[at..].find("</interface>").unwrap();
+        let nic = format!("{}<link state='down'/></interface>", &live[begin..end]);
+        connection
+            .domain_update_device_flags(&domain, &nic, DeviceModify::LIVE)
+            .await
+            .unwrap();
+        Ok(())
     }
 
     async fn has_device(&self, id: &ObjectId) -> Result<Presence, DriverError> {

@@ -1,7 +1,7 @@
 //! What other hands do on the host behind our back.
 
 use labyard_driver::ids::{Bytes, MacAddr, Mib, ObjectId, PoolName, VolumeName};
-use labyard_driver::observed::{Activity, Attachment, MarkState};
+use labyard_driver::observed::{Cable, Activity, Attachment, MarkState};
 use labyard_driver::spec::{DiskBus, MachineSpec, NetworkSpec, NicModel, VolumeContent, VolumeSpec};
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,13 @@ pub enum ForeignHand {
         /// The machine.
         id: ObjectId,
         /// Which.
+        mac: MacAddr,
+    },
+    /// The cable of a running machine's NIC is pulled out; its definition has it in.
+    PullCable {
+        /// The machine.
+        id: ObjectId,
+        /// Which NIC.
         mac: MacAddr,
     },
     /// A disk is taken out of the machine, live and in the definition.
@@ -182,6 +189,7 @@ impl State {
         | ForeignHand::AttachDisk { id, .. }
         | ForeignHand::PullDisk { id, .. }
         | ForeignHand::PullNic { id, .. }
+        | ForeignHand::PullCable { id, .. }
         | ForeignHand::DetachDisk { id, .. }
         | ForeignHand::AttachNic { id, .. }
         | ForeignHand::DetachNic { id, .. }
@@ -208,6 +216,7 @@ impl State {
                 mac,
                 attachment,
                 vlan: None,
+                cable: Cable::AsDefined,
                 boot: None,
                 model: NicModel::Virtio,
                 origin: Origin::Foreign,
@@ -219,7 +228,7 @@ impl State {
             _ => None,
         };
         let kept = match hand {
-            ForeignHand::PullDisk { .. } | ForeignHand::PullNic { .. } => None,
+            ForeignHand::PullDisk { .. } | ForeignHand::PullNic { .. } | ForeignHand::PullCable { .. } => None,
             _ => Some(&mut machine.definition),
         };
         for definition in live.into_iter().chain(kept) {
@@ -228,6 +237,10 @@ impl State {
                     definition.disks.retain(|disk| disk.target != *target);
                 }
                 ForeignHand::PullNic { mac, .. } => definition.nics.retain(|nic| nic.mac != *mac),
+                ForeignHand::PullCable { mac, .. } => {
+                    let pulled = definition.nics.iter_mut().filter(|nic| nic.mac == *mac);
+                    pulled.for_each(|nic| nic.cable = Cable::Out);
+                }
                 ForeignHand::DetachDisk { target, .. } => {
                     definition.disks.retain(|disk| disk.target != *target);
                 }

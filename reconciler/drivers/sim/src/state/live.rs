@@ -1,7 +1,7 @@
 //! Changes of machines that run: what is plugged in, unplugged, moved and given.
 
 use labyard_driver::ids::{DiskKey, Mib, NicKey, ObjectId};
-use labyard_driver::observed::{Room, ScsiController};
+use labyard_driver::observed::{Cable, Room, ScsiController};
 use labyard_driver::spec::{DiskBus, LiveChange, MachineSpec};
 use labyard_driver::{DriverError, HostEvent};
 
@@ -202,6 +202,7 @@ impl State {
         let run = self.running(&spec.id)?;
         let there = run.definition.nics.iter_mut().find(|there| there.mac == nic.mac);
         let there = there.ok_or_else(|| refused(doing, "there is no such NIC"))?;
+        there.cable = Cable::AsDefined;
         if there.attachment != nic.attachment {
             let before = std::mem::replace(&mut there.attachment, nic.attachment);
             self.end_lease(nic.mac, &before, now);

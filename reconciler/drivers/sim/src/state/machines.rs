@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{Activity, Attachment, Autostart, Hardware, ObservedMachine};
+use labyard_driver::observed::{Cable, Activity, Attachment, Autostart, Hardware, ObservedMachine};
 use labyard_driver::spec::{
     Accelerator, BootDevice, Choice, CpuModel, Firmware, Graphics, Guards, MachineSpec,
 };
@@ -167,6 +167,7 @@ impl State {
                     mac: nic.mac,
                     attachment: nic.attachment.clone(),
                     vlan: nic.vlan,
+                    cable: Cable::AsDefined,
                     boot: place(spec, &BootDevice::Nic(nic.key.clone())),
                     model: nic.model,
                     origin: Origin::Ours,

@@ -6,7 +6,7 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{ObjectId, PoolName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Ability, Activity, Attachment, Detail, HostFacts, MachineDetail, MachineSize, MarkState, NetworkStanding,
+    Ability, Activity, Attachment, Cable, Detail, HostFacts, MachineDetail, MachineSize, MarkState, NetworkStanding,
     ObservedDisk, ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, ObservedNvram,
     ObservedVolume, Offer, Power, Snapshot, Standing,
 };
@@ -156,6 +156,9 @@ impl State {
             live_attachment: live
                 .and_then(|live| live.nics.iter().find(|n| n.mac == nic.mac))
                 .map(|nic| nic.attachment.clone()),
+            cable: live
+                .and_then(|live| live.nics.iter().find(|n| n.mac == nic.mac))
+                .map_or(Cable::AsDefined, |nic| nic.cable),
             model: Some(nic.model),
             standing,
             addresses: nic.leased(networks, now).into_iter().collect(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use labyard_driver::conformance::{Fixture, Guest, Guests, OtherHands, Presence, sample};
-use labyard_driver::ids::{Mib, ObjectId, PoolName};
+use labyard_driver::ids::{MacAddr, Mib, ObjectId, PoolName};
 use labyard_driver::spec::DirectBoot;
 use labyard_driver::{Driver, DriverError};
 use labyard_driver_sim::{ForeignHand, SimDriver, SimHost};
@@ -112,6 +112,10 @@ impl OtherHands for Hands {
 
     async fn pools(&self) -> Result<usize, DriverError> {
         Ok(self.0.look().host.pools.len())
+    }
+
+    async fn pull_cable(&self, id: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {
+        self.0.by_other_hand(&ForeignHand::PullCable { id: id.clone(), mac })
     }
 
     async fn has_device(&self, id: &ObjectId) -> Result<Presence, DriverError> {
