@@ -22,7 +22,11 @@ pub async fn with_foreign(host: &Host) -> Result<Arc<Snapshot>, EngineError> {
             return Ok(Some(machine.clone()));
         }
         match host.driver.machine(&machine.id).await {
-            Ok(whole) => Ok(Some(whole)),
+            // One that stalls does not even tell its name.
+            Ok(whole) => Ok(Some(ObservedMachine {
+                host_name: machine.host_name.clone(),
+                ..whole
+            })),
             Err(DriverError::Missing { .. }) => Ok(None),
             Err(error) => Err(host.failed(format!("machine {:?}", machine.host_name))(error)),
         }

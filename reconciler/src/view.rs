@@ -7,20 +7,21 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use labyard_driver::ids::{
-    Bytes, DiskKey, HostUuid, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName,
+    Bytes, DiskKey, HostName, HostUuid, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName,
 };
 use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::{
     CloneMode, DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove, Ownership, SeedMark, Stage,
 };
 use labyard_driver::observed::{
-    Activity, Attachment, Autostart, Cable, Capacity, Hardware, MachineDetail, NetworkStanding, ObservedDisk,
+    Activity, Attachment, Autostart, Cable, Capacity, Detail, Hardware, MachineDetail, NetworkStanding, ObservedDisk,
     ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, Power, Room, Snapshot, Standing,
 };
 use labyard_driver::spec::{Dhcp, DirectBoot, DiskBus, Firmware, Guards, NetworkBoot, NetworkMode, NicModel};
 
 use crate::boot_order::{self, Numbers};
 use crate::desired::{FixedAddress, Wishes};
+use crate::error::EngineError;
 use crate::identity::{self, Identity};
 
 /// A machine as it is.
@@ -647,14 +648,30 @@ impl NetworkView {
 }
 
 /// The machines attached to a network, by the host's names.
-pub fn attached<'a>(snapshot: &'a Snapshot, network: &str) -> Vec<&'a ObservedMachine> {
-    let attached = |machine: &&ObservedMachine| {
-        machine.detail.known().is_some_and(|detail| {
-            detail
-                .nics
-                .iter()
-                .any(|nic| nic.attachment == Attachment::Network(network.to_owned()))
-        })
-    };
-    snapshot.machines.iter().filter(attached).collect()
+///
+/// # Errors
+/// Where one that is not off does not tell at present where it is attached: it may be on it.
+pub fn attached<'a>(
+    host: &HostName,
+    snapshot: &'a Snapshot,
+    network: &str,
+) -> Result<Vec<&'a ObservedMachine>, EngineError> {
+    let wanted = Attachment::Network(network.to_owned());
+    let mut attached = Vec::new();
+    for machine in &snapshot.machines {
+        match &machine.detail {
+            Detail::Known(detail) if detail.nics.iter().any(|nic| nic.attachment == wanted) => {
+                attached.push(machine);
+            }
+            Detail::Unknown(why) if machine.power != Power::Stopped => {
+                return Err(EngineError::Unknown {
+                    host: host.clone(),
+                    what: format!("machine {:?}", machine.host_name),
+                    why: format!("{why}; it may be on network {network:?}"),
+                });
+            }
+            Detail::Known(_) | Detail::Unknown(_) => {}
+        }
+    }
+    Ok(attached)
 }

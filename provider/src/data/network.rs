@@ -84,7 +84,7 @@ async fn find(
             .find(|network| network.id.as_str() == name)
     };
     match networks.resolve(name).or_else(by_id) {
-        Some(network) => Ok((network.clone(), machines(&snapshot, network))),
+        Some(network) => Ok((network.clone(), machines(host, &snapshot, network)?)),
         None => {
             let names: Vec<_> = snapshot
                 .networks
@@ -105,11 +105,15 @@ async fn find(
     }
 }
 
-fn machines(snapshot: &Snapshot, network: &ObservedNetwork) -> Vec<String> {
-    let attached = attached(snapshot, &network.host_name);
+fn machines(
+    host: &HostName,
+    snapshot: &Snapshot,
+    network: &ObservedNetwork,
+) -> Result<Vec<String>, EngineError> {
+    let attached = attached(host, snapshot, &network.host_name)?;
     let mut names: Vec<_> = attached.iter().map(|machine| machine.host_name.clone()).collect();
     names.sort();
-    names
+    Ok(names)
 }
 
 fn shown(network: &ObservedNetwork) -> NetworkData {

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use labyard_driver::ids::{HostName, ObjectName};
-use labyard_driver::observed::{Ability, NetworkStanding, ObservedMachine, ObservedNetwork, Power, Snapshot};
+use labyard_driver::observed::{Ability, NetworkStanding, ObservedMachine, ObservedNetwork, Power};
 use labyard_reconciler::desired::DesiredNetwork;
 use labyard_reconciler::diff::network::diff;
 use labyard_reconciler::diff::{Change, Disturbance, gravest};
@@ -158,28 +158,29 @@ pub async fn compare(plan: &Plan, context: &Context, host: &HostName, diags: &mu
         standing: network.standing,
         ..current
     };
+    let users = match attached(host, &snapshot, &network.host_name) {
+        Ok(users) => users,
+        Err(error) => return crate::errors::report(&error, "Machine not readable", diags),
+    };
     let changes = diff(&desired, &current);
     let cutting: Vec<_> = changes
         .iter()
         .filter(|c| c.disturbance >= Disturbance::Restart)
         .collect();
     if !cutting.is_empty() {
-        disturbs(&snapshot, &network.host_name, &prior.name, &cutting, diags);
-    } else if network.standing == NetworkStanding::Behind
-        && !running(attached(&snapshot, &network.host_name)).is_empty()
-    {
+        disturbs(&users, &prior.name, &cutting, diags);
+    } else if network.standing == NetworkStanding::Behind && !running(&users).is_empty() {
         let summary = format!("{} will be brought to its definition", prior.name);
         let detail = format!(
             "It was changed or restarted behind its definition. Its guests are put back on it, and may be cut off for some seconds: {}.",
-            names(&running(attached(&snapshot, &network.host_name)))
+            names(&running(&users))
         );
         diags.warning(Some(Path::attribute("active")), summary, detail);
     }
 }
 
 /// Refuses what would leave machines with addresses of another network; else says whom it cuts off for some seconds.
-fn disturbs(snapshot: &Snapshot, host_name: &str, name: &str, changes: &[&Change], diags: &mut Diagnostics) {
-    let users = attached(snapshot, host_name);
+fn disturbs(users: &[&ObservedMachine], name: &str, changes: &[&Change], diags: &mut Diagnostics) {
     let list: Vec<_> = changes.iter().map(|c| format!("  - {c}")).collect();
     let list = list.join("\n");
     let parting = changes.iter().find(|c| c.disturbance == Disturbance::Replace);
@@ -188,7 +189,7 @@ fn disturbs(snapshot: &Snapshot, host_name: &str, name: &str, changes: &[&Change
     if parting.is_some() && !users.is_empty() {
         let detail = format!(
             "These changes give the network other addresses, or another bridge, under the machines on it ({}):\n{list}\nDetach or remove those machines first.",
-            names(&users)
+            names(users)
         );
         return diags.error(at, "Network in use", detail);
     }
@@ -209,10 +210,10 @@ fn disturbs(snapshot: &Snapshot, host_name: &str, name: &str, changes: &[&Change
     diags.warning(at, summary, format!("{guests} It changes in:\n{list}"));
 }
 
-fn running(users: Vec<&ObservedMachine>) -> Vec<&ObservedMachine> {
+fn running<'a>(users: &[&'a ObservedMachine]) -> Vec<&'a ObservedMachine> {
     let off =
         |machine: &&ObservedMachine| matches!(machine.power, Power::Stopped | Power::Saved | Power::Crashed);
-    users.into_iter().filter(|machine| !off(machine)).collect()
+    users.iter().copied().filter(|machine| !off(machine)).collect()
 }
 
 fn names(machines: &[&ObservedMachine]) -> String {

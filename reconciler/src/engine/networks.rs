@@ -200,7 +200,7 @@ impl Embedded {
             });
         };
         super::machines::refuse_protected(&host, Kind::Network, &object.name, Some(mark))?;
-        let users: Vec<_> = attached(&snapshot, &network.host_name)
+        let users: Vec<_> = attached(&host.name, &snapshot, &network.host_name)?
             .iter()
             .map(|m| m.host_name.clone())
             .collect();
@@ -359,7 +359,7 @@ fn cuts_off(
     }
     let stays =
         |machine: &ObservedMachine| machine.mark.ours().is_some() && gravest < Some(Disturbance::Replace);
-    let on_it = attached(snapshot, &network.host_name);
+    let on_it = attached(&host.name, snapshot, &network.host_name)?;
     let users: Vec<_> = on_it
         .iter()
         .filter(|machine| keeps_busy(machine) && !stays(machine))

@@ -12,6 +12,7 @@ mod foreign_disks;
 mod hooks;
 mod host_images;
 mod kills;
+mod lans;
 mod leases;
 mod networks;
 mod placement;
