@@ -191,6 +191,9 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Puts the NICs of labyard's running machines that are defined on a network and were cut off from it (by a
     /// restart of the network, whoever did it) back on it; none is success. Guests keep running.
+    ///
+    /// # Errors
+    /// [`DriverError::Busy`] where a machine does not answer: all others are back on it then.
     async fn reattach_guests(&self, network: &ObjectId) -> Result<(), DriverError>;
 
     /// Writes a network's mark alone, without touching what runs.

@@ -5,18 +5,20 @@
 //! network and back. It carries the network's id in its name, so that one left by the dead is known and taken away.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use futures::future::try_join_all;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, ObjectId};
+use labyard_driver::mark::Mark;
 use labyard_driver::observed::MarkState;
-use libvirt_rpc::flags::{DeviceModify, DomainXml, ListDomains};
+use libvirt_rpc::flags::{DeviceModify, DomainXml, ListDomains, NetworkXml};
 use libvirt_rpc::{Connection, DomainRef, Error, NetworkRef, Uuid};
 
 use crate::errors::{Act, During, is_wrong_state};
-use crate::host::{Host, parse};
+use crate::host::{Host, Session, parse};
 use crate::networks::{act, reference};
-use crate::observe::went_away;
+use crate::observe::{self, READ, is_stall, went_away};
 use crate::xml::Element;
 use crate::{machine_xml, mark_xml};
 
@@ -84,81 +86,171 @@ struct Cut {
     wires: Vec<Wire>,
 }
 
+/// A machine that does not answer is left for later, so that it keeps no other off the network.
 pub(crate) async fn reattach(host: &Host, id: &ObjectId) -> Result<(), DriverError> {
     let act = act("putting guests back on", id);
     let session = host.session().await?;
-    let connection = &session.connection;
     let network = reference(&act, id)?;
-    let network = connection
+    let network = session
+        .connection
         .network_lookup_by_uuid(network.uuid)
         .await
         .during(&act)?;
-    let cut = cut_off(connection, &act, &network).await?;
-    if cut.is_empty() {
-        return drop_aside(connection, &act, id).await;
+    let (session, seen) = cut_off(host, session, &act, &network).await?;
+    let connection = &session.connection;
+    if !seen.cut.is_empty() || !seen.stalled.is_empty() {
+        // As long as it is there the network shows that it is behind.
+        ensure_aside(connection, &act, id).await?;
     }
-    ensure_aside(connection, &act, id).await?;
-    for machine in &cut {
-        for wire in &machine.wires {
-            if aside_for(&wire.live).is_none() {
-                plug(connection, &act, machine, wire, &aside_name(id.as_str())).await?;
+    let mut later = seen.stalled;
+    for machine in &seen.cut {
+        match put_back(connection, &act, machine, &network.name, id).await {
+            Err(error @ (DriverError::Busy { .. } | DriverError::ReplyLost { .. })) => {
+                tracing::warn!(machine = %machine.domain.name, %error, "its NICs are put back later");
+                later.insert(machine.domain.name.clone());
             }
-            plug(connection, &act, machine, wire, &network.name).await?;
+            result => result?,
         }
     }
-    let still = cut_off(connection, &act, &network).await?;
-    if let Some(machine) = still.first() {
+    let session = if later.is_empty() {
+        session
+    } else {
+        host.abandon(&session).await;
+        host.session().await?
+    };
+    let (session, seen) = match seen.cut.is_empty() {
+        true => (session, Seen::default()),
+        false => cut_off(host, session, &act, &network).await?,
+    };
+    later.extend(seen.stalled);
+    if let Some(machine) = seen.cut.iter().find(|machine| !later.contains(&machine.domain.name)) {
         let message = format!(
             "machine {:?} is still off it: restart that machine, or renew its NIC with virsh update-device",
             machine.domain.name
         );
         return Err(act.refused(message));
     }
-    drop_aside(connection, &act, id).await
+    if !later.is_empty() {
+        let names: Vec<_> = later.iter().map(String::as_str).collect();
+        let message = format!(
+            "machines that do not answer may still be off it ({}): apply again when they do",
+            names.join(", ")
+        );
+        return Err(act.busy(message));
+    }
+    drop_aside(&session.connection, &act, id).await
 }
 
-/// The running machines of ours that are cut off from a network.
-async fn cut_off(connection: &Connection, act: &Act, network: &NetworkRef) -> Result<Vec<Cut>, DriverError> {
-    let domains = connection
-        .connect_list_all_domains(ListDomains::ACTIVE)
-        .await
-        .during(act)?;
+async fn put_back(
+    connection: &Connection,
+    act: &Act,
+    machine: &Cut,
+    network: &str,
+    id: &ObjectId,
+) -> Result<(), DriverError> {
+    for wire in &machine.wires {
+        if aside_for(&wire.live).is_none() {
+            plug(connection, act, machine, wire, &aside_name(id.as_str())).await?;
+        }
+        plug(connection, act, machine, wire, network).await?;
+    }
+    Ok(())
+}
+
+/// The running machines of ours, as far as a network concerns them.
+#[derive(Default)]
+struct Seen {
+    /// Those that are cut off from it.
+    cut: Vec<Cut>,
+    /// Those that do not answer, by name.
+    stalled: BTreeSet<String>,
+}
+
+/// The running machines of ours that are cut off from a network, and a connection on which no call is stuck.
+async fn cut_off(
+    host: &Host,
+    session: Arc<Session>,
+    act: &Act,
+    network: &NetworkRef,
+) -> Result<(Arc<Session>, Seen), DriverError> {
+    let connection = &session.connection;
+    let (domains, text) = futures::try_join!(
+        connection.connect_list_all_domains(ListDomains::ACTIVE),
+        connection.network_get_xml_desc(network, NetworkXml::INACTIVE)
+    )
+    .during(act)?;
+    let own = mark_xml::of_definition(&parse(act, &text)?);
+    let own = own.ours().map(|mark| mark.name.to_string());
+    let is_named = |named: &str| named == network.name || Some(named) == own.as_deref();
     let all = domains.into_iter().map(|domain| read(connection, act, domain));
-    let mut all = try_join_all(all).await?;
+    let all = try_join_all(all).await?;
+    let (mut seen, mut stuck) = (Seen::default(), false);
+    for machine in all {
+        match machine {
+            Read::Nothing => {}
+            Read::Whole(machine) => seen.cut.push(*machine),
+            // Its mark says which networks it is meant for; one that a hand added is seen when it answers.
+            Read::Stalled(name, mark) if mark.nics.values().any(|nic| is_named(&nic.network)) => {
+                seen.stalled.insert(name);
+            }
+            Read::Stalled(..) => stuck = true,
+        }
+    }
+    let session = if seen.stalled.is_empty() && !stuck {
+        session
+    } else {
+        // libvirt works at few calls of one connection at a time.
+        host.abandon(&session).await;
+        host.session().await?
+    };
     // Read behind the machines: a port that is not there now was not made in between.
-    let ports = ports(connection, network).await.during(act)?;
-    for machine in all.iter_mut().flatten() {
+    let ports = ports(&session.connection, network).await.during(act)?;
+    for machine in &mut seen.cut {
         machine
             .wires
             .retain(|wire| wire.network == network.name && wire.is_cut(&ports));
     }
-    Ok(all
-        .into_iter()
-        .flatten()
-        .filter(|machine| !machine.wires.is_empty())
-        .collect())
+    seen.cut.retain(|machine| !machine.wires.is_empty());
+    Ok((session, seen))
 }
 
-/// A running machine of ours; `None` if it is none, or went.
-async fn read(connection: &Connection, act: &Act, domain: DomainRef) -> Result<Option<Cut>, DriverError> {
+/// What a running machine shows.
+enum Read {
+    /// It is none of ours, or went.
+    Nothing,
+    /// Its NICs.
+    Whole(Box<Cut>),
+    /// It is busy or stuck.
+    Stalled(String, Box<Mark>),
+}
+
+/// A running machine, if it is one of ours: that its mark tells, which no machine keeps waiting.
+async fn read(connection: &Connection, act: &Act, domain: DomainRef) -> Result<Read, DriverError> {
+    let mark = match observe::mark(connection, &domain).await {
+        Ok(MarkState::Ours(mark)) => mark,
+        Ok(MarkState::None | MarkState::Unreadable(_)) => return Ok(Read::Nothing),
+        Err(error) if went_away(&error) => return Ok(Read::Nothing),
+        Err(error) => return Err(act.failed(&error)),
+    };
+    let quick = connection.within(READ);
     let (definition, live) = futures::join!(
-        connection.domain_get_xml_desc(&domain, DomainXml::INACTIVE),
-        connection.domain_get_xml_desc(&domain, DomainXml::empty()),
+        quick.domain_get_xml_desc(&domain, DomainXml::INACTIVE),
+        quick.domain_get_xml_desc(&domain, DomainXml::empty()),
     );
     let (definition, live) = match (definition, live) {
         (Ok(definition), Ok(live)) => (parse(act, &definition)?, parse(act, &live)?),
-        (Err(error), _) | (_, Err(error)) if went_away(&error) => return Ok(None),
+        (Err(error), _) | (_, Err(error)) if went_away(&error) => return Ok(Read::Nothing),
+        (Err(error), _) | (_, Err(error)) if is_stall(&error) => {
+            return Ok(Read::Stalled(domain.name, mark));
+        }
         (Err(error), _) | (_, Err(error)) => return Err(act.failed(&error)),
     };
-    if !matches!(mark_xml::of_definition(&definition), MarkState::Ours(_)) {
-        return Ok(None);
-    }
-    Ok(Some(Cut {
+    Ok(Read::Whole(Box::new(Cut {
         wires: wires(&definition, &live),
         domain,
         definition,
         live,
-    }))
+    })))
 }
 
 /// Plugs a NIC of a running machine into a network; its source and VLAN are the definition's, the rest as it runs.

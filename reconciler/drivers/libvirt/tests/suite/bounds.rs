@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use labyard_driver::conformance::sample;
 use labyard_driver::ids::VolumeName;
-use labyard_driver::observed::{Capacity, Power};
+use labyard_driver::observed::{Capacity, NetworkStanding, Power};
 use labyard_driver::spec::MachineSpec;
 use labyard_driver::{Driver, DriverError};
 use labyard_driver_libvirt::LibvirtDriver;
@@ -235,4 +235,42 @@ async fn a_clash_of_subnets_names_the_network_that_has_it() {
     let clash = driver.create_network(&second).await.unwrap_err();
     driver.remove_network(&first.id).await.unwrap();
     assert!(clash.to_string().contains(&first.host_name), "{clash}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_hangs_keeps_no_other_off_a_network_that_was_restarted() {
+    let Some(own) = OwnHost::start("wires") else {
+        return;
+    };
+    let driver = host::driver(&own.uri);
+    let network = host::network("wires");
+    driver.create_network(&network).await.unwrap();
+    let (hung, other) = (host::machine("hung"), host::machine("other"));
+    for machine in [&hung, &other] {
+        let spec = sample::with_nic(machine.clone(), &network.host_name);
+        driver.record_machine(&spec).await.unwrap();
+        driver.define_machine(&spec).await.unwrap();
+        driver.start_machine(&spec.id).await.unwrap();
+    }
+    own.signal(&hung.host_name, "-STOP");
+    // Asks it for something: from now on its definition cannot be read either.
+    driver.snapshot().await.unwrap();
+    let mut changed = network.clone();
+    changed.domain = Some("changed.test".to_owned());
+    driver.change_network(&changed).await.unwrap();
+    let off = driver.reattach_guests(&network.id).await.unwrap_err();
+    assert!(matches!(off, DriverError::Busy { .. }), "{off:?}");
+    let (off, other_name) = (off.to_string(), other.host_name.as_str());
+    assert!(off.contains(&hung.host_name) && !off.contains(other_name), "{off}");
+    let seen = driver.snapshot().await.unwrap();
+    assert_eq!(seen.networks[0].standing, NetworkStanding::Behind);
+    own.signal(&hung.host_name, "-CONT");
+    let put_back = async || driver.reattach_guests(&network.id).await.is_ok();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !put_back().await {
+        assert!(Instant::now() < deadline);
+    }
+    let seen = driver.snapshot().await.unwrap();
+    assert_eq!(seen.networks[0].standing, NetworkStanding::AsDefined);
+    assert_eq!(seen.networks.len(), 1);
 }
