@@ -222,8 +222,14 @@ pub trait Driver: Send + Sync + 'static {
         self.reserve_address(network, reservation).await
     }
 
-    /// Gives a reserved address back; none there is success.
-    async fn release_address(&self, network: &ObjectId, mac: MacAddr) -> Result<(), DriverError>;
+    /// Gives the address that is kept for a MAC back; kept for it no more is success. Another one that is kept for it
+    /// stays.
+    async fn release_address(
+        &self,
+        network: &ObjectId,
+        mac: MacAddr,
+        address: IpAddr,
+    ) -> Result<(), DriverError>;
 
     /// The leases of a network, read now.
     async fn leases(&self, network: &ObjectId) -> Result<Vec<DhcpLease>, DriverError>;

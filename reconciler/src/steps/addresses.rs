@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, NicKey};
-use labyard_driver::mark::NicMark;
+use labyard_driver::mark::{Mark, NicMark};
 use labyard_driver::observed::{ObservedNetwork, Power, Reservation};
 
 use super::{Outcome, Work};
@@ -82,10 +82,10 @@ async fn keep_fixed(
         fits(&fixed, own).map_err(unfit)?;
     }
     let driver = &work.host.driver;
-    let other = |r: &Reservation| r.mac == nic.mac && r.address != IpAddr::V4(address);
-    if network.reservations.iter().any(other) {
+    let other = |r: &&Reservation| r.mac == nic.mac && r.address != IpAddr::V4(address);
+    if let Some(other) = network.reservations.iter().find(other) {
         driver
-            .release_address(&network.id, nic.mac)
+            .release_address(&network.id, nic.mac, other.address)
             .await
             .map_err(work.failed())?;
     }
@@ -305,10 +305,34 @@ async fn release(work: &Work<'_>, nics: &[NicMark]) -> Outcome {
     Ok(())
 }
 
+/// Whether another machine's record names the MAC on this network: under another name the same machine may have come,
+/// and what it found reserved is its own to give back.
+async fn others_have(
+    work: &Work<'_>,
+    network: &ObservedNetwork,
+    mac: MacAddr,
+) -> Result<bool, EngineError> {
+    let own = work.mark().await.token;
+    let marks = work.host.driver.marks().await.map_err(work.failed())?;
+    let snapshot = work.host.recent().await?;
+    let has = |mark: &Mark| {
+        let networks = Networks {
+            snapshot: &snapshot,
+            namespace: Some(&mark.namespace),
+        };
+        let is_here = |nic: &NicMark| networks.resolve(&nic.network).is_some_and(|n| n.id == network.id);
+        mark.token != own && mark.nics.values().any(|nic| nic.mac == mac && is_here(nic))
+    };
+    Ok(marks.iter().any(|(_, mark)| has(mark)))
+}
+
 async fn give_back(work: &Work<'_>, network: &ObservedNetwork, mac: MacAddr, address: IpAddr) -> Outcome {
+    if others_have(work, network, mac).await? {
+        return Ok(());
+    }
     work.host
         .driver
-        .release_address(&network.id, mac)
+        .release_address(&network.id, mac, address)
         .await
         .map_err(work.failed())?;
     if let IpAddr::V4(address) = address {

@@ -1,9 +1,12 @@
-//! A network is not taken down while nobody can tell who is on it.
+//! A network is not taken down while nobody can tell who is on it; what is done to it is done again where the host was
+//! busy, and within its time.
+
+use std::time::Duration;
 
 use labyard_driver::observed::Activity;
-use labyard_driver_sim::{ForeignHand, Settings, SimHost, Verb};
+use labyard_driver_sim::{Edge, Failure, Fault, FaultKind, ForeignHand, Settings, SimHost, Verb};
 use labyard_reconciler::EngineError;
-use labyard_reconciler::engine::{Engine, ObjectRef};
+use labyard_reconciler::engine::{Bounds, Engine, ObjectRef};
 use labyard_reconciler::identity::Identity;
 use labyard_reconciler::view::Owner;
 
@@ -52,4 +55,102 @@ async fn a_network_stays_up_while_a_running_machine_does_not_tell_where_it_is_at
     let refused = rig.engine.destroy_network(&object, bounds()).await.unwrap_err();
     assert!(matches!(refused, EngineError::InUse { .. }), "{refused}");
     rig.engine.update_network(&object, &changed, bounds()).await.unwrap();
+}
+
+fn troubles() -> [FaultKind; 5] {
+    [
+        FaultKind::Fail(Edge::Before, Failure::Busy),
+        FaultKind::Fail(Edge::Before, Failure::Unreachable),
+        FaultKind::LoseRequest,
+        FaultKind::LoseReply,
+        FaultKind::Duplicate,
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_is_changed_and_removed_whatever_becomes_of_one_call() {
+    for trouble in troubles() {
+        for verb in [Verb::ChangeNetwork, Verb::RemoveNetwork] {
+            let sim = SimHost::new(Settings::default());
+            let rig = Rig::start(&sim, &Table::default());
+            sim.order(Fault::nth(verb, 1, trouble.clone()));
+            let told = |error: &EngineError| format!("{verb:?}, {trouble:?}: {error}");
+            let network = rig.network().await.unwrap_or_else(|e| panic!("{}", told(&e)));
+            let Owner::Ours { identity, .. } = network.owner else {
+                panic!("{network:?}");
+            };
+            let object = object(&rig, &identity);
+            let mut changed = network_wish();
+            changed.domain = Some("other.test".to_owned());
+            let updated = rig.engine.update_network(&object, &changed, bounds()).await;
+            updated.unwrap_or_else(|e| panic!("{}", told(&e)));
+            assert_eq!(sim.look().networks[0].domain, changed.domain);
+            let destroyed = rig.engine.destroy_network(&object, bounds()).await;
+            destroyed.unwrap_or_else(|e| panic!("{}", told(&e)));
+            assert!(sim.look().networks.is_empty());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_a_network_ends_with_its_time_and_does_not_begin_in_a_run_that_was_ended() {
+    let sim = SimHost::new(Settings {
+        call_deadline: Duration::from_secs(3600),
+        ..Settings::default()
+    });
+    let rig = Rig::start(&sim, &Table::default());
+    let network = rig.network().await.unwrap();
+    let Owner::Ours { identity, .. } = network.owner else {
+        panic!("{network:?}");
+    };
+    let object = object(&rig, &identity);
+    let short = Bounds {
+        limit: Duration::from_secs(60),
+        ..bounds()
+    };
+    let slow = FaultKind::Delay(Duration::from_secs(1000));
+    for verb in [Verb::ChangeNetwork, Verb::RemoveNetwork] {
+        sim.order(Fault::nth(verb, 1, slow.clone()));
+    }
+    let updated = rig.engine.update_network(&object, &network_wish(), short.clone()).await;
+    let destroyed = rig.engine.destroy_network(&object, short).await;
+    for late in [updated.map(drop), destroyed] {
+        let late = late.unwrap_err().to_string();
+        assert!(late.contains("60s"), "{late}");
+    }
+    sim.clear_operations();
+    let ended = bounds();
+    ended.cancel.cancel();
+    let updated = rig.engine.update_network(&object, &network_wish(), ended.clone()).await;
+    let destroyed = rig.engine.destroy_network(&object, ended).await;
+    for ended in [updated.map(drop), destroyed] {
+        let ended = ended.unwrap_err();
+        assert!(matches!(ended, EngineError::Cancelled { .. }), "{ended}");
+    }
+    assert_eq!(sim.mutations(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_stays_reserved_while_another_machine_has_its_mac() {
+    let sim = SimHost::new(Settings::default());
+    let rig = Rig::start(&sim, &Table::default());
+    rig.network().await.unwrap();
+    let named = |name: &str| {
+        let mut config = config(name);
+        let nics = config.nics.as_mut().unwrap();
+        nics.get_mut("lan").unwrap().mac = Some("52:54:00:00:00:09".into());
+        wish(&config)
+    };
+    let (before, after) = (named("before"), named("after"));
+    let reservations = || sim.look().networks[0].reservations.clone();
+    let (made, first) = rig.create(&before).await;
+    made.unwrap();
+    let kept = reservations();
+    let (made, second) = rig.create(&after).await;
+    made.unwrap();
+    rig.destroy(&first.unwrap(), &before).await.unwrap();
+    let address = |all: &[labyard_driver::observed::Reservation]| all.iter().map(|r| r.address).collect::<Vec<_>>();
+    assert_eq!(address(&reservations()), address(&kept));
+    rig.destroy(&second.unwrap(), &after).await.unwrap();
+    assert_eq!(reservations(), []);
 }

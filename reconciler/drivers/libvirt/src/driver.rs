@@ -225,8 +225,13 @@ impl Driver for LibvirtDriver {
         reservations::reserve(&self.host, network, reservation, Reach::Definition).await
     }
 
-    async fn release_address(&self, network: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {
-        reservations::release(&self.host, network, mac).await
+    async fn release_address(
+        &self,
+        network: &ObjectId,
+        mac: MacAddr,
+        address: IpAddr,
+    ) -> Result<(), DriverError> {
+        reservations::release(&self.host, network, mac, address).await
     }
 
     async fn leases(&self, network: &ObjectId) -> Result<Vec<DhcpLease>, DriverError> {

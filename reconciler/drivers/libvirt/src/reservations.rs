@@ -1,5 +1,7 @@
 //! Addresses kept for MACs, in what runs and in the definition.
 
+use std::net::IpAddr;
+
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, ObjectId};
 use labyard_driver::observed::Reservation;
@@ -107,13 +109,22 @@ pub(crate) async fn reserve(
     result.during(&act)
 }
 
-pub(crate) async fn release(host: &Host, id: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {
-    let act = act(&format!("giving back the address of {mac} on"), id);
+pub(crate) async fn release(
+    host: &Host,
+    id: &ObjectId,
+    mac: MacAddr,
+    address: IpAddr,
+) -> Result<(), DriverError> {
+    let act = act(&format!("giving back {address} of {mac} on"), id);
     let session = host.session().await?;
     let connection = &session.connection;
     let network = reference(&act, id)?;
     let held = |standing: &Standing| {
-        let holds = |reservations: &Vec<Reservation>| reservations.iter().any(|r| r.mac == mac);
+        let holds = |reservations: &Vec<Reservation>| {
+            reservations
+                .iter()
+                .any(|r| r.mac == mac && r.address == address)
+        };
         let held = standing
             .places
             .iter()
@@ -127,6 +138,7 @@ pub(crate) async fn release(host: &Host, id: &ObjectId, mac: MacAddr) -> Result<
     }
     let element = crate::xml::Element::new("host")
         .with("mac", &mac.to_string())
+        .with("ip", &address.to_string())
         .to_string();
     let result = update(
         connection,

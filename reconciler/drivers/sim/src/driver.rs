@@ -227,8 +227,13 @@ impl Driver for SimDriver {
             .await
     }
 
-    async fn release_address(&self, network: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {
-        self.done(Request::ReleaseAddress(network.clone(), mac)).await
+    async fn release_address(
+        &self,
+        network: &ObjectId,
+        mac: MacAddr,
+        address: IpAddr,
+    ) -> Result<(), DriverError> {
+        self.done(Request::ReleaseAddress(network.clone(), mac, address)).await
     }
 
     async fn leases(&self, network: &ObjectId) -> Result<Vec<DhcpLease>, DriverError> {

@@ -124,7 +124,7 @@ pub(crate) enum Request {
     WriteNetworkMark(ObjectId, Box<Mark>),
     RemoveNetwork(ObjectId),
     ReserveAddress(ObjectId, Reservation),
-    ReleaseAddress(ObjectId, MacAddr),
+    ReleaseAddress(ObjectId, MacAddr, IpAddr),
     Leases(ObjectId),
     Addresses(ObjectId),
     AgentAnswers(ObjectId),
@@ -220,7 +220,7 @@ impl Request {
             | Self::WriteNetworkMark(id, _)
             | Self::RemoveNetwork(id)
             | Self::ReserveAddress(id, _)
-            | Self::ReleaseAddress(id, _)
+            | Self::ReleaseAddress(id, ..)
             | Self::Leases(id)
             | Self::Addresses(id)
             | Self::AgentAnswers(id)
@@ -303,7 +303,9 @@ impl State {
                 Ok(Reply::Done)
             }
             Request::ReserveAddress(id, wanted) => self.reserve_address(id, wanted).map(|()| Reply::Done),
-            Request::ReleaseAddress(id, mac) => self.release_address(id, *mac).map(|()| Reply::Done),
+            Request::ReleaseAddress(id, mac, address) => {
+                self.release_address(id, *mac, *address).map(|()| Reply::Done)
+            }
             Request::Leases(id) => self.leases(id, now).map(Reply::Leases),
             other => Err(misdirected(other)),
         }

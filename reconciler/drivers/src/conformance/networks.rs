@@ -221,7 +221,7 @@ pub(super) async fn an_address_set_aside_is_kept_for_its_mac_and_can_be_reserved
     lab.driver.set_address_aside(&spec.id, &wanted).await?;
     let seen = lab.driver.network(&spec.id).await?.reservations;
     ensure_eq!(seen, vec![wanted.clone()], "the reservations");
-    lab.driver.release_address(&spec.id, wanted.mac).await?;
+    lab.driver.release_address(&spec.id, wanted.mac, wanted.address).await?;
     ensure_eq!(
         lab.driver.network(&spec.id).await?.reservations,
         [],
@@ -268,11 +268,16 @@ pub(super) async fn a_release_repeated_is_success(lab: &Lab<'_>) -> Result {
     let spec = lab.network("net")?;
     lab.driver.create_network(&spec).await?;
     let (one, two) = (sample::mac("one"), sample::mac("two"));
-    lab.driver
-        .reserve_address(&spec.id, &reservation(&spec, one, 20)?)
-        .await?;
-    lab.driver.release_address(&spec.id, one).await?;
-    lab.driver.release_address(&spec.id, one).await?;
+    let kept = reservation(&spec, one, 20)?;
+    lab.driver.reserve_address(&spec.id, &kept).await?;
+    let elsewhere = [(one, address(&spec, 21)?), (two, kept.address)];
+    for (mac, address) in elsewhere {
+        lab.driver.release_address(&spec.id, mac, address).await?;
+        let seen = lab.driver.network(&spec.id).await?.reservations;
+        ensure_eq!(seen, [kept.clone()], "a reservation that is another's");
+    }
+    lab.driver.release_address(&spec.id, one, kept.address).await?;
+    lab.driver.release_address(&spec.id, one, kept.address).await?;
     ensure_eq!(
         lab.driver.network(&spec.id).await?.reservations,
         [],
@@ -361,7 +366,7 @@ pub(super) async fn what_a_network_offers_is_shown_changed_and_taken_back(lab: &
     }
     spec.lan = plain;
     ensure_as_asked(&lab.driver.change_network(&spec).await?, &spec)?;
-    lab.driver.release_address(&spec.id, kept.mac).await?;
+    lab.driver.release_address(&spec.id, kept.mac, kept.address).await?;
     ensure_eq!(
         lab.driver.network(&spec.id).await?.reservations,
         [],

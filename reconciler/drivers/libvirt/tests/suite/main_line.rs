@@ -152,7 +152,7 @@ async fn take_down(line: &Line) {
         driver.delete_volume(&host::pool(), name).await.unwrap();
     }
     driver
-        .release_address(&network.id, reservation.mac)
+        .release_address(&network.id, reservation.mac, reservation.address)
         .await
         .unwrap();
     driver.remove_network(&network.id).await.unwrap();

@@ -207,8 +207,14 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn release_address(&mut self, id: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {
-        self.network_mut(id)?.reservations.remove(&mac);
+    pub(crate) fn release_address(
+        &mut self,
+        id: &ObjectId,
+        mac: MacAddr,
+        address: IpAddr,
+    ) -> Result<(), DriverError> {
+        let is_it = |kept: &Reservation| kept.mac == mac && kept.address == address;
+        self.network_mut(id)?.reservations.retain(|_, kept| !is_it(kept));
         Ok(())
     }
 
