@@ -91,11 +91,19 @@ fn ten_machines_at_once_fill_two_hosts_and_overfill_none() {
     assert_eq!(hosts.each_ref().map(machines), [0, 3]);
     terraform.plan(&[]).unwrap().expect_empty();
 
-    // A host that does not answer is passed over with a warning, but never for a machine that it holds.
+    // A host that does not answer may hold what a killed run has begun: it is passed over, with a warning, only where
+    // its operator has cordoned it, and never for a machine that it holds.
     terraform.destroy(&[]).unwrap().expect_success();
     assert_eq!(hosts.each_ref().map(machines), [0, 0]);
     hosts[0].daemon(Daemon::Kill).unwrap();
     write(both(LIMITS, LIMITS) + &many(2, 128));
+    let refused = terraform.plan(&[]).unwrap();
+    let error = &refused.run().errors()[0];
+    assert_eq!(error.summary, "Host not readable");
+    for words in ["lab1", "cordoned = true"] {
+        assert!(error.detail.contains(words), "{}", error.detail);
+    }
+    write(both("cordoned = true", LIMITS) + &many(2, 128));
     let applied = terraform.apply(&[]).unwrap().expect_success();
     assert!(
         applied.warnings().iter().any(|w| w.summary == "Host passed over"),

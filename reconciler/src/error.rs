@@ -135,6 +135,18 @@ pub enum EngineError {
         /// Why not, by host.
         reasons: String,
     },
+    /// A host that cannot be read may hold the beginnings of the machine.
+    #[error(
+        "{what} is not placed: host {host} cannot be read, and a run that did not come to its end may have begun it there ({why}). Mend the host, or set cordoned = true in its block to place machines without it, or name the machine's host"
+    )]
+    HostSilent {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// What the driver met.
+        why: String,
+    },
     /// An attribute cannot be had.
     #[error("{attribute}: {message}")]
     Attribute {

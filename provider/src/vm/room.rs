@@ -8,6 +8,7 @@ use labyard_driver::observed::MachineSize;
 use labyard_driver::spec::Firmware;
 use labyard_reconciler::capacity::{Finding, HostCapacity, ImageNeed, Need, NewDisk, Weight};
 use labyard_reconciler::engine::{ObjectRef, Reading};
+use labyard_reconciler::host::Cordon;
 use labyard_schema::vm::{Disk, Vm};
 use tfplugin::value::Path;
 use tfplugin::{Diagnostics, Plan};
@@ -137,7 +138,8 @@ fn report(findings: Vec<Finding>, diags: &mut Diagnostics) {
     }
 }
 
-/// Checks a plan that names no host against all of them: an error only where none takes the machine.
+/// Checks a plan that names no host against all of them: an error where none takes the machine, or where one cannot be
+/// read that is not cordoned, since the machine may have been begun there.
 pub async fn somewhere(plan: &Plan, context: &Context, diags: &mut Diagnostics) {
     let mut quiet = Diagnostics::default();
     let Some(vm) = values::known::<Vm>(&plan.planned, &mut quiet) else {
@@ -145,23 +147,22 @@ pub async fn somewhere(plan: &Plan, context: &Context, diags: &mut Diagnostics) 
     };
     let need = need(&vm, None);
     let mut reasons = BTreeMap::new();
-    let mut silent: Vec<(HostName, String)> = Vec::new();
+    let mut takes = None;
     for host in context.engine.hosts() {
         match context.engine.capacity(&host, &BTreeSet::new()).await {
             Ok(capacity) => match capacity.lacks(&with_known_images(need.clone(), &capacity)) {
                 Some(why) => drop(reasons.insert(host, why)),
-                None => {
-                    for (host, why) in &silent {
-                        passed_over(host, why, diags);
-                    }
-                    return;
-                }
+                None => takes = Some(host),
             },
-            Err(error) => silent.push((host, error.to_string())),
+            Err(error) if context.engine.cordon(&host) == Cordon::Closed => {
+                passed_over(&host, &error.to_string(), diags);
+                reasons.insert(host, format!("it is cordoned, and cannot be read: {error}"));
+            }
+            Err(error) => return silent(&host, &error.to_string(), diags),
         }
     }
-    for (host, why) in silent {
-        reasons.insert(host, why);
+    if takes.is_some() {
+        return;
     }
     let list: Vec<_> = reasons
         .iter()
@@ -172,6 +173,13 @@ pub async fn somewhere(plan: &Plan, context: &Context, diags: &mut Diagnostics) 
         list.join("\n")
     );
     diags.error(Some(Path::attribute("host")), "No host takes the machine", detail);
+}
+
+fn silent(host: &HostName, why: &str, diags: &mut Diagnostics) {
+    let detail = format!(
+        "The machine names no host, and host {host} cannot be read: a run that did not come to its end may have begun the machine there. {why}\nMend the host, or set cordoned = true in its block to place machines without it, or name the machine's host."
+    );
+    diags.error(Some(Path::attribute("host")), "Host not readable", detail);
 }
 
 fn passed_over(host: &HostName, why: &str, diags: &mut Diagnostics) {

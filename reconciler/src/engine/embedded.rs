@@ -14,7 +14,7 @@ use crate::capacity::HostCapacity;
 use crate::derived::Taken;
 use crate::desired::{DesiredMachine, DesiredNetwork};
 use crate::error::EngineError;
-use crate::host::Host;
+use crate::host::{Cordon, Host};
 use crate::keeper::Keeper;
 use crate::run::Report;
 use crate::view::{MachineView, NetworkView};
@@ -197,6 +197,10 @@ impl Engine for Embedded {
     async fn destroy_network(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
         self.may_change(&object.host, Kind::Network, object.name.as_str())?;
         self.network_destroy(object, bounds).await
+    }
+
+    fn cordon(&self, host: &HostName) -> Cordon {
+        self.hosts.get(host).map_or(Cordon::Open, |host| host.policy.cordon)
     }
 
     async fn capacity(

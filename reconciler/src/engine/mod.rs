@@ -25,6 +25,7 @@ use crate::derived::Taken;
 use crate::desired::{DesiredMachine, DesiredNetwork};
 use crate::error::EngineError;
 use crate::hooks::Hooks;
+use crate::host::Cordon;
 use crate::identity::{Identity, OsRandom, Random};
 use crate::image::Fetcher;
 use crate::journal::Journal;
@@ -216,6 +217,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes a network of a state.
     async fn destroy_network(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError>;
 
+    /// Whether a host takes new machines, as its operator has said.
+    fn cordon(&self, host: &HostName) -> Cordon;
     /// What a host has and what is taken of it; the room in `pools` read now, as far as the host allows.
     async fn capacity(
         &self,

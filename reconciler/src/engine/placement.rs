@@ -17,7 +17,7 @@ use crate::derived::Taken;
 use crate::desired::DesiredMachine;
 use crate::error::{Crowd, EngineError};
 use crate::hooks::placement::{Hosts, Placement};
-use crate::host::Host;
+use crate::host::{Cordon, Host};
 use crate::identity;
 use crate::steps::Progress;
 use crate::view::Networks;
@@ -113,7 +113,7 @@ impl Embedded {
         for _ in 0..ROUNDS {
             let mut crowded = false;
             let mut refused = barred.clone();
-            while let Some(candidate) = self.candidate(want, &refused, &mut reasons).await {
+            while let Some(candidate) = self.candidate(want, &refused, &mut reasons).await? {
                 let host = candidate.host.name.clone();
                 let desired = desired(&candidate.facts, &candidate.taken)?;
                 if candidate.rank.0 == Standing::Nothing {
@@ -166,7 +166,7 @@ impl Embedded {
             return Ok(BTreeSet::new());
         }
         let (mut hosts, mut facts) = (Hosts::new(), None);
-        for (host, judged) in self.judged(want, &BTreeSet::new()).await {
+        for (host, judged) in self.judged(want, &BTreeSet::new()).await? {
             let fits = match judged {
                 Ok((_, (Standing::Begun, _))) => return Ok(BTreeSet::new()),
                 Ok((of_host, _)) => {
@@ -190,13 +190,17 @@ impl Embedded {
     }
 
     /// What each host that was not refused says to the machine.
-    async fn judged(&self, want: &Want, refused: &BTreeSet<HostName>) -> Vec<(&Arc<Host>, Judged)> {
+    async fn judged(
+        &self,
+        want: &Want,
+        refused: &BTreeSet<HostName>,
+    ) -> Result<Vec<(&Arc<Host>, Judged)>, EngineError> {
         let asked = self.hosts.values().filter(|host| !refused.contains(&host.name));
-        let judged = asked.map(async |host| {
-            let snapshot = host.recent().await.map_err(|error| error.to_string());
-            (host, snapshot.and_then(|snapshot| judge(host, &snapshot, want)))
+        let judged = asked.map(async |host| match host.recent().await {
+            Ok(snapshot) => Ok((host, judge(host, &snapshot, want))),
+            Err(error) => Ok((host, Err(passed_over(host, want, &error)?))),
         });
-        futures::future::join_all(judged).await
+        futures::future::try_join_all(judged).await
     }
 
     /// The best host that was not refused; the machine counts there from now on, for all who place in this process.
@@ -205,7 +209,7 @@ impl Embedded {
         want: &Want,
         refused: &BTreeSet<HostName>,
         reasons: &mut BTreeMap<HostName, String>,
-    ) -> Option<Candidate> {
+    ) -> Result<Option<Candidate>, EngineError> {
         let asked = self.hosts.values().filter(|host| !refused.contains(&host.name));
         let snapshots = asked.map(async |host| (host, host.recent().await));
         let snapshots = futures::future::join_all(snapshots).await;
@@ -213,10 +217,13 @@ impl Embedded {
         let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut best: Option<Candidate> = None;
         for (host, snapshot) in snapshots {
-            let found = snapshot.map_err(|error| error.to_string()).and_then(|snapshot| {
-                let taken = Taken::on(&snapshot, &want.namespace, &want.name);
-                judge(host, &snapshot, want).map(|(facts, rank)| (facts, taken, rank))
-            });
+            let found = match snapshot {
+                Ok(snapshot) => {
+                    let taken = Taken::on(&snapshot, &want.namespace, &want.name);
+                    judge(host, &snapshot, want).map(|(facts, rank)| (facts, taken, rank))
+                }
+                Err(error) => Err(passed_over(host, want, &error)?),
+            };
             match found {
                 Ok((facts, taken, rank)) if best.as_ref().is_none_or(|b| rank < b.rank) => {
                     best = Some(Candidate {
@@ -233,11 +240,24 @@ impl Embedded {
                 }
             }
         }
-        let best = best?;
+        let Some(best) = best else { return Ok(None) };
         let mut placed = best.host.placed.lock().unwrap_or_else(PoisonError::into_inner);
         placed.insert((want.namespace.clone(), want.name.clone()), want.need.size);
         drop(placed);
-        Some(best)
+        Ok(Some(best))
+    }
+}
+
+/// Why a host that cannot be read is passed over: its operator has said that it takes nothing new. Any other may hold
+/// the machine's record, and made elsewhere there would be two of it.
+fn passed_over(host: &Host, want: &Want, error: &EngineError) -> Result<String, EngineError> {
+    match host.policy.cordon {
+        Cordon::Closed => Ok(format!("it is cordoned, and cannot be read: {error}")),
+        Cordon::Open => Err(EngineError::HostSilent {
+            host: host.name.clone(),
+            what: describe(Kind::Machine, want.name.as_str()),
+            why: error.to_string(),
+        }),
     }
 }
 

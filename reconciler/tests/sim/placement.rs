@@ -9,14 +9,14 @@ use labyard_driver::Driver;
 use labyard_driver::ids::{HostName, Mib};
 use labyard_driver::observed::{HostFacts, MachineSize};
 use labyard_driver::spec::Firmware;
-use labyard_driver_sim::{Latency, Settings, SimDriver, SimHost};
+use labyard_driver_sim::{Edge, Fault, FaultKind, Latency, Settings, SimDriver, SimHost};
 use labyard_reconciler::EngineError;
 use labyard_reconciler::capacity::Need;
 use labyard_reconciler::derived::Taken;
 use labyard_reconciler::engine::{Deps, Embedded, Engine, Want};
 use labyard_reconciler::hooks::request::Request;
 use labyard_reconciler::hooks::{Call, Failure, Hook, Hooks, OnError, OnUpdate, Target};
-use labyard_reconciler::host::{Host, HostPolicy};
+use labyard_reconciler::host::{Cordon, Host, HostPolicy};
 use labyard_reconciler::journal::stages::{Outcome, stages};
 use labyard_reconciler::journal::{Journal, file};
 use labyard_reconciler::steps::Progress;
@@ -47,9 +47,19 @@ fn engine(sims: &[SimHost; 2], table: &Table) -> Arc<Embedded> {
 }
 
 fn engine_of(sims: &[SimHost; 2], deps: Deps) -> Arc<Embedded> {
-    let hosts = sims.iter().enumerate().map(|(n, sim)| {
+    engine_with(sims, deps, Cordon::Open)
+}
+
+/// The same, where the first host takes new machines or not.
+fn engine_with(sims: &[SimHost; 2], deps: Deps, first: Cordon) -> Arc<Embedded> {
+    let hosts = sims.iter().zip([first, Cordon::Open]).enumerate();
+    let hosts = hosts.map(|(n, (sim, cordon))| {
         let driver = || Arc::new(SimDriver::in_memory(sim)) as Arc<dyn Driver>;
-        Host::new(HostName(format!("lab{n}")), driver(), driver()).with_policy(HostPolicy::default())
+        let policy = HostPolicy {
+            cordon,
+            ..HostPolicy::default()
+        };
+        Host::new(HostName(format!("lab{n}")), driver(), driver()).with_policy(policy)
     });
     Arc::new(Embedded::new(hosts.collect::<Vec<_>>(), deps))
 }
@@ -131,17 +141,7 @@ async fn many_engines_at_once_overfill_no_host_and_leave_no_record_behind() {
 #[tokio::test(start_paused = true)]
 async fn a_cordoned_host_is_passed_over() {
     let sims = hosts(5);
-    let table = Table::default();
-    let closed = HostPolicy {
-        cordon: labyard_reconciler::host::Cordon::Closed,
-        ..HostPolicy::default()
-    };
-    let made = sims.iter().zip([closed, HostPolicy::default()]).enumerate();
-    let hosts = made.map(|(n, (sim, policy))| {
-        let driver = || Arc::new(SimDriver::in_memory(sim)) as Arc<dyn Driver>;
-        Host::new(HostName(format!("lab{n}")), driver(), driver()).with_policy(policy)
-    });
-    let engine = Arc::new(Embedded::new(hosts.collect::<Vec<_>>(), deps(&table)));
+    let engine = engine_with(&sims, deps(&Table::default()), Cordon::Closed);
     for n in 0..3 {
         assert_eq!(
             place(engine.clone(), format!("m{n}")).await.unwrap(),
@@ -258,4 +258,30 @@ async fn a_hook_after_the_placement_is_told_the_host_and_may_deny_it() {
             .all(|request| request.host.as_deref() == Some("lab0")),
         "{asked:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_begun_on_a_host_that_is_silent_is_not_made_on_another() {
+    let (sims, table) = (hosts(5), Table::default());
+    sims[0].order(Fault::mutation(2, FaultKind::CrashCaller(Edge::After)));
+    let begun = tokio::spawn(place(engine(&sims, &table), "web".into()));
+    sims[0].caller_crashed().await;
+    begun.abort();
+    table.end_all();
+    assert_eq!(counts(&sims), [1, 0]);
+
+    sims[0].stop_daemon();
+    let refused = place(engine(&sims, &table), "web".into()).await.unwrap_err();
+    assert!(matches!(refused, EngineError::HostSilent { .. }), "{refused}");
+    let refused = refused.to_string();
+    assert!(refused.contains("lab0") && refused.contains("cordoned = true"), "{refused}");
+    assert_eq!(counts(&sims), [1, 0]);
+    sims[0].start_daemon();
+    let placed = place(engine(&sims, &table), "web".into()).await.unwrap();
+    assert_eq!((placed, counts(&sims)), (HostName::from("lab0"), [1, 0]));
+
+    sims[0].stop_daemon();
+    let cordoned = engine_with(&sims, deps(&table), Cordon::Closed);
+    let placed = place(cordoned, "other".into()).await.unwrap();
+    assert_eq!((placed, counts(&sims)), (HostName::from("lab1"), [1, 1]));
 }

@@ -39,6 +39,11 @@ impl Table {
         self.0.lock().unwrap().1.remove(&pid);
     }
 
+    /// Every process is gone.
+    pub fn end_all(&self) {
+        self.0.lock().unwrap().1.clear();
+    }
+
     fn started(&self, pid: u32) -> Option<u64> {
         self.0.lock().unwrap().1.get(&pid).copied()
     }
