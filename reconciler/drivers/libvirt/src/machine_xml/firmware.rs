@@ -156,12 +156,15 @@ pub(super) fn edit_network_boot(domain: &mut Element, spec: &MachineSpec) {
     }
     let devices = domain.ensure("devices");
     for nic in devices.elements_mut().filter(|d| d.is("interface") && is_ours(d)) {
-        let off = nic.attribute_at(&["rom"], "enabled") == Some("no");
-        match (wanted, off) {
+        let off = Element::new("rom").with("enabled", "no");
+        let has = nic.child("rom").map(Element::to_string);
+        match (wanted, has) {
             // QEMU's own boot program would take the lease and the first half minute.
-            (true, false) => nic.replace(Element::new("rom").with("enabled", "no")),
-            (false, true) => nic.remove_named("rom"),
-            (true, true) | (false, false) => {}
+            (true, None) => nic.push(off),
+            // The settings tell that labyard has switched it off: one that a hand has switched off stays so.
+            (false, Some(has)) if there && has == off.to_string() => nic.remove_named("rom"),
+            // A hand has chosen a boot program, or none.
+            (true | false, _) => {}
         }
     }
     if wanted && devices.child("rng").is_none() {
