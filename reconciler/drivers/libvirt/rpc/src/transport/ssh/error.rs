@@ -21,7 +21,7 @@ pub enum SshError {
     /// Nobody has told which key the host has.
     #[error(
         "the SSH server {place} is not known: it shows the {kind} key {fingerprint}. Compare that with what \
-         `ssh-keygen -lf /etc/ssh/ssh_host_{short}_key.pub` says on the host, then accept it: `{accept}`"
+         `ssh-keygen -lf /etc/ssh/ssh_host_{short}_key.pub` says on the host, then accept it: `{accept}`{advice}"
     )]
     UnknownHost {
         /// Host and port.
@@ -34,12 +34,14 @@ pub enum SshError {
         fingerprint: String,
         /// The command that makes it known.
         accept: String,
+        /// What else has to be done.
+        advice: &'static str,
     },
     /// The host has another key than before.
     #[error(
         "the SSH server {place} shows another key than before: {fingerprint} now, {known} in {}:{line}. Either the host \
          was installed anew or somebody sits between. If its administrator confirms the new key: `{forget}`, then \
-         `{accept}`",
+         `{accept}`{advice}",
         file.display()
     )]
     ChangedHost {
@@ -57,6 +59,8 @@ pub enum SshError {
         forget: String,
         /// The command that makes the new one known.
         accept: String,
+        /// What else has to be done.
+        advice: &'static str,
     },
     /// The host's key must not be used any more.
     #[error("the SSH server {place} shows the key {fingerprint}, which is marked as @revoked in known_hosts")]

@@ -14,6 +14,8 @@ use super::pattern::fits_any;
 #[derive(Debug, Default)]
 pub(super) struct KnownHost {
     known: Vec<Known>,
+    /// Keys of the host without a port, for one at another port that has none of its own there.
+    elsewhere: Vec<PublicKey>,
     revoked: Vec<PublicKey>,
 }
 
@@ -77,9 +79,11 @@ impl KnownHost {
             }
         };
         collect(&mut found, &name(host, port));
-        // As ssh does: a key that is known without a port is the host's at any, unless the port has one of its own.
+        // As ssh does: a key that is known without a port is the host's at any, unless the port has one of its own. That
+        // another port shows another key says nothing.
         if found.known.is_empty() && port != 22 {
             collect(&mut found, &name(host, 22));
+            found.elsewhere = found.known.drain(..).map(|known| known.key).collect();
         }
         Ok(found)
     }
@@ -108,7 +112,7 @@ impl KnownHost {
         if self.revoked.iter().any(same) {
             return Verdict::Revoked;
         }
-        if self.known.iter().any(|known| same(&known.key)) {
+        if self.keys().any(same) {
             return Verdict::Known;
         }
         // The kinds that are known are asked for first, so one that shows another kind has none of them any more.
@@ -126,17 +130,18 @@ impl KnownHost {
         }
     }
 
+    fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.known.iter().map(|known| &known.key).chain(&self.elsewhere)
+    }
+
     /// The kinds of keys in the order in which the host is asked for them: those that it is known by first.
     pub(super) fn preferred(&self, all: &[Algorithm]) -> Vec<Algorithm> {
         let plain = |algorithm: &Algorithm| match algorithm {
             Algorithm::Rsa { .. } => Algorithm::Rsa { hash: None },
             other => other.clone(),
         };
-        let is_known = |algorithm: &&Algorithm| {
-            self.known
-                .iter()
-                .any(|known| plain(&known.key.algorithm()) == plain(algorithm))
-        };
+        let is_known =
+            |algorithm: &&Algorithm| self.keys().any(|key| plain(&key.algorithm()) == plain(algorithm));
         let (mut first, then): (Vec<_>, Vec<_>) = all.iter().partition(is_known);
         first.extend(then);
         first.into_iter().cloned().collect()
@@ -272,6 +277,17 @@ mod tests {
         let host = known(&format!("lab {ONE}\n[lab]:2222 {TWO}\n"), "lab", 2222);
         assert!(matches!(host.judge(&key(ONE)), Verdict::Changed { .. }));
         assert_eq!(host.judge(&key(TWO)), Verdict::Known);
+    }
+
+    #[test]
+    fn another_key_than_the_one_without_a_port_is_unknown_at_a_port_as_ssh_has_it() {
+        let host = known(&format!("lab {ONE}\n"), "lab", 2222);
+        assert_eq!(host.judge(&key(TWO)), Verdict::Unknown);
+        assert_eq!(host.judge(&key(ONE)), Verdict::Known);
+        assert_eq!(
+            host.preferred(&[Algorithm::Dsa, Algorithm::Ed25519])[0],
+            Algorithm::Ed25519
+        );
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::uri::SshHost;
 const MOST_JUMPS: usize = 8;
 /// How much the server may send ahead in one channel: enough to keep a fast line with a long way busy.
 const WINDOW: u32 = 4 * 1024 * 1024;
+/// For those whose SSH configuration has `UserKnownHostsFile /dev/null`.
+const KEEPS_NOTHING: &str = ". The SSH configuration keeps keys nowhere (UserKnownHostsFile /dev/null): name that file \
+                             there, or as known_hosts in the URI";
 /// Signs of life of the session itself; the connections in it look for their own.
 const ALIVE: Duration = Duration::from_secs(10);
 
@@ -91,12 +94,11 @@ impl Session {
             }
             Some(jump) => jump.passage(&settings, &place, deadline).await?,
         };
-        let known_as = settings.known_as.as_deref().unwrap_or(&settings.host);
-        let known = KnownHost::read(&settings.known_hosts, known_as, settings.port).map_err(|error| {
-            SshError::KnownHosts {
+        let (known_as, port) = known_at(&settings);
+        let known =
+            KnownHost::read(&settings.known_hosts, known_as, port).map_err(|error| SshError::KnownHosts {
                 reason: error.to_string(),
-            }
-        })?;
+            })?;
         let preferred = Preferred {
             key: known.preferred(&Preferred::DEFAULT.key).into(),
             ..Preferred::DEFAULT
@@ -215,6 +217,14 @@ fn read(asked: &SshHost, environment: &Environment) -> Result<Settings, ConnectE
     })
 }
 
+/// The name and port that a host's key is known by: an alias stands for both.
+fn known_at(settings: &Settings) -> (&str, u16) {
+    match &settings.known_as {
+        Some(alias) => (alias, 22),
+        None => (&settings.host, settings.port),
+    }
+}
+
 /// The hosts to go through, in order. The first may itself stand behind others; those after it are reached from it.
 fn hops(settings: &Settings, environment: &Environment) -> Result<Vec<Settings>, ConnectError> {
     let mut hops: Vec<Settings> = Vec::new();
@@ -247,6 +257,8 @@ struct Introduction {
     place: String,
     name: String,
     file: Option<String>,
+    /// What else has to be done.
+    advice: &'static str,
     /// The command, but for the kind of the key.
     command: Command,
 }
@@ -261,11 +273,10 @@ enum Command {
 
 impl Introduction {
     fn of(settings: &Settings, place: &str, jumped: bool) -> Self {
-        let known_as = settings.known_as.as_deref().unwrap_or(&settings.host);
-        let file = settings
-            .known_hosts
-            .first()
-            .map(|file| file.display().to_string());
+        let (known_as, port) = known_at(settings);
+        let first = settings.known_hosts.first();
+        let keeps = first.filter(|file| file.as_os_str() != "/dev/null");
+        let file = keeps.map(|file| file.display().to_string());
         let command = match jumped || settings.known_as.is_some() {
             false => Command::Scan {
                 host: settings.host.clone(),
@@ -278,7 +289,11 @@ impl Introduction {
         };
         Self {
             place: place.to_owned(),
-            name: known_hosts::name(known_as, settings.port),
+            name: known_hosts::name(known_as, port),
+            advice: match (first, keeps) {
+                (Some(_), None) => KEEPS_NOTHING,
+                _ => "",
+            },
             file,
             command,
         }
@@ -311,6 +326,7 @@ impl Introduction {
                 short: short.to_owned(),
                 kind,
                 accept,
+                advice: self.advice,
             },
             Verdict::Changed {
                 file,
@@ -324,6 +340,7 @@ impl Introduction {
                 file,
                 line,
                 accept,
+                advice: self.advice,
             },
             Verdict::Revoked => SshError::RevokedHost {
                 place,
@@ -413,5 +430,47 @@ impl client::Handler for Client {
             }
             DisconnectReason::Error(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn introduction(config: &str) -> Introduction {
+        let home = tempfile::tempdir().unwrap();
+        let (own, system) = (home.path().join(".ssh"), home.path().join("system"));
+        std::fs::create_dir_all(&own).unwrap();
+        std::fs::write(own.join("config"), config).unwrap();
+        let environment = Environment {
+            home: Some(home.path().to_owned()),
+            user: Some("me".into()),
+            agent: None,
+            system,
+        };
+        let asked = "qemu+ssh://lab:2222/system".parse::<crate::ConnectUri>().unwrap();
+        let crate::uri::Reach::Ssh(asked) = asked.reach else {
+            panic!("{asked:?}");
+        };
+        let settings = read(&asked, &environment).unwrap();
+        Introduction::of(&settings, "lab:2222", false)
+    }
+
+    #[test]
+    fn a_key_is_forgotten_under_the_name_that_it_is_known_by() {
+        assert_eq!(introduction("").name, "[lab]:2222");
+        assert_eq!(introduction("Host lab\n HostKeyAlias other\n").name, "other");
+    }
+
+    #[test]
+    fn nobody_is_told_to_keep_a_key_where_nothing_is_kept() {
+        let told = introduction("Host lab\n UserKnownHostsFile /dev/null\n");
+        assert!(
+            !told.accept("ed25519").contains("/dev/null"),
+            "{}",
+            told.accept("ed25519")
+        );
+        assert!(told.advice.contains("UserKnownHostsFile"));
+        assert_eq!(introduction("").advice, "");
     }
 }
