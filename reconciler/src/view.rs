@@ -7,15 +7,17 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use labyard_driver::ids::{
-    Bytes, DiskKey, HostName, HostUuid, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName,
+    Bytes, DiskKey, HostName, HostUuid, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectId, ObjectName,
+    PoolName,
 };
 use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::{
     CloneMode, DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove, Ownership, SeedMark, Stage,
 };
 use labyard_driver::observed::{
-    Activity, Attachment, Autostart, Cable, Capacity, Detail, Hardware, MachineDetail, NetworkStanding, ObservedDisk,
-    ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, Power, Room, Snapshot, Standing,
+    Activity, Attachment, Autostart, Cable, Capacity, Detail, Hardware, MachineDetail, NetworkStanding,
+    ObservedDisk, ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, Power, Room, Snapshot,
+    Standing,
 };
 use labyard_driver::spec::{Dhcp, DirectBoot, DiskBus, Firmware, Guards, NetworkBoot, NetworkMode, NicModel};
 

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName, PoolName};
 use labyard_driver::mark::{Kind, Mark};
 use labyard_driver::observed::{HostFacts, HostFile, Room, Snapshot};
 
+use super::patience::patiently;
 use super::{Bounds, Deps, DesiredOn, Engine, ObjectRef, Reading, ReportOn, Run, Want};
 use crate::capacity::HostCapacity;
 use crate::derived::Taken;
@@ -191,16 +193,28 @@ impl Engine for Embedded {
         bounds: Bounds,
     ) -> Result<NetworkView, EngineError> {
         self.may_change(&object.host, Kind::Network, object.name.as_str())?;
-        self.network_update(object, desired, bounds).await
+        let (host, what) = (
+            self.host(&object.host)?,
+            describe(Kind::Network, object.name.as_str()),
+        );
+        let change = || self.network_update(object, desired, bounds.clone()).boxed();
+        patiently(host, &what, &bounds, change).await
     }
 
     async fn destroy_network(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
         self.may_change(&object.host, Kind::Network, object.name.as_str())?;
-        self.network_destroy(object, bounds).await
+        let (host, what) = (
+            self.host(&object.host)?,
+            describe(Kind::Network, object.name.as_str()),
+        );
+        let remove = || self.network_destroy(object).boxed();
+        patiently(host, &what, &bounds, remove).await
     }
 
     fn cordon(&self, host: &HostName) -> Cordon {
-        self.hosts.get(host).map_or(Cordon::Open, |host| host.policy.cordon)
+        self.hosts
+            .get(host)
+            .map_or(Cordon::Open, |host| host.policy.cordon)
     }
 
     async fn capacity(

@@ -8,6 +8,7 @@ mod collect;
 mod embedded;
 mod machines;
 mod networks;
+mod patience;
 mod placement;
 
 use std::collections::BTreeSet;

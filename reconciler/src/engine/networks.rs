@@ -90,7 +90,7 @@ impl Embedded {
         };
         let (spec, made) = self.network_begin(&host, &name, desired, &bounds).await?;
         host.observer.invalidate_networks();
-        let made = made?;
+        let made = settled(&host, &describe(Kind::Network, desired.name.as_str()), made?)?;
         let record = Arc::new(Record::new(host.driver.clone(), made.id.clone(), spec.mark));
         self.keeper.hold(record, host.renewals.clone(), &self.deps);
         self.keeper.answered(&made.id);
@@ -171,7 +171,7 @@ impl Embedded {
             Cuts::Guests => passage.changed_with_guests(&spec, &bounds.cancel).await,
         };
         host.observer.invalidate_networks();
-        let changed = changed?;
+        let changed = settled(&host, &describe(Kind::Network, object.name.as_str()), changed?)?;
         if spec.mark.ownership == Ownership::Building {
             let record = Arc::new(Record::new(host.driver.clone(), changed.id.clone(), spec.mark));
             self.keeper.hold(record, host.renewals.clone(), &self.deps);
@@ -180,11 +180,7 @@ impl Embedded {
         Ok(NetworkView::new(&changed, host.uuid()))
     }
 
-    pub(super) async fn network_destroy(
-        &self,
-        object: &ObjectRef,
-        _bounds: Bounds,
-    ) -> Result<(), EngineError> {
+    pub(super) async fn network_destroy(&self, object: &ObjectRef) -> Result<(), EngineError> {
         let host = self.host(&object.host)?.clone();
         let what = describe(Kind::Network, object.name.as_str());
         host.observer.invalidate_networks();
@@ -253,6 +249,19 @@ impl Embedded {
             )
         }
     }
+}
+
+/// Success means observed: a network that was made or changed runs as it is defined. A host may leave out of what
+/// runs what it has taken into the definition.
+fn settled(host: &Host, what: &str, network: ObservedNetwork) -> Result<ObservedNetwork, EngineError> {
+    if network.standing == NetworkStanding::AsDefined {
+        return Ok(network);
+    }
+    Err(EngineError::Unknown {
+        host: host.name.clone(),
+        what: what.to_owned(),
+        why: "the host took the change and runs the network otherwise".to_owned(),
+    })
 }
 
 /// Makes a network; where the reply was lost, the token tells whether what stands there is this one.

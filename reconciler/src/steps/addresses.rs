@@ -112,10 +112,11 @@ async fn reserve(
 ) -> Outcome {
     let mut refused = BTreeSet::new();
     let mut recorded = recorded;
+    let mut seen = network.clone();
     for _ in 0..TRIES {
         let address = match recorded.take() {
             Some(IpAddr::V4(address)) if is_of(network, address) => address,
-            _ => pick(work, network, mac, &refused).ok_or_else(|| exhausted(work, key, network))?,
+            _ => pick(work, &seen, mac, &refused).ok_or_else(|| exhausted(work, key, network))?,
         };
         work.write(|mark| {
             if let Some(nic) = mark.nics.get_mut(key) {
@@ -130,7 +131,12 @@ async fn reserve(
         };
         match keep(work, network, &reservation).await {
             Ok(()) => return Ok(()),
-            Err(DriverError::Exists { .. }) => drop(refused.insert(address)),
+            Err(DriverError::Exists { .. }) => {
+                // Somebody has it, or the MAC has another since the network was read.
+                refused.insert(address);
+                let read = work.host.driver.network(&network.id).await;
+                seen = read.map_err(work.failed())?;
+            }
             Err(error) => return Err(work.failed()(error)),
         }
     }
@@ -307,11 +313,7 @@ async fn release(work: &Work<'_>, nics: &[NicMark]) -> Outcome {
 
 /// Whether another machine's record names the MAC on this network: under another name the same machine may have come,
 /// and what it found reserved is its own to give back.
-async fn others_have(
-    work: &Work<'_>,
-    network: &ObservedNetwork,
-    mac: MacAddr,
-) -> Result<bool, EngineError> {
+async fn others_have(work: &Work<'_>, network: &ObservedNetwork, mac: MacAddr) -> Result<bool, EngineError> {
     let own = work.mark().await.token;
     let marks = work.host.driver.marks().await.map_err(work.failed())?;
     let snapshot = work.host.recent().await?;

@@ -32,5 +32,8 @@ async fn a_cable_that_was_pulled_out_is_seen_and_put_back_live() {
     assert_eq!(gravest(&diff(&wish, &pulled)), Some(Disturbance::Live));
     rig.update(&identity, &wish, &wish).await.unwrap();
     assert_eq!(diff(&wish, &view().await), []);
-    assert_eq!((sim.count(Verb::ChangeLive), sim.count(Verb::StartMachine)), (1, 0));
+    assert_eq!(
+        (sim.count(Verb::ChangeLive), sim.count(Verb::StartMachine)),
+        (1, 0)
+    );
 }

@@ -46,15 +46,24 @@ async fn a_network_stays_up_while_a_running_machine_does_not_tell_where_it_is_at
     for refused in [destroyed.unwrap_err(), updated.unwrap_err()] {
         assert!(matches!(refused, EngineError::Unknown { .. }), "{refused}");
         let refused = refused.to_string();
-        assert!(refused.contains("machine \"web\"") && refused.contains("lab"), "{refused}");
+        assert!(
+            refused.contains("machine \"web\"") && refused.contains("lab"),
+            "{refused}"
+        );
     }
-    assert_eq!((sim.count(Verb::RemoveNetwork), sim.count(Verb::ChangeNetwork)), (0, 0));
+    assert_eq!(
+        (sim.count(Verb::RemoveNetwork), sim.count(Verb::ChangeNetwork)),
+        (0, 0)
+    );
     assert_eq!(sim.look().networks[0].active, Activity::Active);
 
     sim.by_other_hand(&ForeignHand::Unhang(id)).unwrap();
     let refused = rig.engine.destroy_network(&object, bounds()).await.unwrap_err();
     assert!(matches!(refused, EngineError::InUse { .. }), "{refused}");
-    rig.engine.update_network(&object, &changed, bounds()).await.unwrap();
+    rig.engine
+        .update_network(&object, &changed, bounds())
+        .await
+        .unwrap();
 }
 
 fn troubles() -> [FaultKind; 5] {
@@ -112,7 +121,10 @@ async fn a_change_of_a_network_ends_with_its_time_and_does_not_begin_in_a_run_th
     for verb in [Verb::ChangeNetwork, Verb::RemoveNetwork] {
         sim.order(Fault::nth(verb, 1, slow.clone()));
     }
-    let updated = rig.engine.update_network(&object, &network_wish(), short.clone()).await;
+    let updated = rig
+        .engine
+        .update_network(&object, &network_wish(), short.clone())
+        .await;
     let destroyed = rig.engine.destroy_network(&object, short).await;
     for late in [updated.map(drop), destroyed] {
         let late = late.unwrap_err().to_string();
@@ -121,7 +133,10 @@ async fn a_change_of_a_network_ends_with_its_time_and_does_not_begin_in_a_run_th
     sim.clear_operations();
     let ended = bounds();
     ended.cancel.cancel();
-    let updated = rig.engine.update_network(&object, &network_wish(), ended.clone()).await;
+    let updated = rig
+        .engine
+        .update_network(&object, &network_wish(), ended.clone())
+        .await;
     let destroyed = rig.engine.destroy_network(&object, ended).await;
     for ended in [updated.map(drop), destroyed] {
         let ended = ended.unwrap_err();
@@ -149,7 +164,8 @@ async fn an_address_stays_reserved_while_another_machine_has_its_mac() {
     let (made, second) = rig.create(&after).await;
     made.unwrap();
     rig.destroy(&first.unwrap(), &before).await.unwrap();
-    let address = |all: &[labyard_driver::observed::Reservation]| all.iter().map(|r| r.address).collect::<Vec<_>>();
+    let address =
+        |all: &[labyard_driver::observed::Reservation]| all.iter().map(|r| r.address).collect::<Vec<_>>();
     assert_eq!(address(&reservations()), address(&kept));
     rig.destroy(&second.unwrap(), &after).await.unwrap();
     assert_eq!(reservations(), []);

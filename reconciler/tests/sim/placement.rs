@@ -274,7 +274,10 @@ async fn a_machine_that_was_begun_on_a_host_that_is_silent_is_not_made_on_anothe
     let refused = place(engine(&sims, &table), "web".into()).await.unwrap_err();
     assert!(matches!(refused, EngineError::HostSilent { .. }), "{refused}");
     let refused = refused.to_string();
-    assert!(refused.contains("lab0") && refused.contains("cordoned = true"), "{refused}");
+    assert!(
+        refused.contains("lab0") && refused.contains("cordoned = true"),
+        "{refused}"
+    );
     assert_eq!(counts(&sims), [1, 0]);
     sims[0].start_daemon();
     let placed = place(engine(&sims, &table), "web".into()).await.unwrap();

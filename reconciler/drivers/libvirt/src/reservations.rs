@@ -121,9 +121,7 @@ pub(crate) async fn release(
     let network = reference(&act, id)?;
     let held = |standing: &Standing| {
         let holds = |reservations: &Vec<Reservation>| {
-            reservations
-                .iter()
-                .any(|r| r.mac == mac && r.address == address)
+            reservations.iter().any(|r| r.mac == mac && r.address == address)
         };
         let held = standing
             .places

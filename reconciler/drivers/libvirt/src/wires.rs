@@ -123,7 +123,11 @@ pub(crate) async fn reattach(host: &Host, id: &ObjectId) -> Result<(), DriverErr
         false => cut_off(host, session, &act, &network).await?,
     };
     later.extend(seen.stalled);
-    if let Some(machine) = seen.cut.iter().find(|machine| !later.contains(&machine.domain.name)) {
+    if let Some(machine) = seen
+        .cut
+        .iter()
+        .find(|machine| !later.contains(&machine.domain.name))
+    {
         let message = format!(
             "machine {:?} is still off it: restart that machine, or renew its NIC with virsh update-device",
             machine.domain.name

@@ -233,7 +233,8 @@ impl Driver for SimDriver {
         mac: MacAddr,
         address: IpAddr,
     ) -> Result<(), DriverError> {
-        self.done(Request::ReleaseAddress(network.clone(), mac, address)).await
+        self.done(Request::ReleaseAddress(network.clone(), mac, address))
+            .await
     }
 
     async fn leases(&self, network: &ObjectId) -> Result<Vec<DhcpLease>, DriverError> {

@@ -221,7 +221,9 @@ pub(super) async fn an_address_set_aside_is_kept_for_its_mac_and_can_be_reserved
     lab.driver.set_address_aside(&spec.id, &wanted).await?;
     let seen = lab.driver.network(&spec.id).await?.reservations;
     ensure_eq!(seen, vec![wanted.clone()], "the reservations");
-    lab.driver.release_address(&spec.id, wanted.mac, wanted.address).await?;
+    lab.driver
+        .release_address(&spec.id, wanted.mac, wanted.address)
+        .await?;
     ensure_eq!(
         lab.driver.network(&spec.id).await?.reservations,
         [],
@@ -366,7 +368,9 @@ pub(super) async fn what_a_network_offers_is_shown_changed_and_taken_back(lab: &
     }
     spec.lan = plain;
     ensure_as_asked(&lab.driver.change_network(&spec).await?, &spec)?;
-    lab.driver.release_address(&spec.id, kept.mac, kept.address).await?;
+    lab.driver
+        .release_address(&spec.id, kept.mac, kept.address)
+        .await?;
     ensure_eq!(
         lab.driver.network(&spec.id).await?.reservations,
         [],

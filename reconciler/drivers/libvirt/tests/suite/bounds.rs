@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use labyard_driver::conformance::sample;
 use labyard_driver::ids::VolumeName;
+use labyard_driver::mark::NicMark;
 use labyard_driver::observed::{Capacity, NetworkStanding, Power};
 use labyard_driver::spec::MachineSpec;
 use labyard_driver::{Driver, DriverError};
@@ -247,7 +248,14 @@ async fn a_machine_that_hangs_keeps_no_other_off_a_network_that_was_restarted() 
     driver.create_network(&network).await.unwrap();
     let (hung, other) = (host::machine("hung"), host::machine("other"));
     for machine in [&hung, &other] {
-        let spec = sample::with_nic(machine.clone(), &network.host_name);
+        let mut spec = sample::with_nic(machine.clone(), &network.host_name);
+        let nic = NicMark {
+            network: network.host_name.clone(),
+            mac: spec.nics[0].mac,
+            reserved: None,
+            boot: None,
+        };
+        spec.mark.nics.insert(spec.nics[0].key.clone(), nic);
         driver.record_machine(&spec).await.unwrap();
         driver.define_machine(&spec).await.unwrap();
         driver.start_machine(&spec.id).await.unwrap();
@@ -261,7 +269,10 @@ async fn a_machine_that_hangs_keeps_no_other_off_a_network_that_was_restarted() 
     let off = driver.reattach_guests(&network.id).await.unwrap_err();
     assert!(matches!(off, DriverError::Busy { .. }), "{off:?}");
     let (off, other_name) = (off.to_string(), other.host_name.as_str());
-    assert!(off.contains(&hung.host_name) && !off.contains(other_name), "{off}");
+    assert!(
+        off.contains(&hung.host_name) && !off.contains(other_name),
+        "{off}"
+    );
     let seen = driver.snapshot().await.unwrap();
     assert_eq!(seen.networks[0].standing, NetworkStanding::Behind);
     own.signal(&hung.host_name, "-CONT");

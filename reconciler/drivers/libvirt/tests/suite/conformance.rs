@@ -114,7 +114,10 @@ impl OtherHands for Hands {
         let connection = &self.connection;
         let uuid = id.as_str().parse().unwrap();
         let domain = connection.domain_lookup_by_uuid(uuid).await.unwrap();
-        let live = connection.domain_get_xml_desc(&domain, DomainXml::empty()).await.unwrap();
+        let live = connection
+            .domain_get_xml_desc(&domain, DomainXml::empty())
+            .await
+            .unwrap();
         let at = live.find(&format!("<mac address='{mac}'/>")).unwrap();
         let begin = live[..at].rfind("<interface").unwrap();
         let end = at + live[at..].find("</interface>").unwrap();

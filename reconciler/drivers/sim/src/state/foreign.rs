@@ -1,7 +1,7 @@
 //! What other hands do on the host behind our back.
 
 use labyard_driver::ids::{Bytes, MacAddr, Mib, ObjectId, PoolName, VolumeName};
-use labyard_driver::observed::{Cable, Activity, Attachment, MarkState};
+use labyard_driver::observed::{Activity, Attachment, Cable, MarkState};
 use labyard_driver::spec::{DiskBus, MachineSpec, NetworkSpec, NicModel, VolumeContent, VolumeSpec};
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
@@ -228,7 +228,9 @@ impl State {
             _ => None,
         };
         let kept = match hand {
-            ForeignHand::PullDisk { .. } | ForeignHand::PullNic { .. } | ForeignHand::PullCable { .. } => None,
+            ForeignHand::PullDisk { .. } | ForeignHand::PullNic { .. } | ForeignHand::PullCable { .. } => {
+                None
+            }
             _ => Some(&mut machine.definition),
         };
         for definition in live.into_iter().chain(kept) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{Cable, Activity, Attachment, Autostart, Hardware, ObservedMachine};
+use labyard_driver::observed::{Activity, Attachment, Autostart, Cable, Hardware, ObservedMachine};
 use labyard_driver::spec::{
     Accelerator, BootDevice, Choice, CpuModel, Firmware, Graphics, Guards, MachineSpec,
 };

@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use labyard_driver::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName};
 use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{Cable, Activity, Attachment, Autostart, Hardware, MarkState, Reservation};
+use labyard_driver::observed::{Activity, Attachment, Autostart, Cable, Hardware, MarkState, Reservation};
 use labyard_driver::spec::{
     Accelerator, Dhcp, DirectBoot, DiskBus, DiskFormat, Firmware, Guards, NetworkBoot, NetworkMode, NicModel,
 };

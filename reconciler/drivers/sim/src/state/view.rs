@@ -6,9 +6,9 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{ObjectId, PoolName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Ability, Activity, Attachment, Cable, Detail, HostFacts, MachineDetail, MachineSize, MarkState, NetworkStanding,
-    ObservedDisk, ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, ObservedNvram,
-    ObservedVolume, Offer, Power, Snapshot, Standing,
+    Ability, Activity, Attachment, Cable, Detail, HostFacts, MachineDetail, MachineSize, MarkState,
+    NetworkStanding, ObservedDisk, ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic,
+    ObservedNvram, ObservedVolume, Offer, Power, Snapshot, Standing,
 };
 use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 

@@ -115,7 +115,8 @@ impl OtherHands for Hands {
     }
 
     async fn pull_cable(&self, id: &ObjectId, mac: MacAddr) -> Result<(), DriverError> {
-        self.0.by_other_hand(&ForeignHand::PullCable { id: id.clone(), mac })
+        self.0
+            .by_other_hand(&ForeignHand::PullCable { id: id.clone(), mac })
     }
 
     async fn has_device(&self, id: &ObjectId) -> Result<Presence, DriverError> {
