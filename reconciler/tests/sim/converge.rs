@@ -59,7 +59,7 @@ impl Kit {
                 source: format!("file:{}", raw(name).display()),
                 sha256: None,
             });
-            ((*key).to_owned(), vm::Medium { image })
+            ((*key).to_owned(), vm::Medium { image, boot: None })
         });
         (!self.drives.is_empty()).then(|| drives.collect())
     }
