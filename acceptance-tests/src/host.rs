@@ -151,6 +151,23 @@ impl Host {
         ))?))
     }
 
+    /// Ends the test with what is left over or lost, measured by an earlier inventory.
+    #[track_caller]
+    pub fn assert_as(&self, before: &Inventory) {
+        let changes = before.changes_to(&self.inventory().unwrap());
+        assert!(changes.is_empty(), "left over or lost:\n{changes}");
+    }
+
+    /// Another directory pool beside `default`, which lies in the host's own directory.
+    pub fn add_pool(&self, name: &str) -> Result<()> {
+        let target = self.directory.join(name);
+        std::fs::create_dir_all(&target)
+            .map_err(HarnessError::file(format!("create {}", target.display())))?;
+        let target = target.display().to_string();
+        self.virsh(&["pool-define-as", name, "dir", "--target", &target])?;
+        self.virsh(&["pool-start", name]).map(drop)
+    }
+
     /// The processes that run on it.
     pub fn processes(&self) -> Result<Vec<HostProcess>> {
         let listed = output_of(&mut private_host("processes", &self.directory))?;

@@ -4,6 +4,7 @@
 //! - [`terraform::Terraform`]: a working directory, the provider under test, plans and diagnostics as data.
 //! - [`observer::Observer`]: the same host seen through libvirt's C library, which others wrote.
 //! - [`guest::Guest`]: a running guest, reached over SSH from inside the host's namespace or through its agent.
+//! - [`scene::Scene`]: host, observer and Terraform together, as most tests want them.
 //! - [`hcl`], for configurations; [`proof`], for what a test has shown of an attribute.
 //! - [`whole`]: a stopped machine with everything, and what of it must stand; [`web`]: a server that stalls;
 //!   [`boot_server`]: one that firmware boots from; [`backend`]: a remote state.
@@ -26,6 +27,7 @@ pub mod observer;
 pub mod processes;
 pub mod proof;
 pub mod relay;
+pub mod scene;
 pub mod seed;
 pub mod sshd;
 pub mod terraform;
@@ -38,4 +40,5 @@ pub use error::{HarnessError, Result};
 pub use guest::Guest;
 pub use host::Host;
 pub use observer::Observer;
+pub use scene::Scene;
 pub use terraform::Terraform;

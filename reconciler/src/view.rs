@@ -251,16 +251,19 @@ impl MachineView {
 
 /// The name of a machine: the user's, unless the host calls it by another than follows from that one.
 pub fn shown_name(machine: &ObservedMachine) -> ObjectName {
-    let by_host = || ObjectName(machine.host_name.clone());
-    let Some(mark) = machine.mark.ours() else {
+    shown_as(machine.mark.ours(), &machine.host_name)
+}
+
+fn shown_as(mark: Option<&Mark>, host_name: &str) -> ObjectName {
+    let by_host = || ObjectName(host_name.to_owned());
+    let Some(mark) = mark else {
         return by_host();
     };
-    if machine.host_name.is_empty() || machine.host_name == identity::host_name(&mark.namespace, &mark.name) {
+    if host_name.is_empty() || host_name == identity::host_name(&mark.namespace, &mark.name) {
         return mark.name.clone();
     }
     let prefix = format!("{}.", mark.namespace);
-    machine
-        .host_name
+    host_name
         .strip_prefix(&prefix)
         .map_or_else(by_host, |name| ObjectName(name.to_owned()))
 }
@@ -620,7 +623,7 @@ impl NetworkView {
     pub fn new(network: &ObservedNetwork, host: Option<&HostUuid>) -> Self {
         let mark = network.mark.ours();
         Self {
-            name: mark.map_or_else(|| ObjectName(network.host_name.clone()), |m| m.name.clone()),
+            name: shown_as(mark, &network.host_name),
             id: network.id.clone(),
             owner: owner(mark, &network.id, host),
             active: network.active,

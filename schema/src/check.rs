@@ -21,13 +21,28 @@ pub fn object_name(text: &str) -> Result<(), String> {
 
 /// A storage pool of a host.
 pub fn pool_name(text: &str) -> Result<(), String> {
-    let well_formed = !text.is_empty() && !text.chars().any(|c| c == '/' || c.is_control());
-    if well_formed && text.len() <= 255 {
+    if names_a_host_object(text) {
         return Ok(());
     }
     Err(format!(
         "{text:?} cannot be the name of a storage pool: virsh pool-list --all shows those that there are"
     ))
+}
+
+/// A network that a card is on.
+pub fn network_name(text: &str) -> Result<(), String> {
+    if names_a_host_object(text) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} cannot be the name of a network: use that of a labyard_network, or one that virsh net-list --all shows"
+    ))
+}
+
+/// What hosts take for the name of a pool or of a network: others than ours are called as they please.
+fn names_a_host_object(text: &str) -> bool {
+    let well_formed = !text.is_empty() && !text.chars().any(|c| c == '/' || c.is_control());
+    well_formed && text.len() <= 255
 }
 
 /// A namespace: part of host-side names, before a dot.

@@ -3,6 +3,7 @@
 //! Everything runs with `-json`, so that what the user would be told is there as data; the provider is found by
 //! Terraform's `dev_overrides`, or where `terraform init` looks in a filesystem mirror.
 
+mod expect;
 mod plan;
 mod run;
 mod settings;

@@ -17,6 +17,7 @@ use labyard_schema::network::{self, Network};
 /// The state of a network as it is, `prior` brought up to it.
 pub fn refreshed(prior: &Network, view: &NetworkView) -> Network {
     Network {
+        name: view.name.to_string(),
         mode: mode_text(view.mode).to_owned(),
         ipv4: ipv4(prior, view),
         ipv6: ipv6(prior, view),
@@ -175,7 +176,6 @@ fn addresses_as_written(written: Option<&Vec<String>>, there: &BTreeSet<IpAddr>)
 /// The state of an imported network.
 pub fn imported(host: &HostName, view: &NetworkView) -> Network {
     let blank = Network {
-        name: view.name.to_string(),
         host: Some(host.to_string()),
         timeouts: view.wishes.network_timeouts.clone(),
         ..Network::default()

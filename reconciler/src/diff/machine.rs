@@ -2,14 +2,15 @@
 
 use labyard_driver::ids::{Bytes, DiskKey, NicKey};
 use labyard_driver::lan::VlanId;
-use labyard_driver::mark::OnRemove;
+use labyard_driver::mark::{CloneMode, ImageMark, OnRemove};
 use labyard_driver::observed::Power;
 use labyard_driver::spec::{Firmware, SecureBoot, Tpm};
 
 use super::kit::{hardware, kept, media};
 use super::{Change, DiskChange, Disturbance, NicChange, What};
 use crate::desired::{
-    DesiredDisk, DesiredMachine, DesiredNic, DesiredPower, FixedAddress, SeedVersion, default_on_remove,
+    DesiredDisk, DesiredImage, DesiredMachine, DesiredNic, DesiredPower, FixedAddress, SeedVersion,
+    default_on_remove,
 };
 use crate::room::{self, Need, Ports};
 use crate::view::{DiskView, MachineView, NicView, Owner, Pending, SeedView};
@@ -342,14 +343,16 @@ fn disk_changes(key: &DiskKey, desired: &DesiredDisk, current: &DiskView, ports:
     if let (Some(wanted), Some(size)) = (desired.size, current.size) {
         changes.extend(resize(key, wanted, size));
     }
-    let made_of = current.image.as_ref().map(|image| (&image.source, &image.sha256));
-    let wanted_of = desired.image.as_ref().map(|image| (&image.source, &image.sha256));
+    let (made_of, wanted_of) = (current.image.as_ref(), desired.image.as_ref());
     // An imported disk has no image on record: naming one records it and leaves the disk.
-    let other_image = made_of.is_some() && made_of != wanted_of;
-    let other_clone = made_of.is_some() && current.clone.is_some() && desired.clone != current.clone;
-    if other_image || other_clone {
-        let show = |image: Option<&String>| image.cloned().unwrap_or_else(|| "none".to_owned());
-        let (from, to) = (show(made_of.map(|i| i.0)), show(wanted_of.map(|i| i.0)));
+    let other_image = made_of.is_some_and(|made| !wanted_of.is_some_and(|wanted| is_of(made, wanted)));
+    if other_image {
+        let show = |source: Option<&String>| source.cloned().unwrap_or_else(|| "none".to_owned());
+        let (from, to) = (
+            made_of.map(|image| &image.source),
+            wanted_of.map(|image| &image.source),
+        );
+        let (from, to) = (show(from), show(to));
         changes.push(disk_change(
             key,
             DiskChange::Remade,
@@ -357,6 +360,20 @@ fn disk_changes(key: &DiskKey, desired: &DesiredDisk, current: &DiskView, ports:
             &to,
             Disturbance::Replace,
             "a disk is made of its image once; another image means another disk",
+        ));
+    }
+    if made_of.is_some() && current.clone.is_some() && desired.clone != current.clone {
+        let show = |clone: Option<CloneMode>| {
+            let word = clone.map(|clone| format!("{clone:?}").to_lowercase());
+            word.unwrap_or_else(|| "left out".to_owned())
+        };
+        changes.push(disk_change(
+            key,
+            DiskChange::Recloned,
+            &show(current.clone),
+            &show(desired.clone),
+            Disturbance::Replace,
+            "a disk is made of its image once; made in another way it is another disk",
         ));
     }
     // A bus that labyard does not make stays as it was found.
@@ -386,6 +403,13 @@ fn disk_changes(key: &DiskKey, desired: &DesiredDisk, current: &DiskView, ports:
         ));
     }
     changes
+}
+
+/// Whether an image is the one that a disk was made of. A digest that is written down later, or no longer, says nothing
+/// else of the disk as long as it is the one that was seen.
+fn is_of(made: &ImageMark, wanted: &DesiredImage) -> bool {
+    let seen = [&made.sha256, &made.digest];
+    made.source == wanted.source && (wanted.sha256.is_none() || seen.contains(&&wanted.sha256))
 }
 
 fn resize(key: &DiskKey, wanted: Bytes, size: Bytes) -> Option<Change> {

@@ -66,8 +66,10 @@ pub enum DiskChange {
     Grown,
     /// It would have to shrink.
     Shrunk,
-    /// It is made of another image, or in another way.
+    /// It is made of another image.
     Remade,
+    /// It is made of its image in another way.
+    Recloned,
     /// Its volume would have to go to another pool.
     Moved,
     /// It has another place in the boot order.
@@ -116,6 +118,7 @@ impl fmt::Display for What {
             Self::Attribute(name) => f.write_str(name),
             Self::Disk(key, DiskChange::Grown | DiskChange::Shrunk) => write!(f, "disks[{key:?}].size_gib"),
             Self::Disk(key, DiskChange::Remade) => write!(f, "disks[{key:?}].image"),
+            Self::Disk(key, DiskChange::Recloned) => write!(f, "disks[{key:?}].clone"),
             Self::Disk(key, DiskChange::Moved) => write!(f, "disks[{key:?}].storage_pool"),
             Self::Disk(key, DiskChange::Reordered) => write!(f, "disks[{key:?}].boot"),
             Self::Disk(key, DiskChange::Rebussed) => write!(f, "disks[{key:?}].bus"),

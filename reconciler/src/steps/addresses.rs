@@ -75,12 +75,17 @@ async fn keep_fixed(
         snapshot: &snapshot,
         namespace: Some(&work.desired.namespace),
     };
-    let own: BTreeSet<_> = work.desired.nics.values().map(|nic| nic.mac).collect();
+    // The card that had it before, where another one takes its place.
+    let mut former = work.mark().await.give_back;
+    former.retain(|former| former.network == nic.network && former.reserved == Some(IpAddr::V4(address)));
+    let own = work.desired.nics.values().map(|nic| nic.mac);
+    let own: BTreeSet<_> = own.chain(former.iter().map(|former| former.mac)).collect();
     free(&networks, &nic.network, address, &own, |_, _| true).map_err(unfit)?;
     let Some(network) = network else { return Ok(()) };
     if let Some(own) = network.address {
         fits(&fixed, own).map_err(unfit)?;
     }
+    release(work, &former).await?;
     let driver = &work.host.driver;
     let other = |r: &&Reservation| r.mac == nic.mac && r.address != IpAddr::V4(address);
     if let Some(other) = network.reservations.iter().find(other) {

@@ -120,7 +120,7 @@ attributes! {
     pub struct Image {
         /// `https://…`, `http://…`, `file:` and a path on the computer that runs Terraform, or `host:` and a path on the hypervisor, which copies the file into its storage pool and leaves it as it is.
         source: String = required().replace().check(check::image_source);
-        /// SHA-256 digest of the image. Left out: pinned by what is seen at create.
+        /// SHA-256 digest of the image. Left out: pinned by what is seen at create. Writing that one down later changes nothing; another one is another image.
         sha256: Option<String> = optional().replace().check(check::sha256);
     }
 
@@ -143,7 +143,7 @@ attributes! {
     /// A network card.
     pub struct Nic {
         /// Network: a `labyard_network` of this namespace, else a network of the host. A running machine is moved to another by its cable: the link goes down and up, so that the guest asks for an address again.
-        network: String = required();
+        network: String = required().check(check::network_name);
         /// MAC address. Left out: derived from the host, the namespace, the machine's name and the key. A running machine gets another card in place of this one.
         mac: Option<String> = optional().live_or_restart().check(check::mac);
         /// What the card is for the guest; `virtio` is the fastest. `e1000` and `rtl8139` serve old guests and are not plugged in while the machine runs.

@@ -553,3 +553,33 @@ fn a_bus_changes_with_a_restart_and_one_that_is_unknown_stays() {
     ide.disks.get_mut(&DiskKey::from("root")).unwrap().bus = None;
     assert_eq!(diff(&wanted, &ide), []);
 }
+
+#[test]
+fn the_digest_that_was_seen_says_nothing_new_of_a_disk_and_another_one_or_another_way_does() {
+    let digest = |letter: &str| Some(labyard_driver::ids::Digest(letter.repeat(64)));
+    let of = |sha256: Option<labyard_driver::ids::Digest>, clone: Option<CloneMode>| {
+        let mut desired = desired();
+        let disk = desired.disks.get_mut("root").unwrap();
+        disk.clone = clone;
+        disk.image.as_mut().unwrap().sha256 = sha256;
+        desired
+    };
+    let mut current = current();
+    let disk = current.disks.get_mut("root").unwrap();
+    disk.clone = Some(CloneMode::Linked);
+    disk.image.as_mut().unwrap().digest = digest("a");
+    let found = |desired: &DesiredMachine| -> Vec<String> {
+        let changes = diff(desired, &current);
+        assert!(
+            changes
+                .iter()
+                .all(|change| change.disturbance == Disturbance::Replace)
+        );
+        changes.iter().map(|change| change.what.to_string()).collect()
+    };
+    let linked = Some(CloneMode::Linked);
+    assert_eq!(found(&of(None, linked)), [""; 0]);
+    assert_eq!(found(&of(digest("a"), linked)), [""; 0]);
+    assert_eq!(found(&of(digest("b"), linked)), ["disks[\"root\"].image"]);
+    assert_eq!(found(&of(None, Some(CloneMode::Full))), ["disks[\"root\"].clone"]);
+}

@@ -315,9 +315,10 @@ pub(crate) fn link(interface: &Element) -> Link {
 pub(crate) fn attachment(interface: &Element) -> Attachment {
     let source = |attribute| interface.attribute_at(&["source"], attribute).map(str::to_owned);
     let kind = interface.attribute("type").unwrap_or_default();
-    let known = match kind {
-        "network" => source("network").map(Attachment::Network),
-        "bridge" => source("bridge").map(Attachment::Bridge),
+    // While it runs, a card on a network that is a bridge of the host's is shown as on that bridge, with both names.
+    let known = match (source("network"), kind) {
+        (Some(network), _) => Some(Attachment::Network(network)),
+        (None, "bridge") => source("bridge").map(Attachment::Bridge),
         _ => None,
     };
     known.unwrap_or_else(|| Attachment::Other(kind.to_owned()))

@@ -365,6 +365,15 @@ fn a_running_machine_shows_what_only_its_definition_has() {
 }
 
 #[test]
+fn a_card_that_runs_on_a_network_which_is_a_bridge_of_the_hosts_is_on_that_network() {
+    let on = |text: &str| super::read::attachment(&Element::parse(text).unwrap());
+    let running = "<interface type='bridge'><source network='trunk' portid='p' bridge='br7'/></interface>";
+    assert_eq!(on(running), Attachment::Network("trunk".to_owned()));
+    let plain = "<interface type='bridge'><source bridge='br7'/></interface>";
+    assert_eq!(on(plain), Attachment::Bridge("br7".to_owned()));
+}
+
+#[test]
 fn maxima_of_others_are_kept_where_they_leave_room() {
     let text = made(&spec())
         .to_string()
