@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn files_and_logical_volumes_have_a_place_and_other_pools_have_none() {
-        let place = |text| pool_place(&Element::parse(text).unwrap());
+        let place = |text: &str| pool_place(&Element::parse(text).unwrap());
         assert_eq!(
             place("<pool type='dir'><target><path>/p</path></target></pool>"),
             (PoolKind::Directory, Some(Place::new("/p", Store::File)))
