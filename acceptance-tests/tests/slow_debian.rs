@@ -40,7 +40,13 @@ fn config(host: &Host, key: &KeyPair, root_gib: u32) -> String {
         image = debian().unwrap().display(),
         key = key.public,
     );
-    hcl::on(host) + &hcl::network("lab", 78) + &hcl::machine("debian", machine)
+    // Without DHCP, so that the seed alone tells the guest its address.
+    let network = hcl::resource(
+        "labyard_network",
+        "lab",
+        "mode = \"nat\"\n  ipv4 = { cidr = \"10.78.0.0/24\" }",
+    );
+    hcl::on(host) + &network + &hcl::machine("debian", machine)
 }
 
 /// What was done, and when: a guest under emulation is slow, and one wants to see where.
