@@ -7,6 +7,7 @@ use labyard_acceptance_tests::observer::{Description, Observer};
 use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::{Terraform, hcl};
 use serde_json::json;
+use std::path::Path;
 use std::process::Command;
 
 /// All that a state can hold of a machine that is off, in two machines.
@@ -319,4 +320,166 @@ fn an_import_of_what_is_not_there_names_what_is() {
         .expect_failure();
     assert!(run.text().contains("namespace"), "{}", run.text());
     terraform.destroy(&[]).unwrap().expect_success();
+}
+
+fn disk_file(path: &Path, format: &str) {
+    let mut make = Command::new("qemu-img");
+    make.args(["create", "-q", "-f", format]).arg(path).arg("1G");
+    output_of(&mut make).unwrap();
+}
+
+/// A machine as version 0.9 of the provider dmacvicar/libvirt leaves it: disks by pool and volume, one of them of plain
+/// bytes in a second pool.
+fn machine_of_another_provider(host: &Host, observer: &Observer) {
+    let fast = host.directory().join("fast");
+    std::fs::create_dir(&fast).unwrap();
+    disk_file(&host.pool_directory().join("theirs-root.qcow2"), "qcow2");
+    disk_file(&fast.join("theirs-data.raw"), "raw");
+    let target = fast.display().to_string();
+    for words in [
+        &["pool-define-as", "fast", "dir", "--target", &target] as &[&str],
+        &["pool-start", "fast"],
+        &["pool-refresh", "default"],
+    ] {
+        host.virsh(words).unwrap();
+    }
+    let xml = "<domain type='qemu'><name>theirs</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+         <os><type machine='q35'>hvm</type></os><devices>
+         <disk type='volume' device='disk'><driver name='qemu' type='qcow2'/>
+         <source pool='default' volume='theirs-root.qcow2'/><target dev='vda' bus='virtio'/></disk>
+         <disk type='volume' device='disk'><driver name='qemu' type='raw'/>
+         <source pool='fast' volume='theirs-data.raw'/><target dev='vdb' bus='virtio'/></disk></devices></domain>";
+    observer.connection().define_domain_xml(xml).unwrap();
+}
+
+fn add_domain(observer: &Observer, name: &str, disk: Option<&Path>) {
+    let disk = disk.map_or(String::new(), |path| {
+        format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/>\
+             <target dev='vda' bus='virtio'/></disk>",
+            path.display()
+        )
+    });
+    let xml = format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+         <os><type machine='q35'>hvm</type></os><devices>{disk}</devices></domain>"
+    );
+    observer.connection().define_domain_xml(&xml).unwrap();
+}
+
+#[test]
+fn a_machine_moves_from_another_provider_with_every_disk_and_loses_none_that_others_use() {
+    let host = &Host::start().unwrap();
+    let observer = &host.observer().unwrap();
+    machine_of_another_provider(host, observer);
+    let (root, data) = (
+        host.pool_directory().join("theirs-root.qcow2"),
+        host.directory().join("fast/theirs-data.raw"),
+    );
+    let terraform = Terraform::new().unwrap();
+    let machine = "memory_mib = 64\n  power = \"stopped\"
+  disks = {
+    vda = { size_gib = 1, on_remove = \"delete\" }
+    vdb = { size_gib = 1, on_remove = \"delete\", storage_pool = \"fast\" }
+  }";
+    let config = hcl::on(host) + &hcl::machine("theirs", machine);
+    terraform.write("main.tf", &config).unwrap();
+    let address = "labyard_vm.theirs";
+    terraform.import(address, "lab1/theirs").unwrap().expect_success();
+    let state = terraform.attributes(address).unwrap().unwrap();
+    assert_eq!(state["disks"]["vda"]["size_gib"], json!(1), "{state:#}");
+    assert_eq!(state["disks"]["vdb"]["size_gib"], json!(1), "{state:#}");
+    terraform.apply(&[]).unwrap().expect_success();
+    terraform.plan(&[]).unwrap().expect_empty();
+    terraform.plan(&["-refresh-only"]).unwrap().expect_empty();
+    let definition = observer.domain_xml("theirs", Description::Persistent).unwrap();
+    for (path, format) in [(&root, "qcow2"), (&data, "raw")] {
+        assert!(
+            definition.contains(&format!("file='{}'", path.display())),
+            "{definition}"
+        );
+        assert!(definition.contains(&format!("type='{format}'")), "{definition}");
+    }
+    assert_eq!(definition.matches("<disk ").count(), 2, "{definition}");
+    // QEMU refuses a disk whose format is not what the definition says.
+    host.virsh(&["start", "theirs"]).unwrap();
+    observer.pull_plug("theirs").unwrap();
+
+    add_domain(observer, "other", Some(&data));
+    let overlay = host.pool_directory().join("overlay.qcow2");
+    for (user, way_out) in [
+        ("machine \"other\"", "undefine"),
+        ("volume overlay.qcow2", "delete"),
+    ] {
+        let refused = terraform.destroy(&[]).unwrap().expect_failure();
+        assert!(refused.text().contains(user), "{}", refused.text());
+        assert!(observer.domain("theirs").unwrap().is_some() && root.exists() && data.exists());
+        if way_out == "undefine" {
+            host.virsh(&["undefine", "other"]).unwrap();
+            let mut make = Command::new("qemu-img");
+            make.args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
+                .args([&root, &overlay]);
+            output_of(&mut make).unwrap();
+        }
+    }
+    std::fs::remove_file(&overlay).unwrap();
+    terraform.destroy(&[]).unwrap().expect_success();
+    assert!(observer.domains().unwrap().is_empty() && !root.exists() && !data.exists());
+}
+
+#[test]
+fn what_cannot_be_taken_over_or_was_taken_by_another_is_left_as_it_is() {
+    let host = &Host::start().unwrap();
+    let observer = &host.observer().unwrap();
+    let nowhere = host.directory().join("nowhere");
+    std::fs::create_dir(&nowhere).unwrap();
+    let disk = nowhere.join("x.img");
+    disk_file(&disk, "raw");
+    add_domain(observer, "hidden", Some(&disk));
+    add_domain(observer, "wanted", None);
+    let definition = observer.domain_xml("hidden", Description::Persistent).unwrap();
+    let plain = "memory_mib = 64\n  power = \"stopped\"";
+    let hidden = hcl::machine(
+        "hidden",
+        format!("{plain}\n  disks = {{ vda = {{ size_gib = 1 }} }}"),
+    );
+    let wanted = hcl::machine("wanted", plain);
+    let (first, second) = (Terraform::new().unwrap(), Terraform::new().unwrap());
+    first
+        .write("main.tf", &(hcl::on(host) + &hidden + &wanted))
+        .unwrap();
+    for address in ["labyard_vm.hidden", "labyard_vm.wanted"] {
+        let id = address.replace("labyard_vm.", "lab1/");
+        first.import(address, &id).unwrap().expect_success();
+    }
+    let refused = first
+        .apply(&["-target=labyard_vm.hidden"])
+        .unwrap()
+        .expect_failure();
+    let error = &refused.errors()[0];
+    assert!(
+        error.detail.contains("x.img") && error.detail.contains("pool-define-as"),
+        "{}",
+        error.detail
+    );
+    let now = observer.domain_xml("hidden", Description::Persistent).unwrap();
+    assert_eq!(now, definition);
+
+    second
+        .write("main.tf", &(hcl::in_namespace("other", host) + &wanted))
+        .unwrap();
+    second
+        .import("labyard_vm.wanted", "lab1/wanted")
+        .unwrap()
+        .expect_success();
+    second.apply(&[]).unwrap().expect_success();
+    for more in [
+        &["-target=labyard_vm.wanted"] as &[&str],
+        &["-target=labyard_vm.wanted", "-refresh=false"],
+    ] {
+        let refused = first.destroy(more).unwrap().expect_failure();
+        assert!(refused.text().contains("namespace other"), "{}", refused.text());
+    }
+    assert!(observer.domain("wanted").unwrap().is_some());
+    second.destroy(&[]).unwrap().expect_success();
 }

@@ -18,6 +18,8 @@ mod planned;
 mod private;
 mod provider;
 mod shape;
+#[cfg(test)]
+mod stored;
 mod values;
 mod vm;
 

@@ -15,6 +15,7 @@
 
 pub mod addresses;
 pub mod boot_order;
+pub mod bystanders;
 pub mod capacity;
 pub mod console;
 pub mod derived;
@@ -49,6 +50,7 @@ pub mod room;
 pub mod run;
 pub mod seed;
 pub mod steps;
+pub mod takeover;
 pub mod view;
 pub mod wait;
 

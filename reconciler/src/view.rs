@@ -25,6 +25,7 @@ use crate::boot_order::{self, Numbers};
 use crate::desired::{FixedAddress, Wishes};
 use crate::error::EngineError;
 use crate::identity::{self, Identity};
+use crate::takeover::{Obstacle, obstacles};
 
 /// A machine as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +68,8 @@ pub struct MachineView {
     pub autostart: Autostart,
     /// Direct kernel boot.
     pub direct_boot: Option<DirectBoot>,
+    /// What keeps it, while it is foreign, from becoming ours.
+    pub obstacles: Vec<Obstacle>,
     /// Disks that are there, by key.
     pub disks: BTreeMap<DiskKey, DiskView>,
     /// CD drives that are there, by key.
@@ -216,6 +219,10 @@ impl MachineView {
             guards: detail.guards,
             ca_certificate: ca_certificate(detail, mark, snapshot),
             direct_boot: detail.direct_boot.clone(),
+            obstacles: match mark {
+                Some(_) => Vec::new(),
+                None => obstacles(&detail.disks),
+            },
             disks: disks(detail, mark, &order),
             nics: nics(detail, mark, &Networks { snapshot, namespace }, &order),
             seed: seed(detail, mark),
@@ -680,3 +687,6 @@ pub fn attached<'a>(
     }
     Ok(attached)
 }
+
+#[cfg(test)]
+mod tests;

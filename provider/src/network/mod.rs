@@ -5,3 +5,5 @@ mod resource;
 mod state;
 
 pub use resource::Networks;
+#[cfg(test)]
+pub use state::as_view;

@@ -15,7 +15,7 @@ use tfplugin::{Diagnostics, Plan};
 
 use crate::provider::Context;
 
-use super::state::some_map;
+use super::state::{some_map, stored};
 
 /// `machine_type` as the state shows it.
 pub fn machine_type(there: &Hardware) -> String {
@@ -92,7 +92,7 @@ pub fn media_digests(prior: &Vm, view: &MachineView) -> Option<BTreeMap<String, 
 pub fn hardware(state: &Vm) -> Hardware {
     let cpu = desired_cpu(state.cpu.as_ref());
     Hardware {
-        machine_type: state.machine_type.as_deref().and_then(parse_machine_type),
+        machine_type: parse_machine_type(stored(state.machine_type.as_deref().unwrap_or_default(), "q35")),
         cpu_model: cpu.model,
         nested: cpu.nested,
         graphics: parse_graphics(&state.graphics),

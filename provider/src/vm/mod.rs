@@ -9,9 +9,12 @@ mod plan;
 mod resource;
 mod room;
 mod state;
+mod takeover;
 
 pub use addressing::NO_VLAN;
 pub use import::parse_id;
 pub use plan::{host as plan_host, refuse_protected};
 pub use resource::Machines;
+#[cfg(test)]
+pub use state::as_view;
 pub use state::power_text;

@@ -21,7 +21,7 @@ use tfplugin::{ApplyRequest, Context, Diagnostics, Plan, Resource, Saver, State}
 
 use super::plan::Where;
 use super::state::{ABSENT, first_ip, refreshed};
-use super::{addressing, advice, host_files, import, kit, plan as planning, room};
+use super::{addressing, advice, host_files, import, kit, plan as planning, room, takeover};
 use crate::private::Private;
 use crate::provider::{self, Configured, Shared};
 use crate::{errors, shape, values};
@@ -391,6 +391,9 @@ impl Resource for Machines {
             if let Some(prior) = values::known::<Vm>(&plan.prior, diags) {
                 let object = reference(&context, &prior, &plan.prior_private);
                 room::same_pools(&object, plan, &context, diags).await;
+                if prior.owned == Some(false) {
+                    takeover::check(&object, &context, diags).await;
+                }
             }
         }
         match &place {

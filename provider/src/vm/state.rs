@@ -278,15 +278,19 @@ pub(super) fn asked_by_cloud_init(wishes: &Wishes) -> bool {
     wishes.seed.is_some() && (wishes.guest.is_none() || wishes.cloud_init_written)
 }
 
-/// The address stays as long as the machine has it or shows none at all.
+/// The address stays as long as the machine has it, it is kept for it, or the machine shows none of its kind: one of
+/// the other kind, which comes and goes by itself, is no reason to give it up.
 fn ip(prior: &Vm, view: &MachineView) -> Option<String> {
     let before = prior.ip.clone()?;
     // A fixed one is the machine's, whatever the guest has at present.
     if let Some(fixed) = view.nics.values().next().and_then(|nic| nic.fixed) {
         return Some(fixed.address.addr().to_string());
     }
-    let shown = view.first_addresses();
-    let still = shown.is_empty() || shown.iter().any(|a| a.to_string() == before);
+    let kind = before.parse::<IpAddr>().map(|address| address.is_ipv6());
+    let mut shown = view.first_addresses();
+    shown.retain(|address| kind.as_ref().is_ok_and(|v6| address.is_ipv6() == *v6) || kind.is_err());
+    let mut held = shown.iter().copied().chain(view.first_reserved());
+    let still = shown.is_empty() || held.any(|address| address.to_string() == before);
     if still {
         Some(before)
     } else {
@@ -357,6 +361,7 @@ pub fn as_view(state: &Vm, identity: Option<&Identity>) -> MachineView {
         guards: state.firmware.as_ref().map(desired_guards).unwrap_or_default(),
         ca_certificate: state.boot.as_ref().and_then(|b| b.ca_certificate.clone()),
         direct_boot: state.boot.as_ref().and_then(desired_boot),
+        obstacles: Vec::new(),
         disks: disks.collect(),
         nics: nic_views(state),
         seed: match seed_version(state) {
@@ -389,6 +394,11 @@ fn parse_power(text: &str) -> Power {
     }
 }
 
+/// An attribute that a state of an earlier release does not have was what it is by default.
+pub(super) fn stored<'a>(text: &'a str, default: &'a str) -> &'a str {
+    if text.is_empty() { default } else { text }
+}
+
 fn disk_view(key: &str, disk: &vm::Disk, state: &Vm) -> DiskView {
     let digest = state
         .image_digests
@@ -415,7 +425,7 @@ fn disk_view(key: &str, disk: &vm::Disk, state: &Vm) -> DiskView {
             }
         }),
         pool: disk.storage_pool.clone().map(PoolName),
-        bus: DiskBus::parse(&disk.bus),
+        bus: DiskBus::parse(stored(&disk.bus, "virtio")),
         on_remove: disk.on_remove.as_deref().map(parse_on_remove),
         boot: disk.boot,
     }
@@ -438,7 +448,7 @@ fn nic_views(state: &Vm) -> BTreeMap<NicKey, NicView> {
             let view = NicView {
                 network: nic.network.clone(),
                 mac,
-                model: NicModel::parse(&nic.model),
+                model: NicModel::parse(stored(&nic.model, "virtio")),
                 reserved: None,
                 fixed: nic.ipv4.as_ref().and_then(fixed_address),
                 vlan: nic.vlan.and_then(vlan),
@@ -450,9 +460,12 @@ fn nic_views(state: &Vm) -> BTreeMap<NicKey, NicView> {
         .collect()
 }
 
-/// The address of a machine's `ip` attribute: what `ready` saw, else the reserved one.
+/// The address of a machine's `ip` attribute: the reserved one, else what `ready` saw.
 pub fn first_ip(seen: &[IpAddr], reserved: Option<IpAddr>) -> Option<String> {
     reserved
         .or_else(|| seen.first().copied())
         .map(|address| address.to_string())
 }
+
+#[cfg(test)]
+mod tests;

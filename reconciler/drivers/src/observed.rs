@@ -274,6 +274,9 @@ pub struct ObservedDisk {
     pub boot: Option<u32>,
     /// What it is attached to; `None` for something that labyard does not make.
     pub bus: Option<DiskBus>,
+    /// What the definition takes its content for; `None` for something that labyard does not make.
+    #[serde(default)]
+    pub format: Option<DiskFormat>,
     /// Where it is attached.
     pub standing: Standing,
 }

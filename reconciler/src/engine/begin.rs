@@ -6,10 +6,10 @@ use std::sync::Arc;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{DiskKey, PoolName, VolumeName};
 use labyard_driver::mark::{DiskMark, Kind, Made, Mark, NicMark, NvramMark, Ownership, SeedMark, Stage};
-use labyard_driver::observed::{Attachment, MarkState, ObservedMachine};
+use labyard_driver::observed::{Attachment, Detail, MarkState, ObservedMachine};
 use tokio::time::Instant;
 
-use super::claim::same_host;
+use super::claim::{same_host, same_owner};
 use super::embedded::describe;
 use super::machines::find_in;
 use super::{Bounds, Embedded, ObjectRef};
@@ -25,6 +25,7 @@ use crate::left;
 use crate::record::Record;
 use crate::run::{backward, tell_of_removal};
 use crate::steps::{Started, Work};
+use crate::takeover::{Obstacle, obstacles};
 use crate::view::{MachineView, Networks};
 
 impl Embedded {
@@ -108,6 +109,7 @@ impl Embedded {
             return make_anew_what_is_not_defined(work, view.as_ref()).await;
         }
         let gone = work.mark().await;
+        refuse_others(work, &gone)?;
         backward(work).await?;
         self.keeper.drop_hold(&work.id);
         self.collect(work.host, &gone).await;
@@ -149,7 +151,7 @@ impl Embedded {
         object: &ObjectRef,
         machine: ObservedMachine,
     ) -> Result<(), EngineError> {
-        self.check_owner(work.host, object, &machine)?;
+        same_owner(work.host, Kind::Machine, object, machine.mark.ours())?;
         let what = describe(Kind::Machine, object.name.as_str());
         work.id = machine.id.clone();
         work.host_name = machine.host_name.clone();
@@ -160,7 +162,7 @@ impl Embedded {
                 return Err(EngineError::Unknown { host, what, why });
             }
             MarkState::None => {
-                let mark = self.mark_of_foreign(work, &machine);
+                let mark = self.mark_of_foreign(work, &machine)?;
                 work.host
                     .driver
                     .write_mark(&machine.id, &mark)
@@ -191,22 +193,30 @@ impl Embedded {
         Ok(())
     }
 
-    fn mark_of_foreign(&self, work: &Work<'_>, machine: &ObservedMachine) -> Mark {
+    fn mark_of_foreign(&self, work: &Work<'_>, machine: &ObservedMachine) -> Result<Mark, EngineError> {
         let mut mark = Mark {
             ownership: Ownership::Building,
             stage: Stage::Finished,
             ..self.first_mark(&work.desired)
         };
-        let Some(detail) = machine.detail.known() else {
-            return mark;
+        let detail = match &machine.detail {
+            Detail::Known(detail) => detail,
+            Detail::Unknown(why) => {
+                let (host, what, why) = (work.host.name.clone(), work.what(), why.clone());
+                return Err(EngineError::Unknown { host, what, why });
+            }
         };
+        if let Some(Obstacle { disk, why }) = obstacles(&detail.disks).into_iter().next() {
+            let message = format!("the machine cannot become labyard's with this disk: {why}");
+            return Err(work.at(format!("disks[{:?}]", disk.as_str()), message));
+        }
         for disk in &detail.disks {
             let Some(volume) = &disk.volume else { continue };
             let known = DiskMark {
                 made: Made::Whole,
                 pool: disk.pool.clone().unwrap_or_else(|| work.storage.pool.clone()),
                 volume: volume.clone(),
-                format: None,
+                format: disk.format,
                 target: disk.target.clone(),
                 image: None,
                 clone: None,
@@ -234,7 +244,7 @@ impl Embedded {
                 },
             );
         }
-        mark
+        Ok(mark)
     }
 
     /// A machine whose definition is gone and whose disks are there is recorded again under the same token, with
@@ -286,6 +296,8 @@ impl Embedded {
                 (disk.pool, disk.volume) = (pool.clone(), volume.clone());
             }
         }
+        mark.discard.extend(outlived(&there, identity::seed_revision));
+        mark.discard.extend(outlived(&there, identity::nvram_revision));
         let latest = there
             .iter()
             .filter_map(|(pool, volume)| identity::seed_revision(volume).map(|r| (r, pool, volume)))
@@ -330,6 +342,7 @@ impl Embedded {
         crate::steps::release_addresses(work).await?;
         let snapshot = work.host.fresh().await?;
         for (pool, volume) in left::volumes(work.host, &snapshot, identity, &object.pools).await? {
+            work.may_mutate().await?;
             work.host
                 .driver
                 .delete_volume(&pool, &volume)
@@ -338,6 +351,41 @@ impl Embedded {
         }
         work.host.observer.invalidate();
         Ok(())
+    }
+}
+
+/// The volumes of a kind that a later one has replaced: all but that of the highest revision.
+fn outlived(
+    there: &[(PoolName, VolumeName)],
+    revision: fn(&VolumeName) -> Option<u32>,
+) -> Vec<(PoolName, VolumeName)> {
+    let mut of_kind: Vec<_> = there
+        .iter()
+        .filter_map(|found| Some((revision(&found.1)?, found)))
+        .collect();
+    of_kind.sort();
+    of_kind.pop();
+    of_kind.into_iter().map(|(_, found)| found.clone()).collect()
+}
+
+/// What a dead run had only taken over is not what it had made, and nobody's to take away.
+fn refuse_others(work: &Work<'_>, mark: &Mark) -> Result<(), EngineError> {
+    let volumes = mark.own_volumes();
+    let made_here = |volume: &VolumeName| identity::volume_carries(volume, &mark.origin);
+    match volumes.iter().find(|(_, volume)| !made_here(volume)) {
+        None => Ok(()),
+        Some((pool, volume)) => Err(EngineError::AlreadyExists {
+            host: work.host.name.clone(),
+            what: work.what(),
+            found: format!(
+                "taken over by a run that did not come to its end, with volume {volume} of pool {pool}, which labyard did \
+                 not make"
+            ),
+            way_out: format!(
+                "To manage it from here: terraform import ADDRESS {}/{}; otherwise choose another name",
+                work.host.name, work.desired.name
+            ),
+        }),
     }
 }
 
@@ -360,7 +408,12 @@ async fn make_anew_what_is_not_defined(
 ) -> Result<(), EngineError> {
     let defined = |key: &DiskKey| view.is_some_and(|view| view.disks.contains_key(key));
     work.write(|mark| {
-        let undefined = mark.disks.iter_mut().filter(|(key, _)| !defined(key));
+        let origin = mark.origin.clone();
+        // What was only taken over is never made anew.
+        let undefined = mark
+            .disks
+            .iter_mut()
+            .filter(|(key, disk)| !defined(key) && identity::volume_carries(&disk.volume, &origin));
         undefined.for_each(|(_, disk)| disk.made = Made::Begun);
     })
     .await

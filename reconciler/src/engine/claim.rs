@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use labyard_driver::DriverError;
-use labyard_driver::ids::{Namespace, ObjectId, ObjectName, Token};
+use labyard_driver::ids::{Namespace, ObjectId, ObjectName};
 use labyard_driver::mark::{Kind, Lease, Mark, Ownership};
 use labyard_driver::observed::{MarkState, Snapshot};
 use tokio::time::{Instant, sleep};
@@ -265,21 +265,22 @@ pub(super) fn same_host(
     }
 }
 
-/// Whether what a state holds is what the mark says; the error names who has it now.
+/// Whether what a state holds is what the mark says; the error names who has it now. A state that imported the object
+/// and has not marked it yet holds nothing: what another namespace has marked since is that one's.
 pub(super) fn same_owner(
     host: &Host,
     kind: Kind,
-    name: &ObjectName,
-    held: &Token,
-    mark: &Mark,
+    object: &ObjectRef,
+    mark: Option<&Mark>,
 ) -> Result<(), EngineError> {
-    if &mark.token == held {
-        return Ok(());
-    }
-    let by = match &mark.lease {
-        Some(lease) => format!("by engine {}, process {}", lease.engine, lease.pid),
-        None => format!("by another state of namespace {}", mark.namespace),
+    let Some(mark) = mark else { return Ok(()) };
+    let by = match (&object.identity, &mark.lease) {
+        (Some(identity), _) if identity.token == mark.token => return Ok(()),
+        (None, _) if mark.namespace == object.namespace => return Ok(()),
+        (None, _) => format!("by a state of namespace {}", mark.namespace),
+        (Some(_), Some(lease)) => format!("by engine {}, process {}", lease.engine, lease.pid),
+        (Some(_), None) => format!("by another state of namespace {}", mark.namespace),
     };
-    let (host, what) = (host.name.clone(), describe(kind, name.as_str()));
+    let (host, what) = (host.name.clone(), describe(kind, object.name.as_str()));
     Err(EngineError::TakenOver { host, what, by })
 }

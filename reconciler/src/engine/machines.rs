@@ -1,20 +1,23 @@
 //! Machines: read, find, create, update, destroy.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use labyard_driver::DriverError;
-use labyard_driver::ids::{Bytes, HostName, Namespace, ObjectName};
+use labyard_driver::ids::{Bytes, HostName, Namespace, ObjectName, PoolName, VolumeName};
 use labyard_driver::mark::{Kind, Mark, Ownership};
 use labyard_driver::observed::{Detail, MarkState, ObservedMachine, Power, Snapshot};
 
 use super::claim::{Claim, Name, claim, same_host, same_owner};
 use super::embedded::describe;
 use super::{Bounds, Embedded, ObjectRef, Reading};
+use crate::bystanders::refuse_used;
 use crate::derived::Taken;
 use crate::desired::{DesiredMachine, Wishes};
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity::Identity;
+use crate::intent::intend;
 use crate::left;
 use crate::run::{Report, backward, forward};
 use crate::steps::Work;
@@ -73,8 +76,8 @@ impl Embedded {
             machine
         };
         let view = view_of(host, machine, &snapshot, &object.name)?;
+        same_owner(host, Kind::Machine, object, machine.mark.ours())?;
         if let Some(identity) = &object.identity {
-            self.check_owner(host, object, machine)?;
             if let MarkState::Ours(mark) = &machine.mark
                 && mark.ownership == Ownership::Building
             {
@@ -94,18 +97,6 @@ impl Embedded {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         background.spawn(async move { super::claim::confirm_known(&host, kind, &identity).await });
-    }
-
-    pub(super) fn check_owner(
-        &self,
-        host: &Host,
-        object: &ObjectRef,
-        machine: &ObservedMachine,
-    ) -> Result<(), EngineError> {
-        let (Some(identity), Some(mark)) = (&object.identity, machine.mark.ours()) else {
-            return Ok(());
-        };
-        same_owner(host, Kind::Machine, &object.name, &identity.token, mark)
     }
 
     pub(super) async fn machine_find(
@@ -225,6 +216,7 @@ impl Embedded {
             Some(machine) => {
                 refuse_unknown(&work, &machine)?;
                 self.take_up(&mut work, object, machine).await?;
+                refuse_used(&work, going(&work).await).await?;
             }
             None => self.put_back(&mut work, object, known).await?,
         }
@@ -246,13 +238,15 @@ impl Embedded {
         let mut work = self.work(&host, known, &bounds).await?;
         match self.locate(&host, object).await? {
             Some(machine) => {
-                self.check_owner(&host, object, &machine)?;
+                same_owner(&host, Kind::Machine, object, machine.mark.ours())?;
                 if machine.mark.ours().is_none() {
                     let (host, what) = (host.name.clone(), describe(Kind::Machine, object.name.as_str()));
                     return Err(EngineError::NotOurs { host, what });
                 }
                 refuse_protected(&host, Kind::Machine, &object.name, machine.mark.ours())?;
                 self.take_up(&mut work, object, machine).await?;
+                // Asked while it is whole, and again where they go.
+                refuse_used(&work, work.mark().await.own_volumes()).await?;
                 backward(&mut work).await?;
                 self.keeper.drop_hold(&work.id);
             }
@@ -305,6 +299,12 @@ impl Embedded {
             }),
         }
     }
+}
+
+/// The volumes that an update deletes, by what is desired.
+async fn going(work: &Work<'_>) -> BTreeSet<(PoolName, VolumeName)> {
+    let mark = work.mark().await;
+    intend(&work.desired, &mark, &work.host_name, &work.storage).discard
 }
 
 fn is_taken(error: &EngineError) -> bool {

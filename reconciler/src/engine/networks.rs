@@ -34,8 +34,8 @@ impl Embedded {
             same_host(host, Kind::Network, object, &snapshot)?;
             return Ok(Reading::Gone);
         };
+        same_owner(host, Kind::Network, object, network.mark.ours())?;
         if let Some(identity) = &object.identity {
-            check_owner(host, object, network)?;
             if network
                 .mark
                 .ours()
@@ -149,7 +149,7 @@ impl Embedded {
                 found: "it is gone; plan again".to_owned(),
             });
         };
-        check_owner(&host, object, network)?;
+        same_owner(&host, Kind::Network, object, network.mark.ours())?;
         let cuts = cuts_off(&host, &snapshot, network, desired, &what)?;
         let mut mark = match &network.mark {
             MarkState::Ours(mark) => (**mark).clone(),
@@ -188,7 +188,7 @@ impl Embedded {
         let Some(network) = find_in(&snapshot, object) else {
             return same_host(&host, Kind::Network, object, &snapshot);
         };
-        check_owner(&host, object, network)?;
+        same_owner(&host, Kind::Network, object, network.mark.ours())?;
         let Some(mark) = network.mark.ours() else {
             return Err(EngineError::NotOurs {
                 host: host.name.clone(),
@@ -291,13 +291,6 @@ fn network_spec(desired: &DesiredNetwork, id: ObjectId, mark: Mark) -> NetworkSp
         boot: desired.boot.clone(),
         autostart: desired.autostart,
     }
-}
-
-fn check_owner(host: &Host, object: &ObjectRef, network: &ObservedNetwork) -> Result<(), EngineError> {
-    let (Some(identity), Some(mark)) = (&object.identity, network.mark.ours()) else {
-        return Ok(());
-    };
-    same_owner(host, Kind::Network, &object.name, &identity.token, mark)
 }
 
 /// The stages of a network.

@@ -8,6 +8,7 @@ use labyard_driver::observed::{MachineDetail, Power};
 use labyard_driver::spec::{DriveSpec, MachineSpec};
 
 use super::{Outcome, Work, disks, firmware, live, power};
+use crate::bystanders::refuse_used;
 use crate::diff::machine::runs;
 use crate::error::EngineError;
 use crate::identity;
@@ -143,6 +144,7 @@ pub(super) fn finish<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         let mark = work.mark().await;
         work.lets_go |= !mark.ejecting.is_empty();
+        refuse_used(work, mark.discard.iter().cloned()).await?;
         for (pool, volume) in &mark.discard {
             work.may_mutate().await?;
             work.host

@@ -8,6 +8,7 @@ use labyard_driver::observed::{Capacity, VolumeDetail};
 use labyard_driver::spec::{DiskFormat, VolumeContent, VolumeSpec};
 
 use super::{Outcome, Work};
+use crate::bystanders::refuse_used;
 use crate::desired::DesiredDisk;
 use crate::error::EngineError;
 
@@ -47,6 +48,14 @@ async fn make(work: &mut Work<'_>, key: &DiskKey, disk: &DiskMark, desired: &Des
         None => {
             let capacity = desired.size.unwrap_or(Bytes::from_gib(1));
             match disk.format {
+                Some(DiskFormat::Raw) if !work.storage.logical.contains(&disk.pool) => {
+                    let message = format!(
+                        "its file {} is gone from pool {}. It was a raw one that labyard did not make and does not make \
+                         anew: put it back, or take the disk out of the configuration",
+                        disk.volume, disk.pool
+                    );
+                    return Err(work.at(format!("disks[{:?}]", key.as_str()), message));
+                }
                 Some(DiskFormat::Raw) => VolumeContent::Block { capacity },
                 _ => VolumeContent::Blank { capacity },
             }
@@ -145,9 +154,11 @@ pub(super) async fn grow(work: &Work<'_>) -> Outcome {
         });
         if smaller {
             work.may_mutate().await?;
+            // Of a bus that labyard does not make the disk keeps the name that it was found with.
+            let target = there.map_or(&disk.target, |there| &there.target);
             work.host
                 .driver
-                .grow_disk(&work.id, &disk.target, wanted)
+                .grow_disk(&work.id, target, wanted)
                 .await
                 .map_err(work.failed())?;
         }
@@ -163,8 +174,11 @@ pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
             // A run that died while it read the template may have left its tools on the host.
             work.host.driver.tidy().await.map_err(work.failed())?;
         }
+        let volumes = mark.own_volumes();
+        refuse_used(work, volumes.clone()).await?;
         super::firmware::discard_former(work, &mark).await?;
-        for (pool, volume) in mark.own_volumes() {
+        for (pool, volume) in volumes {
+            work.may_mutate().await?;
             work.host
                 .driver
                 .delete_volume(&pool, &volume)

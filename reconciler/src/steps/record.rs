@@ -77,6 +77,7 @@ async fn put_tpm_back(work: &mut Work<'_>) -> Outcome {
 pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         put_tpm_back(work).await?;
+        work.may_mutate().await?;
         work.host
             .driver
             .remove_machine(&work.id)

@@ -11,6 +11,7 @@ mod converge;
 mod foreign_disks;
 mod hooks;
 mod host_images;
+mod imports;
 mod kills;
 mod lans;
 mod leases;

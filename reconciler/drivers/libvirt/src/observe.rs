@@ -8,7 +8,7 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::XML_NAMESPACE;
 use labyard_driver::observed::{
-    Attachment, Autostart, Detail, MachineDetail, MarkState, ObservedMachine, Power,
+    Attachment, Autostart, Capacity, Detail, MachineDetail, MarkState, ObservedMachine, Power,
 };
 use libvirt_rpc::flags::{Affect, DomainXml, GetStats, StatsTypes};
 use libvirt_rpc::{
@@ -19,7 +19,7 @@ use crate::errors::{Act, During};
 use crate::host::{Host, Session, parse};
 use crate::machine_xml::{self, Sizes};
 use crate::machines::{act, is_active, reference};
-use crate::{mark_xml, networks, pools};
+use crate::{mark_xml, networks, pools, volumes};
 
 /// libvirt's reason for a paused machine that is coming up.
 const PAUSED_STARTING_UP: i32 = 11;
@@ -134,17 +134,19 @@ pub(crate) async fn machine(
         host.abandon(session).await;
     }
     let mark = mark_xml::of_definition(&definition);
-    let of_mark = mark
-        .ours()
-        .map(labyard_driver::mark::Mark::pools)
-        .unwrap_or_default();
-    let names = of_mark
-        .into_iter()
-        .chain([host.pool.clone()])
-        .collect::<BTreeSet<_>>();
-    let mut pools = pools::named(host, session, names, &act).await?;
+    let mut pools = match mark.ours() {
+        Some(mark) => {
+            let names = mark.pools().into_iter().chain([host.pool.clone()]);
+            pools::named(host, session, names.collect::<BTreeSet<_>>(), &act).await?
+        }
+        // Its disks may lie anywhere.
+        None => pools::started(host, session, &act).await?.0,
+    };
     let mut detail = machine_xml::detail(&definition, live.as_ref(), &sizes, &pools.places);
     pools::look_closer(&mut pools, host, session, &detail, &act).await?;
+    if mark.ours().is_none() {
+        ask_pools(host, &mut detail).await?;
+    }
     let out_of_reach = mark
         .ours()
         .and_then(|mark| pools.out_of_reach(host, mark, &detail));
@@ -165,6 +167,25 @@ pub(crate) async fn machine(
 /// Whether it starts with the host, as libvirt tells it.
 pub(crate) fn autostart_of(starts: bool) -> Autostart {
     if starts { Autostart::On } else { Autostart::Off }
+}
+
+/// Of a volume that a definition names with its pool only the pool tells the size while the machine is off.
+async fn ask_pools(host: &Host, detail: &mut MachineDetail) -> Result<(), DriverError> {
+    let disks = detail
+        .disks
+        .iter_mut()
+        .filter(|disk| disk.capacity == Capacity::Unknown);
+    for disk in disks {
+        let (Some(pool), Some(volume)) = (&disk.pool, &disk.volume) else {
+            continue;
+        };
+        disk.capacity = match volumes::volume(host, pool, volume).await {
+            Ok(volume) => Capacity::Known(volume.capacity),
+            Err(DriverError::Missing { .. }) => Capacity::Missing,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(())
 }
 
 async fn ask_sizes(connection: &Connection, domain: &DomainRef) -> Result<Sizes, Error> {

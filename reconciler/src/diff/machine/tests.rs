@@ -108,6 +108,7 @@ fn current() -> MachineView {
         autostart: Default::default(),
         media: Default::default(),
         direct_boot: None,
+        obstacles: Vec::new(),
         disks: BTreeMap::from([(
             "root".into(),
             DiskView {

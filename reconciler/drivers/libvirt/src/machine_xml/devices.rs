@@ -6,6 +6,7 @@ use labyard_driver::ids::{DiskKey, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::spec::{BootDevice, DiskBus, DiskSpec, MachineSpec};
 
+use super::read::path_in;
 use super::{EditError, alias, alias_of, drives, is_drive, is_ours};
 use crate::places::{Places, Store};
 use crate::volume_xml::format_name;
@@ -48,7 +49,7 @@ pub(super) fn edit_disks(
             .for_each(|controller| devices.push(controller));
     }
     for (disk, source) in &wanted {
-        edit_disk(devices, disk, source);
+        edit_disk(devices, disk, source, places);
     }
     Ok(())
 }
@@ -75,37 +76,43 @@ fn former_paths(
         .collect()
 }
 
-fn edit_disk(devices: &mut Element, disk: &DiskSpec, source: &Source) {
+fn edit_disk(devices: &mut Element, disk: &DiskSpec, source: &Source, places: &Places) {
     let (controller, _) = drives::controller(devices);
     let alias = alias("disk", disk.key.as_str());
     let is_it = |d: &Element| is_drive(d, "disk") && alias_of(d) == Some(alias.as_str());
+    let others = |d: &Element| is_drive(d, "disk") && !is_ours(d);
+    let of_its_volume = |d: &Element| others(d) && path_in(d, places) == source.0;
+    // A file outside of the pools is somebody's own: it keeps its place, and libvirt refuses two in one.
     let in_its_place = |d: &Element| {
-        is_drive(d, "disk") && !is_ours(d) && d.attribute_at(&["target"], "dev") == Some(disk.target.as_str())
+        others(d)
+            && d.attribute_at(&["target"], "dev") == Some(disk.target.as_str())
+            && places.volume_at(&path_in(d, places)).is_some()
     };
-    if !devices.elements().any(is_it) && !devices.elements().any(in_its_place) {
+    let known: [&dyn Fn(&Element) -> bool; 3] = [&is_it, &of_its_volume, &in_its_place];
+    let Some(is_known) = known.into_iter().find(|is| devices.elements().any(is)) else {
         devices.push(new_disk(disk, &alias, source, &controller));
         return;
-    }
-    let found = devices.elements().any(is_it);
-    let element = devices
-        .elements_mut()
-        .find(|d| if found { is_it(d) } else { in_its_place(d) });
-    let Some(element) = element else { return };
+    };
+    let Some(element) = devices.elements_mut().find(|d| is_known(d)) else {
+        return;
+    };
+    say_path(element, source, places);
     element
         .ensure("driver")
         .set_attribute("type", format_name(disk.format));
     set_source(element, source);
     let target = element.ensure("target");
-    target.set_attribute("dev", &disk.target);
-    if target
-        .attribute("bus")
-        .and_then(DiskBus::parse)
-        .is_some_and(|bus| bus != disk.bus)
-    {
-        target.set_attribute("bus", disk.bus.word());
-        // They belong to the bus that it was on.
-        element.remove_named("address");
-        set_controller(element, disk.bus, &controller);
+    match target.attribute("bus").map(DiskBus::parse) {
+        // A bus that labyard does not make stays as it was found, and the disk's name on it.
+        Some(None) => {}
+        Some(Some(bus)) if bus != disk.bus => {
+            target.set_attribute("dev", &disk.target);
+            target.set_attribute("bus", disk.bus.word());
+            // They belong to the bus that it was on.
+            element.remove_named("address");
+            set_controller(element, disk.bus, &controller);
+        }
+        _ => target.set_attribute("dev", &disk.target),
     }
     element.ensure("alias").set_attribute("name", &alias);
 }
@@ -165,6 +172,19 @@ pub(crate) fn disk_element(live: &Element, disk: &DiskSpec, places: &Places) -> 
 
 fn serial(disk: &DiskSpec) -> String {
     disk.key.as_str().chars().take(SERIAL_LENGTH).collect()
+}
+
+/// A volume named with its pool is named by its path from now on; the rest of what is said about it stays.
+fn say_path(disk: &mut Element, (path, store): &Source, places: &Places) {
+    if disk.attribute("type") != Some("volume") || path_in(disk, places) != *path {
+        return;
+    }
+    disk.set_attribute("type", store.disk_type());
+    let source = disk.ensure("source");
+    ["pool", "volume", "mode"]
+        .into_iter()
+        .for_each(|attribute| source.remove_attribute(attribute));
+    source.set_attribute(store.source_attribute(), path);
 }
 
 /// Points a drive to a volume. What stood there about another (its chain, its slices) goes with it.

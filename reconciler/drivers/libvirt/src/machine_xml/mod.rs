@@ -16,6 +16,8 @@ mod read;
 mod room;
 
 #[cfg(test)]
+mod foreign_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use bare::bare;

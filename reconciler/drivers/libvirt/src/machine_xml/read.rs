@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use labyard_driver::ids::{Bytes, MacAddr, Mib};
+use labyard_driver::ids::{Bytes, MacAddr, Mib, PoolName, VolumeName};
 use labyard_driver::observed::{
     Attachment, Cable, Capacity, MachineDetail, MachineSize, ObservedDisk, ObservedMedium, ObservedNic,
     ObservedNvram, Standing,
 };
-use labyard_driver::spec::{Accelerator, DirectBoot, DiskBus, NicModel};
+use labyard_driver::spec::{Accelerator, DirectBoot, DiskBus, DiskFormat, NicModel};
 
 use super::{firmware, hardware, is_drive, room};
 use crate::places::Places;
@@ -62,7 +62,7 @@ pub(crate) fn detail(
     let live_devices = live.map(|live| live.child("devices").unwrap_or(&none));
     let place = Place { sizes, places };
     let cdroms = devices.elements().filter(|d| is_drive(d, "cdrom")).map(|d| {
-        let path = disk_path(d);
+        let path = place.path(d);
         let (pool, volume) = places.volume_at(&path).unzip();
         let medium = ObservedMedium {
             pool,
@@ -76,7 +76,7 @@ pub(crate) fn detail(
     let drive_boot = drives.filter_map(|d| Some((target(d), boot_number(d)?)));
     let live_cdroms = live_devices.map(|live| {
         let drives = live.elements().filter(|d| is_drive(d, "cdrom"));
-        drives.map(|d| (target(d), disk_path(d))).collect()
+        drives.map(|d| (target(d), place.path(d))).collect()
     });
     let hardware = hardware::read(domain);
     MachineDetail {
@@ -120,20 +120,58 @@ struct Place<'a> {
     places: &'a Places,
 }
 
+impl Place<'_> {
+    /// Where a disk's content lies: for a volume named with its pool, its path.
+    fn path(&self, disk: &Element) -> String {
+        path_in(disk, self.places)
+    }
+
+    /// Of a volume that is named with its pool libvirt tells no size while the machine is off: it is not gone.
+    fn capacity(&self, disk: &Element, target: &str) -> Capacity {
+        match self.sizes.of(target) {
+            Capacity::Missing if named_volume(disk).is_some() => Capacity::Unknown,
+            capacity => capacity,
+        }
+    }
+}
+
+/// What a disk's content is taken for; libvirt takes it for plain bytes where nothing is said.
+fn format(disk: &Element) -> Option<DiskFormat> {
+    match disk.attribute_at(&["driver"], "type").unwrap_or("raw") {
+        "raw" => Some(DiskFormat::Raw),
+        "qcow2" => Some(DiskFormat::Qcow2),
+        _ => None,
+    }
+}
+
+/// The volume of a source that names one with its pool.
+fn named_volume(drive: &Element) -> Option<(PoolName, VolumeName)> {
+    let source = drive.child("source")?;
+    let (pool, volume) = (source.attribute("pool")?, source.attribute("volume")?);
+    Some((pool.into(), volume.into()))
+}
+
+/// Where a drive's content lies, as [`disk_path`] has it; for a volume named with its pool, its path if that is known.
+pub(super) fn path_in(drive: &Element, places: &Places) -> String {
+    let of_volume = named_volume(drive).and_then(|(pool, volume)| Some(places.path(&pool, &volume)?.0));
+    of_volume.unwrap_or_else(|| disk_path(drive))
+}
+
 fn disks(devices: &Element, live: Option<&Element>, place: &Place<'_>) -> Vec<ObservedDisk> {
-    let same = |a: &Element, b: &Element| target(a) == target(b) && disk_path(a) == disk_path(b);
+    let same = |a: &Element, b: &Element| target(a) == target(b) && place.path(a) == place.path(b);
     fn of(devices: &Element) -> impl Iterator<Item = &Element> {
         devices.elements().filter(|d| is_drive(d, "disk"))
     }
     let seen = |disk: &Element, standing| {
-        let (target, path) = (target(disk), disk_path(disk));
+        let (target, path) = (target(disk), place.path(disk));
         let (pool, volume) = place.places.volume_at(&path).unzip();
         ObservedDisk {
             pool,
             volume,
-            capacity: place.sizes.of(&target),
+            capacity: place.capacity(disk, &target),
             boot: boot_number(disk),
             bus: disk.attribute_at(&["target"], "bus").and_then(DiskBus::parse),
+            format: format(disk),
             standing,
             target,
             path,

@@ -47,7 +47,7 @@ fn nic(key: &str, mac: &str, network: &str) -> NicSpec {
     }
 }
 
-fn spec() -> MachineSpec {
+pub(super) fn spec() -> MachineSpec {
     MachineSpec {
         id: ObjectId::from("2c4a7d1e-0000-4000-8000-000000000001"),
         host_name: "web".to_owned(),

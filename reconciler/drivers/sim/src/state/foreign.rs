@@ -2,7 +2,9 @@
 
 use labyard_driver::ids::{Bytes, MacAddr, Mib, ObjectId, PoolName, VolumeName};
 use labyard_driver::observed::{Activity, Attachment, Cable, MarkState};
-use labyard_driver::spec::{DiskBus, MachineSpec, NetworkSpec, NicModel, VolumeContent, VolumeSpec};
+use labyard_driver::spec::{
+    DiskBus, DiskFormat, MachineSpec, NetworkSpec, NicModel, VolumeContent, VolumeSpec,
+};
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
 
@@ -197,6 +199,10 @@ impl State {
         else {
             return Ok(());
         };
+        let format = match hand {
+            ForeignHand::AttachDisk { path, .. } => self.volumes.get(path).map(|volume| volume.format),
+            _ => None,
+        };
         let machine = self.machine_mut(id)?;
         let definition = &mut machine.definition;
         match hand.clone() {
@@ -210,6 +216,7 @@ impl State {
                 path,
                 boot: None,
                 bus: DiskBus::Virtio,
+                format: format.unwrap_or(DiskFormat::Qcow2),
                 origin: Origin::Foreign,
             }),
             ForeignHand::AttachNic { mac, attachment, .. } => definition.nics.push(Nic {

@@ -6,13 +6,15 @@ use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{Activity, Attachment, Autostart, Cable, Hardware, ObservedMachine};
 use labyard_driver::spec::{
-    Accelerator, BootDevice, Choice, CpuModel, Firmware, Graphics, Guards, MachineSpec,
+    Accelerator, BootDevice, Choice, CpuModel, DiskFormat, Firmware, Graphics, Guards, MachineSpec,
 };
 use labyard_driver::{DriverError, HostEvent};
 
 use super::guest::{Boots, Course, Process, Run};
 use super::view::CPU_MODELS;
-use super::{Definition, Disk, Machine, MachineActivity, Nic, Origin, State, busy, exists, refused, stored};
+use super::{
+    Definition, Disk, Machine, MachineActivity, Nic, Origin, State, Volume, busy, exists, refused, stored,
+};
 use crate::clock::Millis;
 use crate::settings::BootMedium;
 
@@ -115,6 +117,7 @@ impl State {
                 path: self.path_in(&disk.pool, &disk.volume)?,
                 boot: place(spec, &BootDevice::Disk(disk.key.clone())),
                 bus: disk.bus,
+                format: disk.format,
                 origin: Origin::Ours,
             })
         });
@@ -236,6 +239,10 @@ impl State {
         let mut locked = BTreeSet::new();
         for disk in &definition.disks {
             self.check_file(&disk.path)?;
+            let is_raw = |volume: &Volume| volume.format == DiskFormat::Raw;
+            if disk.format == DiskFormat::Qcow2 && self.volumes.get(&disk.path).is_some_and(is_raw) {
+                return Err(format!("'{}': Image is not in qcow2 format", disk.path));
+            }
             if self.locks.contains_key(&disk.path) || !locked.insert(&disk.path) {
                 return Err(format!(
                     "Failed to get \"write\" lock: is another process using {}?",

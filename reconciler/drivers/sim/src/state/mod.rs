@@ -124,6 +124,8 @@ struct Disk {
     #[serde(default)]
     boot: Option<u32>,
     bus: DiskBus,
+    /// What the definition takes its content for.
+    format: DiskFormat,
     origin: Origin,
 }
 

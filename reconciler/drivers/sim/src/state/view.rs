@@ -134,6 +134,7 @@ impl State {
             capacity: self.capacity_at(&disk.path),
             boot: disk.boot,
             bus: Some(disk.bus),
+            format: Some(disk.format),
             standing,
         };
         let same_disk = |a: &Disk, b: &Disk| a.target == b.target && a.path == b.path;
