@@ -107,7 +107,7 @@ fn of_networks() -> impl Strategy<Value = Request> {
             2 => Request::ChangeNetwork(Box::new(spec)),
             3 => Request::RemoveNetwork(spec.id),
             4 => Request::ReserveAddress(spec.id, reservation),
-            _ => Request::ReleaseAddress(spec.id, mac),
+            _ => Request::ReleaseAddress(spec.id, mac, reservation.address),
         }
     })
 }
