@@ -560,13 +560,13 @@ fn the_digest_that_was_seen_says_nothing_new_of_a_disk_and_another_one_or_anothe
     let digest = |letter: &str| Some(labyard_driver::ids::Digest(letter.repeat(64)));
     let of = |sha256: Option<labyard_driver::ids::Digest>, clone: Option<CloneMode>| {
         let mut desired = desired();
-        let disk = desired.disks.get_mut("root").unwrap();
+        let disk = desired.disks.get_mut(&"root".into()).unwrap();
         disk.clone = clone;
         disk.image.as_mut().unwrap().sha256 = sha256;
         desired
     };
     let mut current = current();
-    let disk = current.disks.get_mut("root").unwrap();
+    let disk = current.disks.get_mut(&"root".into()).unwrap();
     disk.clone = Some(CloneMode::Linked);
     disk.image.as_mut().unwrap().digest = digest("a");
     let found = |desired: &DesiredMachine| -> Vec<String> {
