@@ -57,7 +57,8 @@ pub enum HarnessError {
 }
 
 impl HarnessError {
-    pub(crate) fn file(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+    /// For a file with which something went wrong.
+    pub fn file(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::File { what, source }
     }

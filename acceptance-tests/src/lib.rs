@@ -8,8 +8,8 @@
 //! - [`hcl`], for configurations; [`proof`], for what a test has shown of an attribute.
 //! - [`whole`]: a stopped machine with everything, and what of it must stand; [`web`]: a server that stalls;
 //!   [`boot_server`]: one that firmware boots from; [`backend`]: a remote state.
-//! - [`sshd::Sshd`] and [`tls::Authority`]: ways into a host from afar; [`relay::Relay`]: a line to it that is slow,
-//!   silent or cut.
+//! - [`far::Far`]: a host on another machine, by [`sshd::Sshd`] or with certificates of a [`tls::Authority`];
+//!   [`relay::Relay`]: a line to it that is slow, silent or cut.
 //! - [`assets`]: the tiny guest's files, built once; [`seed`]: seeds and keys made by tools that are not ours.
 
 pub mod assets;
@@ -18,6 +18,7 @@ mod base64;
 pub mod boot_server;
 pub mod command;
 pub mod error;
+pub mod far;
 pub mod guest;
 pub mod hcl;
 pub mod host;

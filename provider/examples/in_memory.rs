@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use labyard_schema::Described;
+use labyard_schema::data::{HostData, NetworkData, VmData};
 use labyard_schema::network::Network;
 use labyard_schema::provider::ProviderConfig;
 use labyard_schema::vm::Vm;
 use tfplugin::schema::{Kind, Schema};
 use tfplugin::value::{Path, Type, Value};
 use tfplugin::{
-    ApplyRequest, ConfigureRequest, Context, Diagnostics, Plan, Provider, Resource, Saver, State, serve,
+    ApplyRequest, ConfigureRequest, Context, DataSource, Diagnostics, Plan, Provider, Resource, Saver, State,
+    serve,
 };
 
 #[path = "../src/shape.rs"]
@@ -47,7 +49,45 @@ impl Provider for InMemory {
         ]
     }
 
+    fn data_sources(&self) -> Vec<Arc<dyn DataSource>> {
+        vec![
+            Arc::new(Told::of::<HostData>("labyard_host")),
+            Arc::new(Told::of::<VmData>("labyard_vm")),
+            Arc::new(Told::of::<NetworkData>("labyard_network")),
+        ]
+    }
+
     async fn configure(&self, _request: ConfigureRequest, _diags: &mut Diagnostics) {}
+}
+
+/// A data source that nobody asks: its schema is what Terraform reads first.
+struct Told {
+    name: &'static str,
+    schema: Schema,
+}
+
+impl Told {
+    fn of<T: Described>(name: &'static str) -> Self {
+        Self {
+            name,
+            schema: shape::schema::<T>(0),
+        }
+    }
+}
+
+#[async_trait]
+impl DataSource for Told {
+    fn type_name(&self) -> &str {
+        self.name
+    }
+
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    async fn read(&self, _ctx: &Context, config: Value, _diags: &mut Diagnostics) -> Option<Value> {
+        Some(config)
+    }
 }
 
 /// An object that Terraform's state alone keeps.

@@ -183,6 +183,11 @@ impl Running {
         found.map_or(self.child.id(), |(id, _)| id)
     }
 
+    /// The process that was started: Terraform's own, unless it runs inside of a host.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The provider's process, while there is one: Terraform starts one for each phase.
     pub fn provider(&self) -> Option<u32> {
         let wanted = crate::assets::provider().canonicalize().ok()?;

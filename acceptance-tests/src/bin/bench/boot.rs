@@ -7,11 +7,12 @@ use labyard_acceptance_tests::assets::GuestFiles;
 use labyard_acceptance_tests::error::Result;
 use labyard_acceptance_tests::wait::{Look, until};
 use labyard_acceptance_tests::{HarnessError, Host, Terraform};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// What was measured.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Boots {
     /// Apply to address on a network of ours.
     pub apply_ours: Figures,

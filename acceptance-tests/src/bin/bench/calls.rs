@@ -4,6 +4,7 @@ use crate::cycles::Verb;
 use crate::subjects::{Programs, Subject, configuration};
 use labyard_acceptance_tests::error::Result;
 use labyard_acceptance_tests::{HarnessError, Host};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// The calls of each command with so many machines.
+#[derive(Serialize, Deserialize)]
 pub struct Counted {
     /// How many machines.
     pub machines: usize,

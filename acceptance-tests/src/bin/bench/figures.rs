@@ -1,9 +1,10 @@
-//! Medians of what was measured.
+//! Medians of what was measured, and the line that they lie on.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Measurements of one thing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Figures(Vec<f64>);
 
 impl Figures {
@@ -12,7 +13,12 @@ impl Figures {
         self.0.push(took.as_secs_f64());
     }
 
-    /// The median, in seconds.
+    /// Adds a measurement in another unit.
+    pub fn add_number(&mut self, number: f64) {
+        self.0.push(number);
+    }
+
+    /// The median.
     pub fn median(&self) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -21,6 +27,36 @@ impl Figures {
             odd if odd % 2 == 1 => sorted[odd / 2],
             even => f64::midpoint(sorted[even / 2 - 1], sorted[even / 2]),
         }
+    }
+}
+
+/// The straight line with the least squares to points.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// At nought.
+    pub base: f64,
+    /// For each more.
+    pub each: f64,
+}
+
+impl Line {
+    /// Through points, of which there must be two different ones.
+    pub fn through(points: &[(f64, f64)]) -> Self {
+        let count = points.len() as f64;
+        let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+        let (x, y) = (mean(|p| p.0), mean(|p| p.1));
+        let above: f64 = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
+        let below: f64 = points.iter().map(|p| (p.0 - x).powi(2)).sum();
+        let each = above / below;
+        Self {
+            base: y - each * x,
+            each,
+        }
+    }
+
+    /// Where it is.
+    pub fn at(self, x: f64) -> f64 {
+        self.base + self.each * x
     }
 }
 
@@ -37,5 +73,14 @@ mod tests {
                 .for_each(|s| figures.add(Duration::from_secs(s)));
             assert!((figures.median() - median).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn a_line_goes_through_points_that_lie_on_one_and_between_those_that_do_not() {
+        let line = Line::through(&[(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)]);
+        assert!((line.base - 3.0).abs() < 1e-9 && (line.each - 2.0).abs() < 1e-9);
+        assert!((line.at(10.0) - 23.0).abs() < 1e-9);
+        let between = Line::through(&[(0.0, 0.0), (0.0, 2.0), (1.0, 1.0), (1.0, 3.0)]);
+        assert!((between.base - 1.0).abs() < 1e-9 && (between.each - 1.0).abs() < 1e-9);
     }
 }

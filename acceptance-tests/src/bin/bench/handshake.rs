@@ -4,6 +4,7 @@ use crate::figures::Figures;
 use crate::subjects::{Programs, Subject};
 use labyard_acceptance_tests::HarnessError;
 use labyard_acceptance_tests::error::Result;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -19,6 +20,7 @@ const COOKIE: (&str, &str) = (
 );
 
 /// What was measured, by program.
+#[derive(Serialize, Deserialize)]
 pub struct Handshakes(BTreeMap<Subject, Figures>);
 
 impl Handshakes {

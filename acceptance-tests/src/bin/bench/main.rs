@@ -1,10 +1,11 @@
-//! Measures the provider against what it stands on, in one run, and writes what it found as a page.
+//! Measures the provider against what it stands on, and writes what it found as a page.
 //!
+//! - [`parts`]: what is measured, part by part; each part's figures are of one run of it, and kept for the page.
 //! - [`subjects`]: what is compared, each as a working directory of Terraform.
 //! - [`cycles`]: plan, apply, no-op plan and destroy of all of them in turn, so that a machine that is busy for a
-//!   while is so for everybody.
-//! - [`handshake`], [`calls`], [`boot`], [`schema`]: the rest of what is measured.
-//! - [`report`]: the page. [`figures`], [`machine`]: medians, and what they were taken on.
+//!   while is so for everybody; [`memory`] watches what the processes take meanwhile.
+//! - [`handshake`], [`schema`], [`calls`], [`link`], [`drift`], [`boot`]: the rest of what is measured.
+//! - [`report`]: the page. [`figures`], [`machine`]: medians and lines, and what they were taken on.
 
 #![expect(
     unreachable_pub,
@@ -14,9 +15,13 @@
 mod boot;
 mod calls;
 mod cycles;
+mod drift;
 mod figures;
 mod handshake;
+mod link;
 mod machine;
+mod memory;
+mod parts;
 mod report;
 mod schema;
 mod subjects;
@@ -25,66 +30,53 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use labyard_acceptance_tests::{HarnessError, Host};
+use parts::{Extent, Part, Results};
 use subjects::Programs;
 
-/// How much is measured.
-pub struct Extent {
-    /// Processes started for the handshake, of each program.
-    pub handshakes: usize,
-    /// Machines, and how often their whole cycle is gone through.
-    pub sizes: Vec<(usize, usize)>,
-    /// No-op plans in each cycle.
-    pub noops: usize,
-    /// Guests started, on each network in each way.
-    pub boots: usize,
+const USAGE: &str = "usage: bench [--quick] [--part line|fleet|link|drift|boot]... PROGRAMS KEPT PAGE";
+
+/// What is asked for.
+struct Asked {
+    extent: Extent,
+    parts: Vec<Part>,
+    programs: Programs,
+    /// Where the figures of each part are kept.
+    kept: PathBuf,
+    page: PathBuf,
 }
 
-impl Extent {
-    fn whole() -> Self {
-        Self {
-            handshakes: 41,
-            sizes: vec![(1, 7), (50, 3), (200, 3)],
-            noops: 3,
-            boots: 3,
+fn asked(arguments: &[String]) -> Option<Asked> {
+    let (mut extent, mut parts, mut rest) = (Extent::whole(), Vec::new(), Vec::new());
+    let mut words = arguments.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "--quick" => extent = Extent::quick(),
+            "--part" => parts.push(Part::parse(words.next()?)?),
+            word => rest.push(word),
         }
     }
-
-    /// To see that the tool works; its medians are worth nothing.
-    fn quick() -> Self {
-        Self {
-            handshakes: 5,
-            sizes: vec![(1, 1), (5, 1)],
-            noops: 1,
-            boots: 1,
-        }
+    let [programs, kept, page] = rest[..] else {
+        return None;
+    };
+    if parts.is_empty() {
+        parts = Part::ALL.to_vec();
     }
-}
-
-/// All that was measured.
-pub struct Results {
-    /// Process start to first line.
-    pub handshakes: handshake::Handshakes,
-    /// Terraform's commands, by number of machines.
-    pub cycles: Vec<cycles::Cycles>,
-    /// Calls to libvirt.
-    pub calls: Vec<calls::Counted>,
-    /// Guests that came up.
-    pub boots: boot::Boots,
-    /// What Terraform reads first.
-    pub schemas: schema::Schemas,
+    Some(Asked {
+        extent,
+        parts,
+        programs: Programs::in_directory(Path::new(programs)),
+        kept: kept.into(),
+        page: page.into(),
+    })
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let (extent, programs, page) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [programs, page] => (Extent::whole(), programs, page),
-        ["--quick", programs, page] => (Extent::quick(), programs, page),
-        _ => {
-            eprintln!("usage: bench [--quick] DIRECTORY-OF-PROGRAMS PAGE");
-            return ExitCode::from(64);
-        }
+    let Some(asked) = asked(&arguments) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(64);
     };
-    match run(&extent, Path::new(programs), &PathBuf::from(page)) {
+    match run(&asked) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -93,32 +85,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(extent: &Extent, programs: &Path, page: &Path) -> Result<(), HarnessError> {
-    let programs = Programs::in_directory(programs);
-    eprintln!("handshake");
-    let handshakes = handshake::measure(&programs, extent.handshakes)?;
-    let schemas = schema::measure(&programs)?;
-    let host = Host::start()?;
-    let sizes: Vec<_> = extent.sizes.iter().map(|(size, _)| *size).collect();
-    let calls = calls::measure(&programs, &host, &sizes[..2])?;
-    let cycles = extent
-        .sizes
-        .iter()
-        .map(|(size, rounds)| cycles::measure(&programs, &host, *size, *rounds, extent.noops))
-        .collect::<Result<_, _>>()?;
-    let boots = boot::measure(&programs, &host, extent.boots)?;
-    let results = Results {
-        handshakes,
-        cycles,
-        calls,
-        boots,
-        schemas,
-    };
-    let text = report::page(&machine::describe(&host)?, &results);
-    std::fs::write(page, text).map_err(|source| HarnessError::File {
-        what: format!("write {}", page.display()),
-        source,
-    })?;
-    eprintln!("written to {}", page.display());
+fn run(asked: &Asked) -> Result<(), HarnessError> {
+    let mut results = Results::kept(&asked.kept);
+    for part in Part::ALL.into_iter().filter(|part| asked.parts.contains(part)) {
+        let begun = std::time::Instant::now();
+        parts::measure(part, &asked.programs, &asked.extent, &mut results)?;
+        results.keep(&asked.kept)?;
+        eprintln!("part {}: {:.0} s", part.name(), begun.elapsed().as_secs_f64());
+    }
+    let text = report::page(&machine::describe(&Host::start()?)?, &results);
+    std::fs::write(&asked.page, text)
+        .map_err(HarnessError::file(format!("write {}", asked.page.display())))?;
+    eprintln!("written to {}", asked.page.display());
     Ok(())
 }

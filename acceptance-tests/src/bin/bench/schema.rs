@@ -1,14 +1,15 @@
 //! How much schema Terraform has to read.
 
-use crate::subjects::{Programs, Subject, configuration};
+use crate::subjects::{self, Subject, configuration};
 use labyard_acceptance_tests::HarnessError;
 use labyard_acceptance_tests::command::output_of;
 use labyard_acceptance_tests::error::Result;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The schema of a provider.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Size {
     /// Of `terraform providers schema -json`.
     pub bytes: usize,
@@ -20,7 +21,7 @@ pub struct Size {
 pub type Schemas = BTreeMap<Subject, Size>;
 
 /// Asks Terraform.
-pub fn measure(programs: &Programs) -> Result<Schemas> {
+pub fn measure(programs: &subjects::Programs) -> Result<Schemas> {
     let mut sizes = BTreeMap::new();
     for subject in [Subject::Hello, Subject::Labyard] {
         let terraform = programs.terraform(subject)?;
@@ -37,6 +38,23 @@ pub fn measure(programs: &Programs) -> Result<Schemas> {
         sizes.insert(subject, size);
     }
     Ok(sizes)
+}
+
+/// Bytes of the executables.
+pub type Programs = BTreeMap<Subject, u64>;
+
+/// How long the executables are.
+pub fn programs(programs: &subjects::Programs) -> Result<Programs> {
+    let length = |subject| {
+        let path = programs.of(subject);
+        let file = std::fs::metadata(&path);
+        let file = file.map_err(HarnessError::file(format!("look at {}", path.display())))?;
+        Ok((subject, file.len()))
+    };
+    [Subject::Hello, Subject::InMemory, Subject::Labyard]
+        .into_iter()
+        .map(length)
+        .collect()
 }
 
 /// Everything under a key `attributes` is an attribute, at any depth.

@@ -5,10 +5,11 @@ use labyard_acceptance_tests::Terraform;
 use labyard_acceptance_tests::assets::GuestFiles;
 use labyard_acceptance_tests::error::Result;
 use labyard_acceptance_tests::terraform::Install;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Who makes the objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Subject {
     /// `terraform_data`: Terraform alone, without a provider's process.
     TerraformData,
@@ -23,6 +24,9 @@ pub enum Subject {
 impl Subject {
     /// All, in the order of the page.
     pub const ALL: [Self; 4] = [Self::TerraformData, Self::Hello, Self::InMemory, Self::Labyard];
+
+    /// Those whose growth is compared.
+    pub const FLEET: [Self; 3] = [Self::TerraformData, Self::InMemory, Self::Labyard];
 
     /// As the page calls it.
     pub fn title(self) -> &'static str {
@@ -58,6 +62,11 @@ impl Programs {
         self.directory.join(name)
     }
 
+    /// The program that reports drift.
+    pub fn labyard(&self) -> PathBuf {
+        self.directory.join("labyard")
+    }
+
     /// A working directory in which this subject's program is the provider.
     pub fn terraform(&self, subject: Subject) -> Result<Terraform<'static>> {
         Terraform::installed(&Install::OverrideBy(self.of(subject)))
@@ -79,20 +88,29 @@ pub fn configuration(subject: Subject, machines: usize, uri: &str) -> String {
             "{}resource \"hello_greeting\" \"o\" {{\n  count = {objects}\n  name  = \"o-${{count.index}}\"\n}}\n",
             REQUIRED.replace("NAME", "hello")
         ),
-        Subject::InMemory | Subject::Labyard => format!(
-            "{}{}{}",
-            provider(uri),
-            network(),
-            stopped_machines(machines, &GuestFiles::get().disk())
-        ),
+        Subject::InMemory | Subject::Labyard => format!("{}{}", provider(uri), fleet(machines)),
     }
 }
 
 /// The provider block for a host; guests run by emulation, which every machine can.
 pub fn provider(uri: &str) -> String {
+    provider_with("", uri)
+}
+
+/// The same with more attributes of its own.
+pub fn provider_with(more: &str, uri: &str) -> String {
     format!(
-        "{}provider \"labyard\" {{\n  hosts = {{ lab = {{ libvirt = {{ uri = {uri:?}, accelerator = \"qemu\" }} }} }}\n}}\n",
+        "{}provider \"labyard\" {{\n{more}  hosts = {{ lab = {{ libvirt = {{ uri = {uri:?}, accelerator = \"qemu\" }} }} }}\n}}\n",
         REQUIRED.replace("NAME", "labyard")
+    )
+}
+
+/// The network and so many machines, without the provider block.
+pub fn fleet(machines: usize) -> String {
+    format!(
+        "{}{}",
+        network(),
+        stopped_machines(machines, &GuestFiles::get().disk())
     )
 }
 
