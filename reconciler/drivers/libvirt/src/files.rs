@@ -159,10 +159,17 @@ async fn open(connection: &Connection, directory: &str) -> Result<(), Error> {
         .with("type", "dir")
         .holding(Element::new("name").saying(&pool_name(directory)))
         .holding(Element::new("target").holding(Element::new("path").saying(directory)));
-    connection
+    let created = connection
         .storage_pool_create_xml(&definition.to_string(), PoolCreate::empty())
-        .await
-        .map(drop)
+        .await;
+    match created {
+        Ok(_) => Ok(()),
+        // Another has been quicker: what counts is that it is there.
+        Err(error) => match connection.storage_pool_lookup_by_target_path(directory).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(error),
+        },
+    }
 }
 
 /// What the host's kernel said when libvirt opened a file or directory.

@@ -78,7 +78,8 @@ async fn a_server_cut_off_has_kept_all_that_it_answered_for() {
         .unwrap();
     let net = sample::network("lab", "10.1.0.0/24".parse().unwrap());
     driver.create_network(&net).await.unwrap();
-    let spec = sample::with_nic(sample::with_disk(sample::machine("m"), &pool, &seed), "lab");
+    let mut spec = sample::with_nic(sample::with_disk(sample::machine("m"), &pool, &seed), "lab");
+    spec.disks[0].format = labyard_driver::spec::DiskFormat::Raw;
     driver.record_machine(&spec).await.unwrap();
     driver.define_machine(&spec).await.unwrap();
     driver.start_machine(&spec.id).await.unwrap();
