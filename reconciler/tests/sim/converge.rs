@@ -12,11 +12,12 @@ use labyard_reconciler::view::MachineView;
 use labyard_schema::vm;
 use proptest::prelude::*;
 
+use crate::cases::check;
 use crate::rig::{Rig, Table, config, inventory, raw, wish};
 
 /// What a hand may do to a machine.
 #[derive(Clone, Debug)]
-enum Hand {
+pub enum Hand {
     Kill,
     Crash,
     Pause,
@@ -28,7 +29,7 @@ enum Hand {
     Undefine,
 }
 
-fn hand() -> impl Strategy<Value = Hand> {
+pub fn hand() -> impl Strategy<Value = Hand> {
     prop_oneof![
         Just(Hand::Kill),
         Just(Hand::Crash),
@@ -44,16 +45,16 @@ fn hand() -> impl Strategy<Value = Hand> {
 
 /// What a machine has besides disks and NICs.
 #[derive(Clone, Debug)]
-struct Kit {
-    name: &'static str,
-    graphics: &'static str,
-    autostart: bool,
-    model: Option<&'static str>,
-    drives: Vec<(&'static str, Option<&'static str>)>,
+pub struct Kit {
+    pub name: &'static str,
+    pub graphics: &'static str,
+    pub autostart: bool,
+    pub model: Option<&'static str>,
+    pub drives: Vec<(&'static str, Option<&'static str>)>,
 }
 
 impl Kit {
-    fn media(&self) -> Option<BTreeMap<String, vm::Medium>> {
+    pub fn media(&self) -> Option<BTreeMap<String, vm::Medium>> {
         let drives = self.drives.iter().map(|(key, image)| {
             let image = image.map(|name| vm::MediumImage {
                 source: format!("file:{}", raw(name).display()),
@@ -65,7 +66,7 @@ impl Kit {
     }
 }
 
-fn kit() -> impl Strategy<Value = Kit> {
+pub fn kit() -> impl Strategy<Value = Kit> {
     let name = prop_oneof![Just("web"), Just("shop")];
     let graphics = prop_oneof![Just("none"), Just("vnc")];
     let model = prop::option::of(prop_oneof![Just("qemu64"), Just("EPYC"), Just("maximum")]);
@@ -129,7 +130,7 @@ fn wanted() -> impl Strategy<Value = vm::Vm> {
         })
 }
 
-async fn view(rig: &Rig, wish: &DesiredMachine, identity: &Identity) -> Option<MachineView> {
+pub async fn view(rig: &Rig, wish: &DesiredMachine, identity: &Identity) -> Option<MachineView> {
     match rig
         .engine
         .read_machine(&rig.object(wish, Some(identity)))
@@ -141,7 +142,7 @@ async fn view(rig: &Rig, wish: &DesiredMachine, identity: &Identity) -> Option<M
     }
 }
 
-async fn act(sim: &SimHost, id: &ObjectId, hand: &Hand, mac: Option<labyard_driver::ids::MacAddr>) {
+pub async fn act(sim: &SimHost, id: &ObjectId, hand: &Hand, mac: Option<labyard_driver::ids::MacAddr>) {
     let id = id.clone();
     let done = match hand {
         Hand::Kill => sim.by_other_hand(&ForeignHand::Kill(id)),
@@ -214,14 +215,8 @@ async fn run(steps: Vec<(vm::Vm, Vec<Hand>)>) {
     assert_eq!(inventory(&sim), empty);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_machine_becomes_any_other_and_leaves_nothing(
-        steps in prop::collection::vec((wanted(), prop::collection::vec(hand(), 0..3)), 1..5)
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(run(steps));
-    }
+#[test]
+fn any_machine_becomes_any_other_and_leaves_nothing() {
+    let steps = prop::collection::vec((wanted(), prop::collection::vec(hand(), 0..3)), 1..5);
+    check("machines without faults", 96, &steps, run);
 }

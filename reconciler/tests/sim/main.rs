@@ -6,8 +6,12 @@
     reason = "in a test program `pub` marks what a module offers to the others"
 )]
 
+mod any_machine;
+mod any_network;
 mod cables;
+mod cases;
 mod converge;
+mod firmware;
 mod foreign_disks;
 mod hooks;
 mod host_images;
