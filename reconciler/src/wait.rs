@@ -23,6 +23,8 @@ const LEASES: Duration = Duration::from_millis(250);
 const SLOW: Duration = Duration::from_secs(2);
 /// How long one attempt to connect may take.
 const CONNECT: Duration = Duration::from_secs(2);
+/// After which a pause is believed: a guest that crashes is paused first, and a moment later said to have crashed.
+const SETTLES: Duration = Duration::from_millis(500);
 /// Lines of the console that are shown: a kernel's last words with what led to them.
 const LINES: usize = 50;
 
@@ -237,6 +239,10 @@ async fn accepts(address: IpAddr, port: u16) -> bool {
 
 async fn still_on(work: &mut Work<'_>) -> Outcome {
     work.look().await?;
+    if work.power() == Power::Paused {
+        sleep(SETTLES).await;
+        work.look().await?;
+    }
     let seen = match (&work.found, work.power()) {
         (None, _) => "its definition is gone",
         (_, Power::Crashed) => "it crashed",
