@@ -7,12 +7,19 @@ use std::time::Duration;
 use common::SimFixture;
 use labyard_driver::conformance;
 use labyard_driver::ids::{Bytes, PoolName};
-use labyard_driver_sim::{Latency, Settings, SimDriver, SimHost};
+use labyard_driver::observed::PoolKind;
+use labyard_driver_sim::{Latency, PoolSettings, Settings, SimDriver, SimHost};
 
-fn fixture(settings: Settings) -> SimFixture {
+fn fixture(mut settings: Settings) -> SimFixture {
+    let other = PoolSettings {
+        capacity: Bytes::from_gib(1),
+        kind: PoolKind::Directory,
+    };
+    settings.other_pools.insert(PoolName::from("fast"), other);
     let host = SimHost::new(settings);
     let mut fixture = SimFixture::new(SimDriver::in_memory(&host));
     fixture.host = Some(host);
+    fixture.other_pool = Some(PoolName::from("fast"));
     fixture
 }
 

@@ -35,6 +35,11 @@ pub trait Fixture: Send + Sync {
         None
     }
 
+    /// A pool of files beside [`Fixture::pool`].
+    fn other_pool(&self) -> Option<PoolName> {
+        None
+    }
+
     /// Somebody else on the host.
     fn hands(&self) -> Option<Arc<dyn OtherHands>> {
         None

@@ -177,6 +177,11 @@ impl<'a> Lab<'a> {
         name
     }
 
+    /// Marks a volume for clean-up that a case named itself.
+    pub fn adopt_volume(&self, pool: &PoolName, name: &VolumeName) {
+        self.note(Made::Volume(pool.clone(), name.clone()));
+    }
+
     /// A blank disk of 64 MiB that is there.
     pub async fn disk(&self, hint: &str) -> Result<VolumeName, Failure> {
         let name = self.volume(hint);

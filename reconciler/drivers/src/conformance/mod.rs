@@ -22,6 +22,7 @@ mod guests;
 mod hands;
 mod kit;
 mod lab;
+mod live;
 mod machines;
 mod networks;
 mod power;
@@ -54,6 +55,7 @@ enum Need {
     MachinesThatStart,
     GuestsThatBoot,
     SmallPool,
+    OtherPool,
     OtherHands,
 }
 
@@ -165,6 +167,20 @@ cases! {
     Networks: power {
         a_start_without_the_network_is_refused_and_the_machine_stays,
     }
+    Nothing: live {
+        a_stopped_machine_loses_what_is_unplugged_and_is_otherwise_left_alone,
+    }
+    OtherPool: live {
+        disks_of_one_machine_lie_in_two_pools,
+    }
+    MachinesThatStart: live {
+        processors_are_given_to_a_running_machine_up_to_its_room,
+    }
+    GuestsThatBoot: live {
+        memory_is_given_and_taken_while_the_guest_runs,
+        a_disk_is_plugged_in_and_taken_off_while_the_guest_runs,
+        a_card_is_plugged_in_moved_and_taken_off_while_the_guest_runs,
+    }
     GuestsThatBoot: networks {
         guests_are_put_back_on_a_network_that_was_restarted,
     }
@@ -223,6 +239,7 @@ impl Need {
             Self::GuestsThatBoot if fixture.free_net().is_none() => Some("no networks"),
             Self::GuestsThatBoot => (!matches!(guests, Guests::Boot(_))).then_some("no guest boots"),
             Self::SmallPool => fixture.small_pool().is_none().then_some("no small pool"),
+            Self::OtherPool => fixture.other_pool().is_none().then_some("no other pool"),
             Self::OtherHands => fixture.hands().is_none().then_some("no other hands"),
         }
     }

@@ -42,6 +42,10 @@ impl Fixture for Host {
         Some(PoolName::from("small"))
     }
 
+    fn other_pool(&self) -> Option<PoolName> {
+        Some(PoolName::from("small"))
+    }
+
     fn hands(&self) -> Option<Arc<dyn OtherHands>> {
         Some(Arc::clone(&self.hands) as Arc<dyn OtherHands>)
     }

@@ -17,6 +17,7 @@ pub(crate) struct SimFixture {
     pub(crate) driver: SimDriver,
     pub(crate) host: Option<SimHost>,
     pub(crate) small_pool: Option<PoolName>,
+    pub(crate) other_pool: Option<PoolName>,
     pub(crate) count: AtomicU32,
 }
 
@@ -26,6 +27,7 @@ impl SimFixture {
             driver,
             host: None,
             small_pool: None,
+            other_pool: None,
             count: AtomicU32::new(0),
         }
     }
@@ -67,6 +69,10 @@ impl Fixture for SimFixture {
 
     fn small_pool(&self) -> Option<PoolName> {
         self.small_pool.clone()
+    }
+
+    fn other_pool(&self) -> Option<PoolName> {
+        self.other_pool.clone()
     }
 
     fn hands(&self) -> Option<Arc<dyn OtherHands>> {
