@@ -252,8 +252,10 @@ async fn a_guest_that_panics_is_seen_crashed_until_it_is_started_or_powered_off(
         }
         assert_eq!(power(&driver, &spec).await, Power::Crashed);
         if again == "started" {
+            // It crashes again within a second or two: the number of its run stays, whenever it is looked at.
+            let run = virsh(&uri, &["domid", &spec.host_name]);
             driver.start_machine(&spec.id).await.unwrap();
-            assert_eq!(power(&driver, &spec).await, Power::Running);
+            assert_ne!(virsh(&uri, &["domid", &spec.host_name]), run);
         }
     }
     driver.power_off(&spec.id).await.unwrap();
