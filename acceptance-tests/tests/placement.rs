@@ -75,7 +75,7 @@ fn ten_machines_at_once_fill_two_hosts_and_overfill_none() {
         &format!("provider \"labyard\" {{\n  hooks = {{ \"before:placement\" = {{ {command} }} }}"),
     );
     let gold = many(3, 128).replace("power =", "labels = { tier = \"gold\" }\n  power =");
-    write(hooked.clone() + &gold);
+    write(hooked + &gold);
     says("lab9");
     let failed = terraform.apply(&[]).unwrap().expect_failure();
     assert!(

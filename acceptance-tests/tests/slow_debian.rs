@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// For what a machine under emulation does after its agent answers.
-const PATIENCE: Duration = Duration::from_mins(15);
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const GIB: u64 = 1 << 30;
 const PASSWORD: &str = "Correct-Horse-7";
 

@@ -77,12 +77,11 @@ impl Embedded {
         };
         let view = view_of(host, machine, &snapshot, &object.name)?;
         same_owner(host, Kind::Machine, object, machine.mark.ours())?;
-        if let Some(identity) = &object.identity {
-            if let MarkState::Ours(mark) = &machine.mark
-                && mark.ownership == Ownership::Building
-            {
-                self.confirm_later(host, Kind::Machine, identity);
-            }
+        if let Some(identity) = &object.identity
+            && let MarkState::Ours(mark) = &machine.mark
+            && mark.ownership == Ownership::Building
+        {
+            self.confirm_later(host, Kind::Machine, identity);
         }
         Ok(Reading::Present(Box::new(view)))
     }

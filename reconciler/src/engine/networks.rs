@@ -35,14 +35,13 @@ impl Embedded {
             return Ok(Reading::Gone);
         };
         same_owner(host, Kind::Network, object, network.mark.ours())?;
-        if let Some(identity) = &object.identity {
-            if network
+        if let Some(identity) = &object.identity
+            && network
                 .mark
                 .ours()
                 .is_some_and(|mark| mark.ownership == Ownership::Building)
-            {
-                self.confirm_later(host, Kind::Network, identity);
-            }
+        {
+            self.confirm_later(host, Kind::Network, identity);
         }
         Ok(Reading::Present(Box::new(NetworkView::new(network, host.uuid()))))
     }

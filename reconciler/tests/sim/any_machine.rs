@@ -181,13 +181,14 @@ impl Wide {
 fn machine() -> impl Strategy<Value = (vm::Vm, Wide)> {
     let sizes = (1..4_u32, 64..512_u64, any::<[bool; 3]>());
     (sizes, "[a-c]{0,2}", kit(), wide()).prop_map(|((cpus, memory, [data, nic, runs]), seed, kit, wide)| {
+        let media = kit.media();
         let Kit {
             name,
             graphics,
             autostart,
             model,
             ..
-        } = kit.clone();
+        } = kit;
         let mut vm = vm::Vm {
             cpus,
             memory_mib: memory,
@@ -198,7 +199,7 @@ fn machine() -> impl Strategy<Value = (vm::Vm, Wide)> {
                 model: Some(model.to_owned()),
                 nested: None,
             }),
-            media: kit.media(),
+            media,
             power: if runs { "running" } else { "stopped" }.into(),
             ..config("web")
         };
@@ -216,6 +217,9 @@ fn machine() -> impl Strategy<Value = (vm::Vm, Wide)> {
     })
 }
 
+/// What it becomes, what hands do to it then, and what goes wrong.
+type Step = ((vm::Vm, Wide), Vec<Hand>, Vec<Fault>);
+
 /// A life: what is made first, what it becomes, what hands do to it and what goes wrong meanwhile.
 #[derive(Clone, Debug)]
 struct Life {
@@ -223,7 +227,7 @@ struct Life {
     slow: bool,
     first: (vm::Vm, Wide),
     made_through: Vec<Fault>,
-    steps: Vec<((vm::Vm, Wide), Vec<Hand>, Vec<Fault>)>,
+    steps: Vec<Step>,
     ended_through: Vec<Fault>,
 }
 

@@ -276,7 +276,11 @@ pub(super) async fn a_release_repeated_is_success(lab: &Lab<'_>) -> Result {
     for (mac, address) in elsewhere {
         lab.driver.release_address(&spec.id, mac, address).await?;
         let seen = lab.driver.network(&spec.id).await?.reservations;
-        ensure_eq!(seen, [kept.clone()], "a reservation that is another's");
+        ensure_eq!(
+            seen.as_slice(),
+            std::slice::from_ref(&kept),
+            "a reservation that is another's"
+        );
     }
     lab.driver.release_address(&spec.id, one, kept.address).await?;
     lab.driver.release_address(&spec.id, one, kept.address).await?;
