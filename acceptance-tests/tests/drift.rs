@@ -266,7 +266,6 @@ fn what_a_hand_changed_of_machines_is_seen_by_one_plan_and_healed_by_one_apply()
             "labyard_vm.nics.network",
             "labyard_vm.macs",
             "labyard_vm.cloud_init",
-            "labyard_vm.cloud_init.user_data",
         ],
         Case::Drift,
     );

@@ -172,7 +172,7 @@ fn a_machine_that_is_off_takes_its_kit_and_is_put_right() {
     lab.destroy();
 }
 
-const KIT: [&str; 14] = [
+const KIT: [&str; 13] = [
     "labyard_vm.name",
     "labyard_vm.media",
     "labyard_vm.media.image",
@@ -186,7 +186,6 @@ const KIT: [&str; 14] = [
     "labyard_vm.serial",
     "labyard_vm.autostart",
     "labyard_vm.labels",
-    "labyard_vm.deletion_protection",
 ];
 
 /// What hands change is seen and healed; what they add is left alone.
@@ -264,7 +263,6 @@ fn renamed(lab: &Lab, made: &Value, whole: &dyn Fn(&str, &str, bool) -> String, 
         "a watchdog of another hand is gone:\n{xml}"
     );
     assert!(lab.observer.domain("crate").unwrap().unwrap().autostart);
-    shows(&["labyard_vm.name"], Case::Update);
 }
 
 #[test]
@@ -432,8 +430,8 @@ fn bad_parts_are_refused_at_their_attributes() {
         let error = errors.first().unwrap_or_else(|| panic!("{line} was accepted"));
         let text = format!("{} {}", error.summary, error.detail);
         assert!(text.contains(says), "{line}: {text}");
-        let place = plan.run().text();
-        assert!(place.contains(attribute), "{line}: {place}");
+        let place = error.snippet.clone().unwrap_or_default();
+        assert!(place.contains(attribute), "{line}: points at {place:?}");
         shows(&[&format!("labyard_vm.{at}")], Case::Refused);
     }
 }
@@ -464,7 +462,6 @@ fn one_guest_sees_its_kit_and_is_disturbed_by_no_more_than_was_said() {
     assert_eq!(json!(uuid.trim().to_lowercase()), made["id"]);
 
     changed_live(&lab, &guest, &config);
-    restarted(&lab, &guest, &config, &made);
     lab.destroy();
 }
 
@@ -510,47 +507,6 @@ fn changed_live(lab: &Lab, guest: &Guest<'_>, config: &dyn Fn(&str, &str) -> Str
             "labyard_vm.media_digests",
             "labyard_vm.autostart",
             "labyard_vm.labels",
-        ],
-        Case::Update,
-    );
-}
-
-/// What takes a restart says so, and the machine that comes back is the one that went.
-fn restarted(lab: &Lab, guest: &Guest<'_>, config: &dyn Fn(&str, &str) -> String, made: &Value) {
-    let boot = guest.boot_id().unwrap();
-    let kit = "graphics = \"vnc\"\n  serial = \"LAB 7\"\n  cpu = { model = \"qemu64\", nested = false }";
-    let refused = lab.plan(&config("crate", &format!("{kit}\n  allow_restart = false")));
-    let error = &refused.run().errors()[0];
-    assert_eq!(error.summary, "Restart needed");
-    for change in [
-        "name: box -> crate",
-        "graphics: none -> vnc",
-        "serial:",
-        "cpu.model:",
-    ] {
-        assert!(error.detail.contains(change), "{}", error.detail);
-    }
-    lab.apply(&config("crate", kit));
-    guest.wait_for_ssh(SOON).unwrap();
-    assert_ne!(guest.boot_id().unwrap(), boot);
-    let seen = guest.run("cat /sys/class/dmi/id/product_serial").unwrap();
-    assert_eq!(seen.trim(), "LAB 7");
-    let flags = guest.run("grep -m1 ^flags /proc/cpuinfo").unwrap();
-    assert!(!flags.contains(" svm"), "{flags}");
-    assert!(lab.live("crate").contains("type='vnc'"));
-    let now = lab.state();
-    for attribute in ["id", "macs", "ip"] {
-        assert_eq!(now[attribute], made[attribute], "{attribute}");
-    }
-    shows(
-        &[
-            "labyard_vm.name",
-            "labyard_vm.graphics",
-            "labyard_vm.serial",
-            "labyard_vm.cpu",
-            "labyard_vm.cpu.model",
-            "labyard_vm.cpu.nested",
-            "labyard_vm.allow_restart",
         ],
         Case::Update,
     );
