@@ -94,9 +94,11 @@ fn an_image_of_the_host_is_copied_there_pinned_and_left_as_it_is() {
         4,
         "{names:?}"
     );
-    let image = host
-        .pool_directory()
-        .join(names.iter().find(|name| name.len() == 46).unwrap());
+    // Named by chance: of the data volumes, the disk's is the one that is no ISO.
+    let is_disk = |path: &PathBuf| std::fs::read(path).unwrap().starts_with(b"QFI\xfb");
+    let data = names.iter().filter(|name| name.len() == 46);
+    let mut images = data.map(|name| host.pool_directory().join(name)).filter(is_disk);
+    let image = images.next().expect("the disk's image");
     output_of(Command::new("qemu-img").args(["check", "-q"]).arg(image)).unwrap();
     shows(
         &["labyard_vm.disks.image.source", "labyard_vm.media.image.source"],

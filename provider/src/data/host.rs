@@ -7,6 +7,7 @@ use labyard_driver::ids::{Bytes, PoolName};
 use labyard_driver::observed::{Activity, PoolFacts, PoolKind};
 use labyard_driver::spec::{Accelerator, Firmware};
 use labyard_reconciler::capacity::HostCapacity;
+use labyard_reconciler::engine::Look;
 use labyard_reconciler::host::Cordon;
 use labyard_schema::data::{HostData, PoolData};
 use tfplugin::schema::Schema;
@@ -68,7 +69,7 @@ impl DataSource for HostSource {
                 return None;
             }
         };
-        match context.engine.capacity(host, &pools).await {
+        match context.engine.capacity(host, Look::Now(&pools)).await {
             Ok(capacity) => values::whole(&shown(host.as_str(), &capacity), &self.schema, diags),
             Err(error) => {
                 errors::report(&error, "Host not readable", diags);

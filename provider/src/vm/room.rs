@@ -7,7 +7,7 @@ use labyard_driver::mark::CloneMode;
 use labyard_driver::observed::MachineSize;
 use labyard_driver::spec::Firmware;
 use labyard_reconciler::capacity::{Finding, HostCapacity, ImageNeed, Need, NewDisk, Weight};
-use labyard_reconciler::engine::{ObjectRef, Reading};
+use labyard_reconciler::engine::{Look, ObjectRef, Reading};
 use labyard_reconciler::host::Cordon;
 use labyard_schema::vm::{Disk, Vm};
 use tfplugin::value::Path;
@@ -109,7 +109,7 @@ pub async fn on(host: &HostName, plan: &Plan, context: &Context, diags: &mut Dia
     if need.disks.is_empty() && more.cpus == 0 && more.memory.0 == 0 {
         return;
     }
-    let capacity = match context.engine.capacity(host, &BTreeSet::new()).await {
+    let capacity = match context.engine.capacity(host, Look::Recent).await {
         Ok(capacity) => capacity,
         Err(error) => return errors::report(&error, "Host not readable", diags),
     };
@@ -120,7 +120,7 @@ pub async fn on(host: &HostName, plan: &Plan, context: &Context, diags: &mut Dia
         // What the host remembers of its pools may be old: before it speaks against the plan it looks again.
         let own: BTreeSet<_> = capacity.facts.pool.iter().cloned().collect();
         let all = &own | &pools(&need);
-        if let Ok(capacity) = context.engine.capacity(host, &all).await {
+        if let Ok(capacity) = context.engine.capacity(host, Look::Now(&all)).await {
             storage = capacity.storage(&need.disks);
         }
     }
@@ -149,7 +149,7 @@ pub async fn somewhere(plan: &Plan, context: &Context, diags: &mut Diagnostics) 
     let mut reasons = BTreeMap::new();
     let mut takes = None;
     for host in context.engine.hosts() {
-        match context.engine.capacity(&host, &BTreeSet::new()).await {
+        match context.engine.capacity(&host, Look::Recent).await {
             Ok(capacity) => match capacity.lacks(&with_known_images(need.clone(), &capacity)) {
                 Some(why) => drop(reasons.insert(host, why)),
                 None => takes = Some(host),

@@ -1,17 +1,17 @@
 //! The engine in this very process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::FutureExt;
 use labyard_driver::DriverError;
-use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName, PoolName};
+use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName};
 use labyard_driver::mark::{Kind, Mark};
 use labyard_driver::observed::{HostFacts, HostFile, Room, Snapshot};
 
 use super::patience::patiently;
-use super::{Bounds, Deps, DesiredOn, Engine, ObjectRef, Reading, ReportOn, Run, Want};
+use super::{Bounds, Deps, DesiredOn, Engine, Look, ObjectRef, Reading, ReportOn, Run, Want};
 use crate::capacity::HostCapacity;
 use crate::derived::Taken;
 use crate::desired::{DesiredMachine, DesiredNetwork};
@@ -217,12 +217,8 @@ impl Engine for Embedded {
             .map_or(Cordon::Open, |host| host.policy.cordon)
     }
 
-    async fn capacity(
-        &self,
-        host: &HostName,
-        pools: &BTreeSet<PoolName>,
-    ) -> Result<HostCapacity, EngineError> {
-        self.host_capacity(self.host(host)?, pools).await
+    async fn capacity(&self, host: &HostName, look: Look<'_>) -> Result<HostCapacity, EngineError> {
+        self.host_capacity(self.host(host)?, look).await
     }
 
     async fn taken(

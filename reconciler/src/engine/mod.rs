@@ -105,6 +105,15 @@ pub struct ObjectRef {
     pub pools: std::collections::BTreeSet<labyard_driver::ids::PoolName>,
 }
 
+/// How old a look at a host may be.
+#[derive(Clone, Copy, Debug)]
+pub enum Look<'a> {
+    /// As old as one of the same run: before others of this run changed something, say.
+    Recent,
+    /// Of now, and the room of these pools measured anew, as far as the host allows.
+    Now(&'a BTreeSet<PoolName>),
+}
+
 /// What a read found.
 #[derive(Clone, Debug)]
 pub enum Reading<T> {
@@ -220,12 +229,8 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Whether a host takes new machines, as its operator has said.
     fn cordon(&self, host: &HostName) -> Cordon;
-    /// What a host has and what is taken of it; the room in `pools` read now, as far as the host allows.
-    async fn capacity(
-        &self,
-        host: &HostName,
-        pools: &BTreeSet<PoolName>,
-    ) -> Result<HostCapacity, EngineError>;
+    /// What a host has and what is taken of it.
+    async fn capacity(&self, host: &HostName, look: Look<'_>) -> Result<HostCapacity, EngineError>;
     /// What machines of other names have on a host that would be derived of this one's.
     async fn taken(
         &self,

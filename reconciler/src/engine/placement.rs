@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use labyard_driver::ids::{HostName, Namespace, ObjectName, PoolName};
+use labyard_driver::ids::{HostName, Namespace, ObjectName};
 use labyard_driver::mark::{Kind, Ownership};
 use labyard_driver::observed::{HostFacts, MachineSize, Snapshot};
 use tokio::time::{Instant, sleep};
 
 use super::embedded::describe;
-use super::{Bounds, Embedded, Reserve};
+use super::{Bounds, Embedded, Look, Reserve};
 use crate::capacity::{HostCapacity, Need};
 use crate::derived::Taken;
 use crate::desired::DesiredMachine;
@@ -71,9 +71,12 @@ impl Embedded {
     pub(super) async fn host_capacity(
         &self,
         host: &Host,
-        pools: &BTreeSet<PoolName>,
+        look: Look<'_>,
     ) -> Result<HostCapacity, EngineError> {
-        let snapshot = host.recent().await?;
+        let (snapshot, pools) = match look {
+            Look::Recent => (host.recent().await?, &BTreeSet::new()),
+            Look::Now(pools) => (host.fresh().await?, pools),
+        };
         let mut capacity = HostCapacity::of(&snapshot, &host.policy);
         for pool in capacity
             .facts
