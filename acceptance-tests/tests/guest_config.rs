@@ -7,7 +7,6 @@ use labyard_acceptance_tests::nocloud::SeedFiles;
 use labyard_acceptance_tests::observer::Description;
 use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::seed::KeyPair;
-use labyard_acceptance_tests::terraform::Plan;
 use labyard_acceptance_tests::wait::{Look, until};
 use labyard_acceptance_tests::{Terraform, hcl};
 use serde_json::{Value, json};
@@ -210,15 +209,15 @@ print(json.dumps([{'type': p.get_content_type(), 'name': p.get_filename(),
     serde_json::from_str(&said).unwrap()
 }
 
-fn planned(terraform: &Terraform<'_>, config: &str) -> Plan {
-    terraform.write("main.tf", config).unwrap();
-    terraform.plan(&[]).unwrap().expect_success()
-}
-
-#[track_caller]
-fn assert_settled(terraform: &Terraform<'_>) {
-    terraform.plan(&[]).unwrap().expect_empty();
-    terraform.plan(&["-refresh-only"]).unwrap().expect_empty();
+/// All that a Windows guest reads in a message, what is encoded within its scripts too.
+fn windows_words(message: &str) -> String {
+    const READ: &str = "import base64, email, re, sys
+for part in email.message_from_string(sys.argv[1]).walk():
+    if not part.is_multipart():
+        text = part.get_payload(decode=True).decode()
+        print(text, *(base64.b64decode(word).decode() for word in re.findall(r\"Text '([^']*)'\", text)))";
+    let mut python = std::process::Command::new("/usr/bin/python3");
+    labyard_acceptance_tests::command::output_of(python.args(["-c", READ, message])).unwrap_or_default()
 }
 
 fn all() -> Vec<&'static str> {
@@ -233,14 +232,14 @@ fn a_seed_says_it_comes_back_changes_and_is_put_back() {
     terraform.write("main.tf", &FIRST.config(host)).unwrap();
     terraform.apply(&[]).unwrap().expect_success();
     FIRST.assert_seeded(host);
-    assert_settled(terraform);
+    terraform.assert_settled();
     shows(&all(), Case::Create);
 
     imported(terraform);
     taken_away_by_hand(terraform, host);
     FIRST.assert_seeded(host);
 
-    let plan = planned(terraform, &SECOND.config(host));
+    let plan = terraform.planned(&SECOND.config(host));
     for name in MACHINES {
         assert_eq!(plan.actions(&format!("labyard_vm.{name}")), ["update"], "{name}");
     }
@@ -249,16 +248,16 @@ fn a_seed_says_it_comes_back_changes_and_is_put_back() {
     assert_eq!(renewed.count(), MACHINES.len(), "{}", plan.run().text());
     terraform.apply(&[]).unwrap().expect_success();
     SECOND.assert_seeded(host);
-    assert_settled(terraform);
+    terraform.assert_settled();
 
     let bare = hcl::on(host)
         + &hcl::network("lab", 77)
         + &MACHINES
             .map(|name| hcl::machine(name, "memory_mib = 64\n  power = \"stopped\""))
             .concat();
-    planned(terraform, &bare);
+    terraform.planned(&bare);
     terraform.apply(&[]).unwrap().expect_success();
-    assert_settled(terraform);
+    terraform.assert_settled();
     let left = host.observer().unwrap().volumes("default").unwrap();
     assert!(left.is_empty(), "a seed that nobody asks for is gone: {left:?}");
     for name in MACHINES {
@@ -276,20 +275,11 @@ fn a_seed_says_it_comes_back_changes_and_is_put_back() {
 
 fn imported(terraform: &Terraform<'_>) {
     for name in MACHINES {
-        let address = format!("labyard_vm.{name}");
-        let before = terraform.attributes(&address).unwrap().unwrap();
-        terraform
-            .run(&["state", "rm", &address])
-            .unwrap()
-            .expect_success();
-        terraform
-            .import(&address, &format!("lab1/{name}"))
-            .unwrap()
-            .expect_success();
-        assert_eq!(terraform.attributes(&address).unwrap().unwrap(), before);
+        terraform.take_up_as_written(&format!("labyard_vm.{name}"), &format!("lab1/{name}"));
     }
-    assert_settled(terraform);
-    shows(&all(), Case::Import);
+    terraform.assert_settled();
+    let stored: Vec<_> = all().into_iter().filter(|path| !path.ends_with("_wo")).collect();
+    shows(&stored, Case::Import);
 }
 
 /// Ejected, or lost with its volume: what asked for the seed reads as nothing, and an apply makes it again.
@@ -317,89 +307,167 @@ fn taken_away_by_hand(terraform: &Terraform<'_>, host: &Host) {
         }
     }
     terraform.apply(&[]).unwrap().expect_success();
-    assert_settled(terraform);
-    shows(&all(), Case::Drift);
+    terraform.assert_settled();
+    // As wholes: what stands in a seed is not read back.
+    shows(&["labyard_vm.guest", "labyard_vm.cloud_init"], Case::Drift);
+}
+
+/// A seed of all attributes of a family, for a guest that runs and lets a key in. `plain` is the user's own files alone:
+/// a network configuration of one's own and `dns_servers` exclude each other.
+fn told(round: &Round, family: &str, key: &KeyPair) -> String {
+    let Round { word, number, admin } = round;
+    if family == "plain" {
+        return format!(
+            "cloud_init = {{ user_data = \"#cloud-config\\n# {word}\\n\", network_config = \"version: {number}\\n\", \
+             meta_data = \"instance-id: {word}\\n\" }}"
+        );
+    }
+    let (join, cloud_init) = match family {
+        "windows" => (
+            format!(
+                ", domain_join = {{ domain = \"{word}.corp.test\", username = \"joiner-{word}\", password_wo = \"Join-{word}\", \
+                 password_wo_version = {number}, ou = \"OU={word},DC=corp,DC=test\" }}"
+            ),
+            format!("user_data_wo = \"#ps1\\n# sealed {word}\\n\", user_data_wo_version = {number}"),
+        ),
+        _ => (
+            String::new(),
+            format!("user_data = \"#cloud-config\\n# {word}\\n\", meta_data = \"instance-id: {word}\\n\""),
+        ),
+    };
+    format!(
+        "guest = {{ os_family = \"{family}\", hostname = \"{word}\", admin_username = \"ops-{word}\", \
+         admin_password_wo = \"Horse-{word}\", admin_password_wo_version = {number}, \
+         ssh_authorized_keys = [\"{}\", \"ssh-ed25519 AAAA{word}\"], \
+         users = {{ ann = {{ ssh_authorized_keys = [\"ssh-rsa AAAA{word}\"], admin = {admin} }} }}, \
+         dns_servers = [\"10.0.0.{number}\"], dns_suffix = \"{word}.test\"{join} }}\n  cloud_init = {{ {cloud_init} }}",
+        key.public
+    )
+}
+
+/// What of a seed's files tells one round of a family from another.
+fn marks(round: &Round, family: &str) -> Vec<(&'static str, String)> {
+    let Round { word, number, admin } = round;
+    match family {
+        "windows" => vec![
+            ("meta-data", format!("local-hostname: \"{word}\"")),
+            ("user-data", format!("# sealed {word}")),
+            ("user-data", format!("{word}.corp.test")),
+            ("user-data", format!("joiner-{word}")),
+            ("user-data", format!("OU={word},DC=corp")),
+            ("user-data", format!("ops-{word}")),
+            ("user-data", format!("\"passwd\": \"Horse-{word}\"")),
+            ("user-data", format!("AAAA{word}")),
+            ("user-data", format!("10.0.0.{number}")),
+            ("user-data", format!("{word}.test")),
+        ],
+        "plain" => vec![
+            ("meta-data", format!("instance-id: {word}")),
+            ("user-data", format!("# {word}")),
+            ("network-config", format!("version: {number}")),
+        ],
+        _ => vec![
+            ("meta-data", format!("instance-id: {word}")),
+            ("user-data", format!("# {word}")),
+            ("network-config", format!("10.0.0.{number}")),
+            ("network-config", format!("{word}.test")),
+            ("vendor-data", format!("\"hostname\": \"{word}\"")),
+            ("vendor-data", format!("ops-{word}")),
+            ("vendor-data", "$6$rounds=".to_owned()),
+            ("vendor-data", format!("ssh-ed25519 AAAA{word}")),
+            ("vendor-data", format!("ssh-rsa AAAA{word}")),
+            ("vendor-data", if *admin { "NOPASSWD" } else { "ann" }.to_owned()),
+        ],
+    }
 }
 
 #[test]
-fn a_running_guest_sees_its_new_seed_without_a_restart_and_none_when_none_is_asked_for() {
+fn a_running_guest_sees_each_new_seed_without_a_restart_and_none_when_none_is_asked_for() {
     let host = &Host::start().unwrap();
     let empty = host.inventory().unwrap();
     let key = KeyPair::generate().unwrap();
     let terraform = &Terraform::new().unwrap();
-    let config = |guest: &str| {
+    let config = |words: &str| {
         let body = format!(
-            "memory_mib = 96\n  {}\n  nics = {{ lan = {{ network = labyard_network.lab.name }} }}\n  allow_restart = false\n  {guest}",
+            "memory_mib = 96\n  {}\n  nics = {{ lan = {{ network = labyard_network.lab.name }} }}\n  allow_restart = false\n  {words}",
             hcl::boot("")
         );
         hcl::on(host) + &hcl::network("lab", 77) + &hcl::machine("web", body)
     };
-    let told = |name: &str, number: u32| {
-        format!(
-            "guest = {{ hostname = \"{name}\", ssh_authorized_keys = [\"{}\"], admin_password_wo = \"Horse-{number}\", \
-             admin_password_wo_version = {number} }}",
-            key.public
-        )
-    };
-    first_seed_of_a_running_machine(host, terraform, [&config(""), &config(&told("first", 1))]);
-    let made = terraform.attributes("labyard_vm.web").unwrap().unwrap();
+    let first = config(&told(&FIRST, "linux", &key));
+    first_seed_of_a_running_machine(host, terraform, [&config(""), &first]);
+    let made = terraform.resource("labyard_vm.web");
     let guest = Guest::at(host, made["ip"].as_str().unwrap(), &key);
     guest.wait_for_ssh(SOON).unwrap();
     let boot = guest.boot_id().unwrap();
-    assert_eq!(guest.host_name().unwrap(), "first");
-    let disc = |file: &str| {
+    assert_eq!(guest.host_name().unwrap(), "one");
+    let disc = |file: &str, family: &str| {
         let look = format!("mount -r -t iso9660 /dev/sr0 /run/mnt && cat /run/mnt/{file}; umount /run/mnt");
-        guest.run(&look).unwrap_or_default()
+        let text = guest.run(&look).unwrap_or_default();
+        match (file, family) {
+            ("user-data", "windows") => windows_words(&text),
+            _ => text,
+        }
     };
-    let first = disc("vendor-data");
-    assert!(
-        first.contains("\"hostname\": \"first\"") && !first.contains("Horse"),
-        "{first}"
-    );
-    let instance = disc("meta-data")
-        .lines()
-        .find(|l| l.starts_with("instance-id"))
-        .unwrap()
-        .to_owned();
-
-    let plan = planned(terraform, &config(&told("second", 2)));
-    assert!(
-        plan.run()
-            .warnings()
+    let mut former = (&FIRST, "linux");
+    for (round, family, shown) in [
+        (&SECOND, "linux", &[][..]),
+        (&FIRST, "plain", &[]),
+        (&SECOND, "plain", &[]),
+        (&FIRST, "windows", &[]),
+        (&SECOND, "windows", JOIN),
+    ] {
+        let plan = terraform.planned(&config(&told(round, family, &key)));
+        let warned = plan.run().warnings();
+        assert!(
+            warned.iter().any(|w| w.summary == "Seed will be renewed"),
+            "{}",
+            plan.run().text()
+        );
+        terraform.apply(&[]).unwrap().expect_success();
+        for (file, text) in marks(round, family) {
+            until(&format!("{text} in {file}"), SOON, || {
+                let seen = disc(file, family);
+                Ok(if seen.contains(&text) {
+                    Look::Holds(())
+                } else {
+                    Look::NotYet(seen)
+                })
+            })
+            .unwrap();
+        }
+        for (file, text) in marks(former.0, former.1)
             .iter()
-            .any(|w| w.summary == "Seed will be renewed")
-    );
-    terraform.apply(&[]).unwrap().expect_success();
-    until("the guest to see its new seed", SOON, || {
-        let seen = disc("vendor-data");
-        Ok(if seen.contains("\"hostname\": \"second\"") {
-            Look::Holds(())
-        } else {
-            Look::NotYet(seen)
-        })
-    })
-    .unwrap();
-    assert_eq!(guest.boot_id().unwrap(), boot);
-    assert!(
-        disc("meta-data").contains(&instance),
-        "a renewed seed is the same instance"
-    );
-    assert_settled(terraform);
-    shows(&[COMMON, JOIN, CLOUD_INIT].concat(), Case::Update);
+            .filter(|(_, text)| text.contains("one"))
+        {
+            assert!(
+                !disc(file, family).contains(text),
+                "{text} of the former round is in {file}"
+            );
+        }
+        assert_eq!(
+            guest.boot_id().unwrap(),
+            boot,
+            "a seed is renewed without a restart"
+        );
+        terraform.assert_settled();
+        shows(shown, Case::Update);
+        former = (round, family);
+    }
+    shows(&[COMMON, CLOUD_INIT].concat(), Case::Update);
 
-    planned(terraform, &config(""));
+    terraform.planned(&config(""));
     terraform.apply(&[]).unwrap().expect_success();
     assert_eq!(guest.boot_id().unwrap(), boot);
     let gone = guest
         .run("dd if=/dev/sr0 bs=2048 count=17 2>/dev/null | grep -c cidata; true")
         .unwrap();
     assert_eq!(gone.trim(), "0", "the CD is out");
-    assert_settled(terraform);
+    terraform.assert_settled();
     let volumes = host.observer().unwrap().volumes("default").unwrap();
     assert!(volumes.is_empty(), "{volumes:?}");
-    terraform.destroy(&[]).unwrap().expect_success();
-    let left = empty.changes_to(&host.inventory().unwrap());
-    assert!(left.is_empty(), "left over or lost:\n{left}");
+    terraform.destroyed();
+    host.assert_as(&empty);
 }
 
 /// A machine that was made without a seed gets one while it runs, and reads it when it boots.
@@ -411,7 +479,7 @@ fn first_seed_of_a_running_machine(host: &Host, terraform: &Terraform<'_>, [with
     let boot = observer.boot_id("web").unwrap();
     terraform.write("main.tf", with).unwrap();
     terraform.apply(&[]).unwrap().expect_success();
-    assert_settled(terraform);
+    terraform.assert_settled();
     until("the guest to see its first seed", SOON, || {
         Ok(match observer.agent_reads("web", "/sys/block/sr0/size") {
             Ok(size) if size.trim() != "0" => Look::Holds(()),
@@ -576,7 +644,7 @@ fn a_plan_warns_of_user_data_that_take_over_and_refuses_what_cannot_be_combined(
     let over = machine(
         "guest = { admin_username = \"ops\" }\n  cloud_init = { user_data = \"#cloud-config\\nusers: []\\n\" }",
     );
-    let plan = planned(terraform, &over);
+    let plan = terraform.planned(&over);
     let warning = plan.run().warnings();
     assert_eq!(
         warning[0].summary,
@@ -584,7 +652,7 @@ fn a_plan_warns_of_user_data_that_take_over_and_refuses_what_cannot_be_combined(
         "{}",
         plan.run().text()
     );
-    let ignored = planned(terraform, &machine("cloud_init = { user_data = \"users: []\" }"));
+    let ignored = terraform.planned(&machine("cloud_init = { user_data = \"users: []\" }"));
     assert_eq!(
         ignored.run().warnings()[0].summary,
         "User data that cloud-init will ignore"
