@@ -115,14 +115,7 @@ fn an_image_of_the_host_is_copied_there_pinned_and_left_as_it_is() {
     terraform.plan(&[]).unwrap().expect_empty();
     shows(&["labyard_vm.media.image.source"], Case::Update);
 
-    terraform
-        .run(&["state", "rm", "labyard_vm.web"])
-        .unwrap()
-        .expect_success();
-    terraform
-        .import("labyard_vm.web", "lab1/web")
-        .unwrap()
-        .expect_success();
+    terraform.take_up("labyard_vm.web", "lab1/web");
     terraform.plan(&[]).unwrap().expect_empty();
     shows(
         &["labyard_vm.disks.image.source", "labyard_vm.media.image.source"],

@@ -114,14 +114,7 @@ fn each_disk_lies_in_the_pool_that_it_names_and_stays_there() {
     terraform
         .write("main.tf", &(hcl::on(host) + &stopped("web", &in_fast)))
         .unwrap();
-    terraform
-        .run(&["state", "rm", "labyard_vm.web"])
-        .unwrap()
-        .expect_success();
-    terraform
-        .import("labyard_vm.web", "lab1/web")
-        .unwrap()
-        .expect_success();
+    terraform.take_up("labyard_vm.web", "lab1/web");
     terraform.plan(&[]).unwrap().expect_empty();
     shows(&[POOL], Case::Import);
 
