@@ -108,8 +108,8 @@ variable "memory_mib" {
 
 variable "disks" {
   description = <<-EOT
-    Blank disks by a key of your own: size_gib; bus (virtio, scsi, sata, usb); on_remove (refuse, delete, detach), also what a
-    replacement of the machine means for them; storage_pool. They are booted from in the order of their keys.
+    Blank disks by a key of your own: size_gib; bus (virtio, scsi, sata, usb); on_remove (refuse, delete, detach): a replacement
+    of the machine needs delete; storage_pool. They are booted from in the order of their keys.
   EOT
   type = map(object({
     size_gib     = number
