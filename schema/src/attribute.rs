@@ -115,6 +115,8 @@ pub struct Attribute {
     pub name: &'static str,
     /// What it is.
     pub doc: &'static str,
+    /// What the object is that it holds, or each of its elements; empty for plain values.
+    pub object_doc: &'static str,
     /// Its type.
     pub shape: Shape,
     /// Who may set it.
@@ -135,6 +137,7 @@ impl Attribute {
         Self {
             name,
             doc: doc.trim(),
+            object_doc: "",
             shape,
             presence: Presence::Optional,
             change: Change::Live,
@@ -142,6 +145,13 @@ impl Attribute {
             sensitive: false,
             write_only: false,
         }
+    }
+
+    /// What the object is that it holds.
+    #[must_use]
+    pub fn holding(mut self, object_doc: &'static str) -> Self {
+        self.object_doc = object_doc;
+        self
     }
 
     /// The user must set it.
@@ -265,6 +275,10 @@ impl Attribute {
 pub trait Shaped {
     /// The shape.
     fn shape() -> Shape;
+    /// What the object is that it holds; empty for plain values.
+    fn object_doc() -> &'static str {
+        ""
+    }
 }
 
 /// A struct that knows its attributes.
@@ -303,17 +317,29 @@ impl<T: Shaped> Shaped for Option<T> {
     fn shape() -> Shape {
         T::shape()
     }
+
+    fn object_doc() -> &'static str {
+        T::object_doc()
+    }
 }
 
 impl<T: Shaped> Shaped for BTreeMap<String, T> {
     fn shape() -> Shape {
         Shape::Map(Box::new(T::shape()))
     }
+
+    fn object_doc() -> &'static str {
+        T::object_doc()
+    }
 }
 
 impl<T: Shaped> Shaped for Vec<T> {
     fn shape() -> Shape {
         Shape::List(Box::new(T::shape()))
+    }
+
+    fn object_doc() -> &'static str {
+        T::object_doc()
     }
 }
 
@@ -353,6 +379,7 @@ macro_rules! attributes {
                         concat!($($field_doc),+),
                         <$ty as $crate::attribute::Shaped>::shape(),
                     )
+                    .holding(<$ty as $crate::attribute::Shaped>::object_doc())
                     $(.$rule($($arg),*))+,
                 )+]
             }
@@ -365,6 +392,10 @@ macro_rules! attributes {
         impl $crate::attribute::Shaped for $name {
             fn shape() -> $crate::attribute::Shape {
                 $crate::attribute::Shape::Object(<$name as $crate::attribute::Described>::attributes())
+            }
+
+            fn object_doc() -> &'static str {
+                <$name as $crate::attribute::Described>::doc()
             }
         }
     )+};

@@ -58,7 +58,7 @@ attributes! {
         hosts: Option<BTreeMap<String, Host>> = optional();
         /// Whether hosts are only read: plans tell of drift, and an apply or destroy is refused before it changes anything. For drift detection in CI, with credentials that cannot write either (`?mode=ro`). Also by the environment variable `LABYARD_READ_ONLY=true`; otherwise `false`.
         read_only: Option<bool> = optional();
-        /// The operator's hooks by the moment of a machine at which they are asked, `before:define` or `after:ready`: they may deny, hold, and supply host name, addresses and MACs. Stages of a machine that is made: `record`, `addresses`, `image`, `disks`, `seed`, `define`, `start`, `ready`, `finished`; on its way out: `drain`, `stop`, `retire`, `remove_disks`, `release_addresses`, `undefine`.
+        /// The operator's hooks by the moment of a machine at which they are asked, `before:define` or `after:ready`: they may deny, hold, and supply host name, addresses, MACs and, at `placement`, the host. Stages of a machine that is made: `placement` (where it names no host), `record`, `addresses`, `image`, `disks`, `seed`, `define`, `start`, `ready`, `finished`; on its way out: `drain`, `stop`, `retire`, `remove_disks`, `release_addresses`, `undefine`.
         hooks: Option<BTreeMap<String, Hook>> = optional();
         /// Directory for the journal of stages, attempts, waits and hooks, or `off`. Also by the environment variable `LABYARD_JOURNAL`; otherwise `labyard/journal` in the user's state directory (`$XDG_STATE_HOME`, `~/.local/state`).
         journal: Option<String> = optional();

@@ -104,7 +104,7 @@ fn text(subject: &Subject, examples: &Examples) -> String {
     if subject.kind == Kind::Provider {
         out += &environment();
     }
-    out += &attributes(&subject.attributes);
+    out += &attributes(subject);
     let import = examples.get(&format!("resources/{name}/import.sh"));
     if let Some(import) = import.filter(|_| subject.kind == Kind::Resource) {
         let _ = write!(out, "\n## Import\n\n```shell\n{}\n```\n", import.trim_end());
@@ -120,18 +120,22 @@ fn environment() -> String {
     out
 }
 
-fn attributes(attributes: &[Attribute]) -> String {
-    let mut out = "\n## Schema\n\n\"Restarts\" and \"replaces\" say what a change of an attribute does to what stands; a change of any other is made while it runs.\n".to_owned();
-    out += &groups(attributes, "");
+fn attributes(subject: &Subject) -> String {
+    let mut out = "\n## Schema\n".to_owned();
+    if subject.kind == Kind::Resource {
+        out += "\n\"Restarts\" and \"replaces\" say what a change of an attribute does to what stands; a change of any other is made while it runs.\n";
+    }
+    out += &groups(&subject.attributes, "");
     let mut nested = Vec::new();
-    collect(attributes, "", &mut nested);
-    for (path, inner) in nested {
+    collect(&subject.attributes, "", &mut nested);
+    for (path, holder) in nested {
         let _ = write!(
             out,
-            "\n<a id=\"nestedatt--{}\"></a>\n### `{path}`\n",
-            anchor(&path)
+            "\n<a id=\"nestedatt--{}\"></a>\n### `{path}`\n\n{}\n",
+            anchor(&path),
+            holder.object_doc
         );
-        out += &groups(&inner, &path);
+        out += &groups(inner(&holder.shape).unwrap_or_default(), &path);
     }
     out
 }
@@ -197,8 +201,16 @@ fn type_name(shape: &Shape) -> String {
         Shape::Integer => "number".to_owned(),
         Shape::Text => "string".to_owned(),
         Shape::Object(_) => "object".to_owned(),
-        Shape::Map(of) => format!("map of {}s", type_name(of)),
-        Shape::List(of) => format!("list of {}s", type_name(of)),
+        Shape::Map(of) => format!("map of {}", plural(of)),
+        Shape::List(of) => format!("list of {}", plural(of)),
+    }
+}
+
+fn plural(shape: &Shape) -> String {
+    match shape {
+        Shape::Map(of) => format!("maps of {}", plural(of)),
+        Shape::List(of) => format!("lists of {}", plural(of)),
+        plain => format!("{}s", type_name(plain)),
     }
 }
 
@@ -226,11 +238,11 @@ fn anchor(path: &str) -> String {
     path.replace(".KEY", "").replace('.', "--")
 }
 
-fn collect(attributes: &[Attribute], path: &str, nested: &mut Vec<(String, Vec<Attribute>)>) {
+fn collect(attributes: &[Attribute], path: &str, nested: &mut Vec<(String, Attribute)>) {
     for attribute in attributes {
         if let Some(inner) = inner(&attribute.shape) {
             let path = joined(path, attribute);
-            nested.push((path.clone(), inner.to_vec()));
+            nested.push((path.clone(), attribute.clone()));
             collect(inner, &path, nested);
         }
     }
@@ -239,6 +251,20 @@ fn collect(attributes: &[Attribute], path: &str, nested: &mut Vec<(String, Vec<A
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_above_an_object_of_the_schema_stands_above_it_on_its_page() {
+        let page = pages(&Examples::default())
+            .into_iter()
+            .find(|page| page.path == "resources/network.md")
+            .unwrap();
+        for part in [
+            "Another range takes effect at once",
+            "`records` (map of lists of strings)",
+        ] {
+            assert!(page.text.contains(part), "{part} is not in\n{}", page.text);
+        }
+    }
 
     #[test]
     fn every_attribute_of_every_depth_has_its_line_with_what_a_change_disturbs() {

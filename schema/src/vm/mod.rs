@@ -36,7 +36,7 @@ attributes! {
     pub struct Vm {
         /// Name of the machine, unique in its namespace on the host. Another name renames it in place, which needs it stopped; its MACs, serial number and volumes stay as they are.
         name: String = required().restart().check(check::object_name);
-        /// Host it runs on, a key of the provider's `hosts`. Where the provider knows one host, that one.
+        /// Host it runs on, a key of the provider's `hosts`. Left out: the least loaded one that has room, and there it stays.
         host: Option<String> = optional_computed().replace();
         /// Number of virtual processors. A running machine is given more of them up to `cpus_max` (its guest takes them into use); fewer need a restart.
         cpus: u32 = default(1).live_or_restart().range(1, 512);
@@ -48,7 +48,7 @@ attributes! {
         memory_max_mib: Option<u64> = optional().restart().range(16, 16_777_216);
         /// Disks by a key of your own. Where no device has a `boot` number, the machine boots from the one with the first key that has an image. Disks on virtio, scsi and usb come and go while the machine runs.
         disks: Option<BTreeMap<String, Disk>> = optional().live_or_restart();
-        /// CD drives by a key of your own, besides the one of `cloud_init`. Drives and what is in them change while the machine runs.
+        /// CD drives by a key of your own, besides the one of `cloud_init` and `guest`. Drives and what is in them change while the machine runs.
         media: Option<BTreeMap<String, Medium>> = optional();
         /// Network cards by a key of your own. They come and go while the machine runs, up to eight more than it was started with.
         nics: Option<BTreeMap<String, Nic>> = optional().live_or_restart();
@@ -110,7 +110,7 @@ attributes! {
         storage_pool: Option<String> = optional().replace().check(check::pool_name);
         /// What the disk is attached to. `virtio` is the fastest; `scsi` is virtio-scsi; `sata` and `usb` serve guests without drivers for these.
         bus: String = default("virtio").restart().choice(BUSES);
-        /// What becomes of the disk when it leaves the configuration or the machine is replaced: `refuse` fails the plan, `delete` deletes it, `detach` leaves the volume alone. Left out: `delete` for a disk with an image, `refuse` for one without. Destroying the machine destroys its disks.
+        /// What becomes of the disk when it leaves the configuration: `refuse` fails the plan, `delete` deletes it, `detach` leaves the volume alone. A replacement of the machine is refused unless all its disks say `delete`. Left out: `delete` for a disk with an image, `refuse` for one without. Destroying the machine destroys its disks.
         on_remove: Option<String> = optional().choice(ON_REMOVE);
         /// Place in the order in which the machine tries to boot, the lowest number first, unique among its devices. Disks without a number follow those with one; a machine without any number boots from its disks.
         boot: Option<u32> = optional().restart().range(1, 999);
