@@ -92,6 +92,13 @@ pub fn data_volume(upload: &UploadId) -> VolumeName {
     VolumeName(format!("{PREFIX}{upload}"))
 }
 
+/// The markers that tell of a volume.
+fn markers_of<'a>(volumes: &'a [VolumeName], volume: &VolumeName) -> impl Iterator<Item = &'a VolumeName> {
+    volumes
+        .iter()
+        .filter(move |v| StoredImage::from_marker(v).is_some_and(|image| image.volume == *volume))
+}
+
 fn is_data(name: &VolumeName) -> bool {
     name.as_str()
         .strip_prefix(PREFIX)
@@ -242,16 +249,26 @@ impl ImageStore {
         if let Some(whole) = self.find_where(pool, |image| image.upload == upload).await? {
             return Ok(whole);
         }
-        self.driver.delete_volume(pool, &volume).await?;
+        self.withdraw(pool, &volume).await?;
         let result = match &wanted.source {
             ImageSource::Streamed(source) => self.upload(pool, (source, wanted), fetcher, upload).await,
             ImageSource::OnHost(path) => self.copy(pool, (path, wanted), fetcher, upload).await,
         };
         if result.as_ref().is_err_and(|error| !lost(error)) {
             // The volume is named in a mark, so that what cannot be removed now is removed later.
-            let _ = self.driver.delete_volume(pool, &volume).await;
+            let _ = self.withdraw(pool, &volume).await;
         }
         result
+    }
+
+    /// Removes an upload. A host may have made its marker and answered with an error; one that outlived the data would
+    /// call whole what is sent under that name next.
+    async fn withdraw(&self, pool: &PoolName, volume: &VolumeName) -> Result<(), DriverError> {
+        let volumes = self.driver.volumes(pool).await?;
+        for marker in markers_of(&volumes, volume) {
+            self.driver.delete_volume(pool, marker).await?;
+        }
+        self.driver.delete_volume(pool, volume).await
     }
 
     async fn find_wanted(

@@ -9,7 +9,7 @@ use labyard_driver::ids::{Bytes, ObjectId, PoolName, UnixMillis, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::spec::{VolumeContent, VolumeSpec};
 
-use super::{ImageStore, PREFIX, StoredImage, is_data};
+use super::{ImageStore, PREFIX, StoredImage, is_data, markers_of};
 
 /// How long images stay that nobody needs.
 #[derive(Clone, Copy, Debug)]
@@ -151,8 +151,7 @@ impl ImageStore {
         volumes: &[VolumeName],
         needed: &impl Fn(&[(ObjectId, Mark)]) -> BTreeSet<VolumeName>,
     ) -> Result<bool, DriverError> {
-        let of_this = |v: &&VolumeName| StoredImage::from_marker(v).is_some_and(|i| &i.volume == volume);
-        let markers: Vec<_> = volumes.iter().filter(of_this).collect();
+        let markers: Vec<_> = markers_of(volumes, volume).collect();
         for marker in &markers {
             self.driver.delete_volume(pool, marker).await?;
         }

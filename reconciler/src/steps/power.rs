@@ -44,14 +44,24 @@ async fn start(work: &mut Work<'_>) -> Outcome {
             board.before_start(work.host.driver.as_ref(), &network, mac).await;
         }
     }
-    match work.host.driver.start_machine(&work.id).await {
+    let lost = match work.host.driver.start_machine(&work.id).await {
+        Ok(()) => None,
         // It may have happened: the look below tells.
-        Ok(()) | Err(DriverError::ReplyLost { .. }) => {}
+        Err(error @ DriverError::ReplyLost { .. }) => Some(error),
         Err(error) => return Err(work.failed()(error)),
-    }
+    };
     work.tail.follow(work.host.driver.clone(), work.id.clone());
     work.look().await?;
-    match work.power() {
+    match (work.power(), lost) {
+        // Nothing tells a guest that is through from one that was never started: it is started again.
+        (Power::Stopped | Power::Saved, Some(error)) => Err(work.failed()(error)),
+        (power, _) => seen(work, power),
+    }
+}
+
+/// What a start that the host has answered came to.
+fn seen(work: &mut Work<'_>, power: Power) -> Outcome {
+    match power {
         // Some guests are through in no time; the wait for readiness tells more than this look.
         Power::Running | Power::Stopped | Power::Crashed => {
             work.started = Started::Now;

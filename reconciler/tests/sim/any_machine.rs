@@ -246,9 +246,10 @@ fn life() -> impl Strategy<Value = Life> {
     )
 }
 
-struct World {
-    sim: SimHost,
-    table: Table,
+/// A host and who works on it.
+pub struct World {
+    pub sim: SimHost,
+    pub table: Table,
 }
 
 impl World {
@@ -316,7 +317,7 @@ impl World {
     }
 
     /// It is as it shall be, and one more pass leaves the host as it is.
-    async fn assert_settled(&self, identity: &Identity, wanted: &DesiredMachine) {
+    pub async fn assert_settled(&self, identity: &Identity, wanted: &DesiredMachine) {
         let rig = Rig::start(&self.sim, &self.table);
         let now = view(&rig, wanted, identity).await.expect("it stands");
         assert_eq!(diff(wanted, &now), []);

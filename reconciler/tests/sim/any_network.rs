@@ -92,11 +92,11 @@ fn life() -> impl Strategy<Value = Life> {
     (any::<bool>(), network(), troubles(), steps, troubles())
 }
 
-fn desired(network: &network::Network) -> DesiredNetwork {
+pub fn desired(network: &network::Network) -> DesiredNetwork {
     DesiredNetwork::from_config(&"default".into(), network).unwrap()
 }
 
-fn object(rig: &Rig, view: &NetworkView) -> ObjectRef {
+pub fn object(rig: &Rig, view: &NetworkView) -> ObjectRef {
     ObjectRef {
         host: rig.host.clone(),
         namespace: "default".into(),

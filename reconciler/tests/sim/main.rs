@@ -6,6 +6,7 @@
     reason = "in a test program `pub` marks what a module offers to the others"
 )]
 
+mod answers;
 mod any_machine;
 mod any_network;
 mod cables;
@@ -17,6 +18,8 @@ mod hooks;
 mod host_images;
 mod imports;
 mod kills;
+mod kills_of_networks;
+mod kills_of_updates;
 mod lans;
 mod leases;
 mod networks;
