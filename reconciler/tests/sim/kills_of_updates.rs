@@ -131,7 +131,7 @@ async fn update_at_every_mutation(from: vm::Vm, to: vm::Vm) {
         let identity = made(&world, &from).await;
         let rig = Rig::start(&world.sim, &world.table);
         let all = mutations(&world, async {
-            drop(rig.update(&identity, &from, &to).await.unwrap())
+            drop(rig.update(&identity, &from, &to).await.unwrap());
         })
         .await;
         rig.end().await;
@@ -291,7 +291,10 @@ async fn the_making_of_a_machine_with_everything_converges() {
     let all = {
         let (world, _) = world().await;
         let rig = Rig::start(&world.sim, &world.table);
-        mutations(&world, async { drop(rig.create(&wish).await.0.unwrap()) }).await
+        mutations(&world, async {
+            drop(rig.create(&wish).await.0.unwrap());
+        })
+        .await
     };
     assert!(all >= 20, "it has {all} mutations");
     for (nth, edge) in (1..=all).flat_map(|nth| EDGES.map(|edge| (nth, edge))) {
