@@ -257,6 +257,9 @@ pub struct HooksMark {
     /// MACs that hooks supplied.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub macs: BTreeMap<NicKey, MacAddr>,
+    /// What hooks tell those asked after them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
 }
 
 impl HooksMark {

@@ -46,6 +46,8 @@ pub struct Set {
     pub addresses: BTreeMap<String, String>,
     /// MACs by NIC.
     pub macs: BTreeMap<String, String>,
+    /// What the hooks asked after it are told; null takes one away.
+    pub variables: BTreeMap<String, Option<String>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -58,6 +58,9 @@ pub struct Machine {
     /// Host name of the guest that a hook supplied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+    /// What hooks asked before have told those after them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
     /// Its labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -126,6 +129,7 @@ pub fn request(
             cpus: desired.cpus,
             memory_mib: desired.memory.0,
             hostname: mark.and_then(|mark| mark.hooks.hostname.clone()),
+            variables: mark.map(|mark| mark.hooks.variables.clone()).unwrap_or_default(),
             labels: desired.wishes.labels.clone().unwrap_or_default(),
             disks: disks(desired),
             nics: nics(desired, of),

@@ -18,6 +18,11 @@ const HOSTNAME_MOMENTS: &[&str] = &["before:addresses", "before:seed", "before:d
 /// Moments that can take a host.
 const HOST_MOMENTS: &[&str] = &["before:record"];
 
+/// How many variables a machine keeps, and the longest name and value of one in bytes: they stand in its mark.
+const VARIABLES: usize = 32;
+const VARIABLE_NAME: usize = 64;
+const VARIABLE_VALUE: usize = 1024;
+
 /// The machine that values are supplied for.
 pub struct Case<'a> {
     /// When.
@@ -67,6 +72,18 @@ pub fn take(set: &Set, case: &Case<'_>) -> Result<HooksMark, String> {
         let key = nic(key, case)?;
         let mac = mac(&key, text, case)?;
         hooks.macs.entry(key).or_insert(mac);
+    }
+    for (name, value) in &set.variables {
+        match value {
+            Some(value) => hooks.variables.insert(name.clone(), variable(name, value)?),
+            None => hooks.variables.remove(name),
+        };
+    }
+    if hooks.variables.len() > VARIABLES {
+        return Err(format!(
+            "with what it supplies the machine has {} variables, and {VARIABLES} are kept: take others away with null",
+            hooks.variables.len()
+        ));
     }
     twice("address", &hooks.addresses)?;
     twice("MAC", &hooks.macs)?;
@@ -130,6 +147,21 @@ fn not_written(text: &str, seed: &DesiredSeed, case: &Case<'_>) -> Result<(), St
         ));
     }
     Ok(())
+}
+
+fn variable(name: &str, value: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    if !(1..=VARIABLE_NAME).contains(&name.len()) || !name.bytes().all(plain) {
+        return Err(format!(
+            "it supplies variable {name:?}: a name has 1 to {VARIABLE_NAME} letters, digits, \"_\", \"-\" and \".\""
+        ));
+    }
+    if value.len() > VARIABLE_VALUE || value.chars().any(char::is_control) {
+        return Err(format!(
+            "it supplies variable {name:?} with a value that is no line of at most {VARIABLE_VALUE} bytes"
+        ));
+    }
+    Ok(value.to_owned())
 }
 
 fn nic(key: &str, case: &Case<'_>) -> Result<NicKey, String> {

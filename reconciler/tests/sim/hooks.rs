@@ -64,12 +64,16 @@ impl Ipam {
     }
 
     fn hooks_that(&self, on_error: OnError) -> Hooks {
+        self.hooks_of(on_error, OnUpdate::Skip)
+    }
+
+    fn hooks_of(&self, on_error: OnError, on_update: OnUpdate) -> Hooks {
         let hook = Hook {
             target: Target::Command(vec!["nobody runs it".into()]),
             timeout: Duration::from_secs(30),
             on_error,
             retries: 3,
-            on_update: OnUpdate::Skip,
+            on_update,
         };
         let moments: Vec<_> = self.0.lock().unwrap().script.keys().cloned().collect();
         let by_moment = moments.into_iter().map(|moment| (moment, hook.clone()));
@@ -438,6 +442,97 @@ async fn a_hook_that_stumbles_is_asked_again_and_one_that_fails_follows_on_error
     }
 }
 
+/// Every moment that can be configured is one that comes, each once and in the order of the stages.
+#[tokio::test(start_paused = true)]
+async fn hooks_at_all_moments_are_asked_once_each_in_the_order_of_the_stages() {
+    let (sim, table, ipam) = (
+        SimHost::new(Settings::default()),
+        Table::default(),
+        Ipam::default(),
+    );
+    let of = |stages: &[&str]| -> Vec<String> {
+        let moments = stages
+            .iter()
+            .flat_map(|stage| [format!("before:{stage}"), format!("after:{stage}")]);
+        moments
+            .filter(|moment| labyard_schema::hooks::moment(moment).is_ok())
+            .collect()
+    };
+    let (making, leaving) = (
+        of(labyard_schema::hooks::PROVISION),
+        of(labyard_schema::hooks::RETIREMENT),
+    );
+    for moment in making.iter().chain(&leaving) {
+        ipam.script(moment, &[Does::Say(json!({}))]);
+    }
+    let hooks = ipam.hooks_of(OnError::Fail, OnUpdate::Call);
+    let rig = Rig::with(&sim, &table, hooks, Journal::off());
+    rig.network().await.unwrap();
+    let asked_since = |before: usize| -> Vec<String> {
+        let asked = ipam.asked();
+        asked[before..]
+            .iter()
+            .map(|r| format!("{}:{}", r.when, r.stage))
+            .collect()
+    };
+    let (made, identity) = rig.create(&open_wish()).await;
+    made.unwrap();
+    let identity = identity.unwrap();
+    assert_eq!(asked_since(0), making);
+    let mut more = config("web");
+    more.memory_mib *= 2;
+    let mut more = wish(&more);
+    more.planned.open_macs = more.nics.keys().cloned().collect();
+    let before = ipam.asked().len();
+    rig.update(&identity, &open_wish(), &more).await.unwrap();
+    assert_eq!(asked_since(before), making);
+    let before = ipam.asked().len();
+    rig.destroy(&identity, &more).await.unwrap();
+    assert_eq!(asked_since(before), leaving);
+}
+
+/// What an IPAM needs in order to take back what it gave: its own number for it, kept for as long as the machine lives.
+#[tokio::test(start_paused = true)]
+async fn variables_of_one_hook_are_told_to_those_after_it_until_the_machine_is_gone() {
+    let (sim, table, ipam) = lab("before:addresses");
+    let say = |set: serde_json::Value| Does::Say(json!({"set": {"variables": set}}));
+    ipam.script("before:record", &[say(json!({"cmdb": "CI-17", "ticket": "T-1"}))]);
+    ipam.script("after:define", &[say(json!({"ticket": null, "lease": "L-9"}))]);
+    ipam.script("before:undefine", &[Does::Say(json!({}))]);
+    let first = start(&sim, &table, &ipam);
+    first.network().await.unwrap();
+    let wish = open_wish();
+    let (made, identity) = first.create(&wish).await;
+    made.unwrap();
+    first.end().await;
+    let second = start(&sim, &table, &ipam);
+    second.destroy(&identity.unwrap(), &wish).await.unwrap();
+    let told: Vec<_> = ipam
+        .asked()
+        .iter()
+        .map(|asked| {
+            (
+                asked.stage,
+                serde_json::to_value(&asked.machine.variables).unwrap(),
+            )
+        })
+        .collect();
+    let (early, late) = (
+        json!({"cmdb": "CI-17", "ticket": "T-1"}),
+        json!({"cmdb": "CI-17", "lease": "L-9"}),
+    );
+    assert_eq!(
+        told,
+        [
+            ("record", json!({})),
+            ("addresses", early.clone()),
+            ("define", early),
+            ("release_addresses", late.clone()),
+            ("undefine", late),
+        ]
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn values_that_a_stage_cannot_take_are_refused_with_the_way_out() {
     for (set, said) in [
@@ -446,6 +541,9 @@ async fn values_that_a_stage_cannot_take_are_refused_with_the_way_out() {
         (json!({"macs": {"lan": "53:54:00:00:00:01"}}), "must be even"),
         (json!({"host": "lab2"}), "only before:record can"),
         (json!({"hostname": "no_name"}), "no host name"),
+        (json!({"variables": {"a b": "1"}}), "a name has 1 to 64"),
+        (json!({"variables": {"a": "1\n2"}}), "no line of at most"),
+        (json!({"variables": {"a": 1}}), "invalid type"),
         (json!({"hostname": "fine", "adress": {}}), "unknown field"),
     ] {
         let ipam = Ipam::default();
