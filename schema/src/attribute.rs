@@ -72,6 +72,10 @@ pub enum Change {
     Restart,
     /// Nothing where the running machine has room for it, else it is restarted; the plan says which.
     LiveOrRestart,
+    /// A network is taken down and up again, which cuts off the machines on it for some seconds.
+    RestartNetwork,
+    /// Nothing, or a restart of the network; the plan says which.
+    LiveOrRestartNetwork,
     /// The object is replaced.
     Replace,
     /// It cannot be changed by the user.
@@ -204,6 +208,20 @@ impl Attribute {
         self
     }
 
+    /// A change takes the network down and up again.
+    #[must_use]
+    pub fn restart_network(mut self) -> Self {
+        self.change = Change::RestartNetwork;
+        self
+    }
+
+    /// A change is live, or takes the network down and up again.
+    #[must_use]
+    pub fn live_or_restart_network(mut self) -> Self {
+        self.change = Change::LiveOrRestartNetwork;
+        self
+    }
+
     /// A change replaces the object.
     #[must_use]
     pub fn replace(mut self) -> Self {
@@ -263,6 +281,10 @@ impl Attribute {
             Change::Restart => text += " A change restarts a running machine.",
             Change::LiveOrRestart => {
                 text += " Live where the running machine can take the change, else a restart: the plan says which.";
+            }
+            Change::RestartNetwork => text += " A change restarts the network.",
+            Change::LiveOrRestartNetwork => {
+                text += " A change is live or restarts the network: the plan says which.";
             }
             Change::Replace => text += " A change forces replacement.",
             Change::Live | Change::None => {}

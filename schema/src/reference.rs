@@ -177,6 +177,8 @@ fn line(attribute: &Attribute, path: &str) -> String {
     match attribute.change {
         Change::Restart => notes.push("**restarts**".to_owned()),
         Change::LiveOrRestart => notes.push("live or **restarts**".to_owned()),
+        Change::RestartNetwork => notes.push("**restarts the network**".to_owned()),
+        Change::LiveOrRestartNetwork => notes.push("live or **restarts the network**".to_owned()),
         Change::Replace => notes.push("**replaces**".to_owned()),
         Change::Live | Change::None => {}
     }

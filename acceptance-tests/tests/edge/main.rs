@@ -2,6 +2,7 @@
 
 mod adopted;
 mod killed;
+mod lacking;
 mod secure;
 
 use labyard_acceptance_tests::assets::GuestFiles;

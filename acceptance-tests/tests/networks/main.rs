@@ -1,6 +1,7 @@
-//! Networks: each attribute made, imported, changed with what it disturbs, changed by hand and healed, refused; and what
-//! machines have of them (`guests.rs`).
+//! Networks: each attribute made, imported, changed with what it disturbs (all at once here, one by one in `each.rs`),
+//! changed by hand and healed, refused; and what machines have of them (`guests.rs`).
 
+mod each;
 mod guests;
 
 use std::time::Duration;

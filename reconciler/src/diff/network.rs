@@ -5,6 +5,9 @@ use std::fmt::Display;
 use labyard_driver::lan::{Lan, Records};
 use labyard_driver::observed::{Activity, NetworkStanding};
 use labyard_driver::spec::{Dhcp, NetworkMode};
+use labyard_schema::Change as Stated;
+use labyard_schema::attribute::{Attribute, Described, Shape};
+use labyard_schema::network::Network;
 
 use super::{Change, Disturbance, What};
 use crate::desired::DesiredNetwork;
@@ -15,11 +18,12 @@ use crate::view::{NetworkView, Owner};
 pub fn diff(desired: &DesiredNetwork, current: &NetworkView) -> Vec<Change> {
     let mut changes = Changes {
         up: current.active,
+        attributes: Network::attributes(),
         found: Vec::new(),
     };
     let kind = match (current.mode, desired.mode) {
         (Some(NetworkMode::Bridge), _) | (_, NetworkMode::Bridge) | (None, _) => Effect::Parts,
-        _ => Effect::Restarts,
+        _ => Effect::AsStated,
     };
     let (from, to) = (current, desired);
     changes.compare("mode", mode_name(from.mode), mode_name(Some(to.mode)), kind);
@@ -28,7 +32,7 @@ pub fn diff(desired: &DesiredNetwork, current: &NetworkView) -> Vec<Change> {
     let range = if other_range {
         Effect::Exchanged("leases stay as they are")
     } else {
-        Effect::Restarts
+        Effect::AsStated
     };
     changes.compare("ipv4.dhcp", range_name(from.dhcp), range_name(to.dhcp), range);
     let domain = |domain: &Option<String>| shown(domain.as_ref());
@@ -36,7 +40,7 @@ pub fn diff(desired: &DesiredNetwork, current: &NetworkView) -> Vec<Change> {
         "dns.domain",
         domain(&from.domain),
         domain(&to.domain),
-        Effect::Restarts,
+        Effect::AsStated,
     );
     changes.lan(&from.lan, &to.lan);
     if desired.mode == NetworkMode::Bridge {
@@ -45,21 +49,20 @@ pub fn diff(desired: &DesiredNetwork, current: &NetworkView) -> Vec<Change> {
             "bridge",
             bridge(&from.bridge),
             bridge(&to.bridge),
-            Effect::Restarts,
+            Effect::AsStated,
         );
     }
     let boot = |boot: &Option<labyard_driver::spec::NetworkBoot>| {
         boot.as_ref()
             .map_or("none".to_owned(), |b| format!("{} for {}", b.url, b.vendor_class))
     };
-    changes.compare("boot", boot(&from.boot), boot(&to.boot), Effect::Restarts);
+    changes.compare("boot", boot(&from.boot), boot(&to.boot), Effect::AsStated);
     let autostart = |a| format!("{a:?}").to_lowercase();
-    let live = Effect::Exchanged("asked for");
     changes.compare(
         "autostart",
         autostart(from.autostart),
         autostart(to.autostart),
-        live,
+        Effect::AsStated,
     );
     if current.active == Activity::Inactive || current.standing == NetworkStanding::Behind {
         let why = Effect::Exchanged("a network of labyard's is up as defined, with its guests on it");
@@ -75,16 +78,18 @@ pub fn diff(desired: &DesiredNetwork, current: &NetworkView) -> Vec<Change> {
 /// What a change of an attribute does to a network that is up.
 #[derive(Clone, Copy)]
 enum Effect {
+    /// What the schema says of it: nothing, or that it goes down and up again, which is so too where the schema says
+    /// that the plan tells.
+    AsStated,
     /// Nothing to its guests, for this reason.
     Exchanged(&'static str),
-    /// It goes down and up again.
-    Restarts,
     /// It goes down and up again, and its guests would be on it with addresses of another network.
     Parts,
 }
 
 struct Changes {
     up: Activity,
+    attributes: Vec<Attribute>,
     found: Vec<Change>,
 }
 
@@ -96,7 +101,10 @@ impl Changes {
         let (disturbance, why) = match (effect, self.up) {
             (Effect::Exchanged(why), _) => (Disturbance::Live, why),
             (_, Activity::Inactive) => (Disturbance::Live, "the network is down"),
-            (Effect::Restarts, Activity::Active) => (
+            (Effect::AsStated, _) if stated(&self.attributes, name) == Stated::Live => {
+                (Disturbance::Live, "asked for")
+            }
+            (Effect::AsStated, Activity::Active) => (
                 Disturbance::Restart,
                 "the network is taken down and up again, which cuts off the machines on it for some seconds",
             ),
@@ -115,7 +123,7 @@ impl Changes {
     }
 
     fn lan(&mut self, from: &Lan, to: &Lan) {
-        let restarts = Effect::Restarts;
+        let restarts = Effect::AsStated;
         let options = |lan: &Lan| {
             let options = lan
                 .dhcp_options
@@ -145,6 +153,26 @@ impl Changes {
         );
         self.compare("vlan", shown(from.vlan), shown(to.vlan), restarts);
         self.compare("mtu", shown(from.mtu), shown(to.mtu), restarts);
+    }
+}
+
+/// What the schema says of an attribute, by its path.
+fn stated(attributes: &[Attribute], path: &str) -> Stated {
+    let (name, rest) = path
+        .split_once('.')
+        .map_or((path, None), |(name, rest)| (name, Some(rest)));
+    let found = attributes.iter().find(|attribute| attribute.name == name);
+    match (found, rest) {
+        (
+            Some(Attribute {
+                shape: Shape::Object(inner),
+                ..
+            }),
+            Some(rest),
+        ) => stated(inner, rest),
+        (Some(attribute), None) => attribute.change,
+        // A name that the schema does not have: rather a warning too many.
+        _ => Stated::RestartNetwork,
     }
 }
 
@@ -221,6 +249,21 @@ mod tests {
             lan: desired.lan.clone(),
             boot: None,
             wishes: Wishes::default(),
+        }
+    }
+
+    #[test]
+    fn what_the_schema_states_is_known_by_path() {
+        let attributes = Network::attributes();
+        for (path, change) in [
+            ("autostart", Stated::Live),
+            ("mtu", Stated::RestartNetwork),
+            ("ipv4.cidr", Stated::RestartNetwork),
+            ("ipv4.dhcp.options", Stated::RestartNetwork),
+            ("ipv4.dhcp", Stated::LiveOrRestartNetwork),
+            ("dns.records", Stated::LiveOrRestartNetwork),
+        ] {
+            assert_eq!(stated(&attributes, path), change, "{path}");
         }
     }
 

@@ -109,6 +109,8 @@ fn table(shown: &Shown) -> String {
                 Change::Live => "live",
                 Change::Restart => "restart",
                 Change::LiveOrRestart => "live or restart",
+                Change::RestartNetwork => "restart of the network",
+                Change::LiveOrRestartNetwork => "live or restart of the network",
                 Change::Replace => "replace",
                 Change::None => "",
             };
