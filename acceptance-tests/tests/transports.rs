@@ -2,8 +2,9 @@
 //! long way. The other machine is a private host with an SSH server in it; a relay reaches it from outside.
 
 use labyard_acceptance_tests::command::{end_of, output_of};
+use labyard_acceptance_tests::far::{Far, Way, ssh, tls};
 use labyard_acceptance_tests::hcl;
-use labyard_acceptance_tests::host::{Host, HostOptions, TLS_PORT};
+use labyard_acceptance_tests::host::TLS_PORT;
 use labyard_acceptance_tests::relay::{Relay, Silence};
 use labyard_acceptance_tests::seed::KeyPair;
 use labyard_acceptance_tests::sshd::{self, Sshd};
@@ -12,6 +13,7 @@ use labyard_acceptance_tests::tls::{Authority, For, Showing};
 use labyard_driver::ids::{PoolName, VolumeName};
 use labyard_driver::{Driver, DriverError};
 use labyard_driver_libvirt::{AcceleratorChoice, LibvirtConfig, LibvirtDriver};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
@@ -26,66 +28,39 @@ const WAY: Duration = Duration::from_millis(25);
 
 /// What all tests here share.
 struct Scene {
-    host: Host,
-    sshd: Sshd,
+    far: Far,
     ssh: Relay,
     tls: Relay,
-    authority: Authority,
-    /// A client's certificate.
-    pki: TempDir,
+}
+
+impl Deref for Scene {
+    type Target = Far;
+
+    fn deref(&self) -> &Far {
+        &self.far
+    }
 }
 
 impl Scene {
     fn get() -> &'static Self {
         static SCENE: OnceLock<Scene> = OnceLock::new();
         SCENE.get_or_init(|| {
-            let authority = Authority::new("lab").unwrap();
-            let (server, pki) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-            authority
-                .certify(For::Server, "DNS:localhost", server.path())
-                .unwrap();
-            authority.certify(For::Client, "client", pki.path()).unwrap();
-            let options = HostOptions {
-                tls: Some(server.path().to_owned()),
-                ..HostOptions::default()
-            };
-            let host = Host::start_with(&options).unwrap();
-            let sshd = Sshd::start(&host, sshd::PORT, "").unwrap();
+            let far = Far::start().unwrap();
             Self {
-                ssh: Relay::to(&host, sshd::PORT).unwrap(),
-                tls: Relay::to(&host, TLS_PORT).unwrap(),
-                host,
-                sshd,
-                authority,
-                pki,
+                ssh: far.relay(Way::Ssh).unwrap(),
+                tls: far.relay(Way::Tls).unwrap(),
+                far,
             }
         })
     }
 
-    fn socket(&self) -> String {
-        self.host.directory().join("libvirt-sock").display().to_string()
-    }
-
     fn by_ssh(&self, port: u16) -> String {
-        let known = self.sshd.known_hosts(port).unwrap();
-        ssh(port, &self.socket(), &self.sshd.key.private(), &known)
+        self.uri(Way::Ssh, port).unwrap()
     }
 
     fn by_tls(&self, port: u16) -> String {
-        tls("localhost", port, self.pki.path())
+        self.uri(Way::Tls, port).unwrap()
     }
-}
-
-fn ssh(port: u16, socket: &str, key: &Path, known: &Path) -> String {
-    format!(
-        "qemu+ssh://root@127.0.0.1:{port}/system?socket={socket}&keyfile={}&known_hosts={}",
-        key.display(),
-        known.display()
-    )
-}
-
-fn tls(host: &str, port: u16, pki: &Path) -> String {
-    format!("qemu+tls://{host}:{port}/system?pkipath={}", pki.display())
 }
 
 fn driver(uri: &str) -> Arc<LibvirtDriver> {
@@ -559,23 +534,6 @@ async fn refresh(driver: &LibvirtDriver) -> Duration {
     best
 }
 
-/// Makes the way to the host long: by the kernel where it can, else by the relays.
-fn lengthen(scene: &Scene, relays: &[&Relay]) -> &'static str {
-    let mut netem = scene.host.command("tc");
-    netem.args(["qdisc", "add", "dev", "lo", "root", "netem", "delay", "25ms"]);
-    if end_of(&mut netem).is_ok_and(|ended| ended.status.success()) {
-        return "netem";
-    }
-    relays.iter().for_each(|relay| relay.delay(WAY));
-    "relays"
-}
-
-fn shorten(scene: &Scene, relays: &[&Relay]) {
-    relays.iter().for_each(|relay| relay.delay(Duration::ZERO));
-    let mut netem = scene.host.command("tc");
-    let _there_may_be_none = end_of(netem.args(["qdisc", "del", "dev", "lo", "root"]));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_of_fifty_machines_costs_a_few_round_trips_by_tls_and_by_ssh() {
     let scene = Scene::get();
@@ -607,7 +565,7 @@ async fn a_refresh_of_fifty_machines_costs_a_few_round_trips_by_tls_and_by_ssh()
         near.snapshot().await.unwrap();
         let cold_near = begun.elapsed();
         let short = refresh(&near).await;
-        let by = lengthen(scene, &[relay]);
+        let by = scene.lengthen(relay, WAY);
         let spoken = relay.turns();
         let long = refresh(&near).await;
         let turns = (relay.turns() - spoken) as f64 / f64::from(REFRESHES);
@@ -615,13 +573,13 @@ async fn a_refresh_of_fifty_machines_costs_a_few_round_trips_by_tls_and_by_ssh()
         let begun = Instant::now();
         far.snapshot().await.unwrap();
         let cold_far = begun.elapsed();
-        shorten(scene, &[relay]);
+        scene.shorten(relay);
         let trips = |far: Duration, near: Duration| {
             far.saturating_sub(near).as_secs_f64() / (2.0 * WAY.as_secs_f64())
         };
         let warm = trips(long, short);
         eprintln!(
-            "{name}, 50 ms by {by}: a refresh of {MACHINES} machines {long:?} ({short:?} without the way): {warm:.1} round \
+            "{name}, 50 ms by {by:?}: a refresh of {MACHINES} machines {long:?} ({short:?} without the way): {warm:.1} round \
              trips, {turns:.1} turns; with connecting {cold_far:?} ({cold_near:?}): {:.1}",
             trips(cold_far, cold_near)
         );

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use labyard_driver::ids::{Bytes, Mib, PoolName};
 use labyard_driver::mark::CloneMode;
 use labyard_driver::observed::{
-    Activity, Capacity, HostFacts, MachineSize, ObservedMachine, PoolFacts, PoolKind, Power, Snapshot,
+    Activity, Capacity, HostFacts, MachineSize, ObservedMachine, Offers, PoolFacts, PoolKind, Power, Snapshot,
 };
 use labyard_driver::spec::Firmware;
 
@@ -55,6 +55,13 @@ pub struct Need {
     pub firmware: Firmware,
     /// Disks to be made, by key.
     pub disks: BTreeMap<String, NewDisk>,
+}
+
+impl Need {
+    /// Whether the host has to be asked for what it offers: every host has a BIOS.
+    pub fn asks_offers(&self) -> bool {
+        self.firmware != Firmware::Bios
+    }
 }
 
 /// A disk to be made, or how far one is to grow.
@@ -195,12 +202,12 @@ impl HostCapacity {
         self.facts.pools.iter().find(|pool| pool.name == *name)
     }
 
-    /// Why a machine cannot be placed here, if so.
-    pub fn lacks(&self, need: &Need) -> Option<String> {
+    /// Why a machine cannot be placed here, if so; `offers` are asked for where the need says so.
+    pub fn lacks(&self, need: &Need, offers: Option<&Offers>) -> Option<String> {
         if self.cordon == Cordon::Closed {
             return Some("it is cordoned".to_owned());
         }
-        if need.firmware == Firmware::Uefi && !self.facts.firmwares.contains(&Firmware::Uefi) {
+        if offers.is_some_and(|offers| !offers.firmwares.contains(&need.firmware)) {
             return Some("it offers no UEFI firmware".to_owned());
         }
         if !fits(self.limit, self.taken, need.size) {

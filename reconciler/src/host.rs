@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use labyard_driver::ids::{HostName, HostUuid, Mib, Namespace, ObjectId, ObjectName, PoolName};
-use labyard_driver::observed::{MachineSize, Snapshot};
+use labyard_driver::observed::{MachineSize, Offers, Snapshot};
 use labyard_driver::spec::{Accelerator, ProbePayload};
 use labyard_driver::{Driver, DriverError};
 use tokio::sync::OnceCell;
 
 use crate::error::EngineError;
+use crate::foreign::LastWhole;
 use crate::image_store::ImageStore;
 use crate::lease_board::LeaseBoard;
 use crate::observe::{Observer, SharedError};
@@ -59,8 +60,12 @@ pub struct Host {
     pub images: ImageStore,
     /// Leases, read once for all who wait for an address.
     pub lease_board: LeaseBoard,
+    /// The last look at it with foreign machines.
+    pub last_whole: LastWhole,
     /// Whether this process has looked for images that nobody needs.
     pub looked_after: AtomicBool,
+    /// Machines that are gone, or let go of their images, since they were read.
+    known_gone: Mutex<BTreeSet<ObjectId>>,
     /// Addresses that runs of this process have chosen, by network; the host may not show them yet.
     chosen: Mutex<BTreeMap<ObjectId, BTreeSet<Ipv4Addr>>>,
     accelerator: OnceCell<Accelerator>,
@@ -79,6 +84,8 @@ impl Host {
             driver,
             renewals,
             lease_board: LeaseBoard::default(),
+            last_whole: LastWhole::default(),
+            known_gone: Mutex::default(),
             chosen: Mutex::new(BTreeMap::new()),
             looked_after: AtomicBool::new(false),
             accelerator: OnceCell::new(),
@@ -104,6 +111,14 @@ impl Host {
         self.accelerator.get_or_try_init(probe).await.copied()
     }
 
+    /// What the host can give a machine.
+    pub async fn offers(&self) -> Result<Offers, EngineError> {
+        self.driver
+            .offers()
+            .await
+            .map_err(self.failed("its offers".to_owned()))
+    }
+
     /// The storage pool for disks and images.
     pub fn pool(&self, snapshot: &Snapshot) -> Result<PoolName, EngineError> {
         snapshot.host.pool.clone().ok_or_else(|| {
@@ -113,6 +128,18 @@ impl Host {
                 message: fault.unwrap_or_else(|| "the storage pool cannot be used".to_owned()),
             }
         })
+    }
+
+    /// Remembers that a machine which a reading showed is gone, or has let go of its images.
+    pub fn know_gone(&self, machine: &ObjectId) {
+        let mut gone = self.known_gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.insert(machine.clone());
+    }
+
+    /// Whether that is remembered.
+    pub fn is_known_gone(&self, machine: &ObjectId) -> bool {
+        let gone = self.known_gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.contains(machine)
     }
 
     /// Runs `choose` on the addresses of a network that runs of this process have chosen; what it returns is one

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use labyard_driver::Driver;
 use labyard_driver::ids::{MacAddr, ObjectId};
 use labyard_driver::observed::DhcpLease;
+use labyard_driver::{Driver, DriverError};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -43,9 +43,14 @@ impl LeaseBoard {
         of_nic.map(|l| l.address).collect()
     }
 
-    /// The leases of a network, at most a fifth of a second old; a network that cannot be read at this moment has
-    /// none to show, and the waiter's own deadline bounds that.
+    /// The same of a network that cannot be read at this moment: it has none to show, and the waiter's own deadline
+    /// bounds that.
     async fn leases(&self, driver: &dyn Driver, network: &ObjectId) -> Arc<[DhcpLease]> {
+        self.of(driver, network).await.unwrap_or_default()
+    }
+
+    /// The leases of a network, at most a fifth of a second old.
+    pub async fn of(&self, driver: &dyn Driver, network: &ObjectId) -> Result<Arc<[DhcpLease]>, DriverError> {
         let slot = self
             .networks
             .lock()
@@ -55,10 +60,10 @@ impl LeaseBoard {
             .clone();
         let mut slot = slot.lock().await;
         if let Some((_, leases)) = slot.as_ref().filter(|(read, _)| read.elapsed() < SERVES) {
-            return leases.clone();
+            return Ok(leases.clone());
         }
-        let leases: Arc<[DhcpLease]> = driver.leases(network).await.unwrap_or_default().into();
+        let leases: Arc<[DhcpLease]> = driver.leases(network).await?.into();
         *slot = Some((Instant::now(), leases.clone()));
-        leases
+        Ok(leases)
     }
 }

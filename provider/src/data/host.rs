@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use labyard_driver::ids::{Bytes, PoolName};
-use labyard_driver::observed::{Activity, PoolFacts, PoolKind};
+use labyard_driver::observed::{Activity, Offers, PoolFacts, PoolKind};
 use labyard_driver::spec::{Accelerator, Firmware};
+use labyard_reconciler::EngineError;
 use labyard_reconciler::capacity::HostCapacity;
 use labyard_reconciler::engine::Look;
 use labyard_reconciler::host::Cordon;
@@ -69,8 +70,14 @@ impl DataSource for HostSource {
                 return None;
             }
         };
-        match context.engine.capacity(host, Look::Now(&pools)).await {
-            Ok(capacity) => values::whole(&shown(host.as_str(), &capacity), &self.schema, diags),
+        let read = async {
+            let capacity = context.engine.capacity(host, Look::Now(&pools)).await?;
+            Ok::<_, EngineError>((capacity, context.engine.offers(host).await?))
+        };
+        match read.await {
+            Ok((capacity, offers)) => {
+                values::whole(&shown(host.as_str(), &capacity, &offers), &self.schema, diags)
+            }
             Err(error) => {
                 errors::report(&error, "Host not readable", diags);
                 None
@@ -79,13 +86,13 @@ impl DataSource for HostSource {
     }
 }
 
-fn shown(name: &str, capacity: &HostCapacity) -> HostData {
+fn shown(name: &str, capacity: &HostCapacity, offers: &Offers) -> HostData {
     let facts = &capacity.facts;
     let accelerators = facts.accelerators.iter().map(|accelerator| match accelerator {
         Accelerator::Kvm => "kvm".to_owned(),
         Accelerator::Qemu => "qemu".to_owned(),
     });
-    let firmwares = facts.firmwares.iter().map(|firmware| match firmware {
+    let firmwares = offers.firmwares.iter().map(|firmware| match firmware {
         Firmware::Bios => "bios".to_owned(),
         Firmware::Uefi => "uefi".to_owned(),
     });
@@ -99,7 +106,7 @@ fn shown(name: &str, capacity: &HostCapacity) -> HostData {
     HostData {
         name: Some(name.to_owned()),
         id: Some(facts.uuid.to_string()),
-        hypervisor: Some(facts.hypervisor.clone()).filter(|text| !text.is_empty()),
+        hypervisor: Some(offers.hypervisor.clone()).filter(|text| !text.is_empty()),
         accelerators: Some(accelerators.collect()),
         firmwares: Some(firmwares.collect()),
         cpus: Some(facts.cpus),

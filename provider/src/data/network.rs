@@ -56,6 +56,16 @@ impl DataSource for NetworkSource {
             return None;
         }
         let (host, (network, machines)) = super::only(found, diags)?;
+        let network = match network.active {
+            Activity::Inactive => network,
+            Activity::Active => match context.engine.leases(&host, &network.id).await {
+                Ok(leases) => ObservedNetwork { leases, ..network },
+                Err(error) => {
+                    crate::errors::report(&error, "Network not readable", diags);
+                    return None;
+                }
+            },
+        };
         let shown = NetworkData {
             name: asked.name,
             host: Some(host.to_string()),

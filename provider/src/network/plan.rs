@@ -79,8 +79,12 @@ pub async fn check(plan: &Plan, context: &Context, host: &HostName, diags: &mut 
         Err(error) => return crate::errors::report(&error, "Host not readable", diags),
     };
     let vlan = plan.planned.field("vlan");
-    if !vlan.is_null() && !snapshot.host.abilities.contains(&Ability::BridgeVlan) {
-        diags.error(Some(Path::attribute("vlan")), "VLAN not available", NO_VLAN);
+    if !vlan.is_null() {
+        match context.engine.offers(host).await {
+            Ok(offers) if offers.abilities.contains(&Ability::BridgeVlan) => {}
+            Ok(_) => diags.error(Some(Path::attribute("vlan")), "VLAN not available", NO_VLAN),
+            Err(error) => return crate::errors::report(&error, "Host not readable", diags),
+        }
     }
     // Those of this state are in the plan, as they shall be.
     let others = snapshot.networks.iter().filter(|n| {

@@ -49,9 +49,18 @@ pub async fn check(plan: &Plan, context: &Context, host: &HostName, diags: &mut 
         own: macs.collect(),
         machine: plan.planned.field("name").as_str().unwrap_or_default(),
     };
+    let mut abilities = None;
+    if nics.entries().any(|(_, nic)| !nic.field("vlan").is_null()) {
+        match context.engine.offers(host).await {
+            Ok(offers) => abilities = Some(offers.abilities),
+            Err(error) => return crate::errors::report(&error, "Host not readable", diags),
+        }
+    }
     for (key, nic) in nics.entries().filter(|(_, nic)| asks(nic)) {
         let at = Path::attribute("nics").then_key(key);
-        asking.vlan(nic, at.clone(), diags);
+        if let Some(abilities) = &abilities {
+            asking.vlan(abilities, nic, at.clone(), diags);
+        }
         let unseeded = ["guest", "cloud_init"]
             .iter()
             .all(|name| plan.planned.field(name).is_null());
@@ -129,12 +138,12 @@ impl Asking<'_> {
         !nic.field("ipv4").is_null() && found.is_some_and(|network| !hands_out(network))
     }
 
-    fn vlan(&self, nic: &Value, at: Path, diags: &mut Diagnostics) {
+    fn vlan(&self, abilities: &BTreeSet<Ability>, nic: &Value, at: Path, diags: &mut Diagnostics) {
         if nic.field("vlan").is_null() {
             return;
         }
         let at = at.then_attribute("vlan");
-        if !self.snapshot.host.abilities.contains(&Ability::BridgeVlan) {
+        if !abilities.contains(&Ability::BridgeVlan) {
             return diags.error(Some(at), "VLAN not available", NO_VLAN);
         }
         let network = nic

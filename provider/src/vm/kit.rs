@@ -46,11 +46,11 @@ pub async fn check_drives(plan: &Plan, context: &Context, host: &HostName, diags
     if coming.peek().is_none() {
         return;
     }
-    let snapshot = match context.engine.snapshot(host).await {
-        Ok(snapshot) => snapshot,
+    let offers = match context.engine.offers(host).await {
+        Ok(offers) => offers,
         Err(error) => return crate::errors::report(&error, "Host not readable", diags),
     };
-    if snapshot.host.abilities.contains(&Ability::EmptyDrive) {
+    if offers.abilities.contains(&Ability::EmptyDrive) {
         return;
     }
     for (key, _) in coming {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use labyard_driver::ids::{HostName, Namespace, NicKey};
-use labyard_driver::observed::{HostFacts, Offer, Room};
+use labyard_driver::observed::{HostFacts, Offer, Offers, Room};
 use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 use labyard_reconciler::derived::Taken;
 use labyard_reconciler::desired::DesiredMachine;
@@ -430,11 +430,29 @@ fn join(hosts: &[HostName]) -> String {
         .join(", ")
 }
 
+fn is_uefi(plan: &Plan) -> bool {
+    plan.planned.field("firmware").field("type").as_str() == Some("uefi")
+}
+
+/// The model of the processor, where it is one by name.
+fn named_model(plan: &Plan) -> Option<&str> {
+    let model = plan.planned.field("cpu").field("model").as_str()?;
+    let by_name = !matches!(model, "host-passthrough" | "host-model" | "maximum");
+    by_name.then_some(model)
+}
+
+/// Whether the host has to be asked for what it offers.
+pub fn asks_offers(plan: &Plan) -> bool {
+    is_uefi(plan) || named_model(plan).is_some()
+}
+
 /// What the host cannot do is refused before anything is made.
-pub fn check_host(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
-    check_cpu(plan, facts, diags);
-    let uefi = plan.planned.field("firmware").field("type").as_str() == Some("uefi");
-    if uefi && !facts.firmwares.contains(&Firmware::Uefi) {
+pub fn check_host(plan: &Plan, facts: &HostFacts, offers: Option<&Offers>, diags: &mut Diagnostics) {
+    check_accelerator(plan, facts, diags);
+    let Some(offers) = offers else { return };
+    check_model(plan, offers, diags);
+    let uefi = is_uefi(plan);
+    if uefi && !offers.firmwares.contains(&Firmware::Uefi) {
         let detail = "The host offers no UEFI firmware. On Debian and Ubuntu: apt install ovmf, on the host.";
         diags.error(
             Some(Path::attribute("firmware").then_attribute("type")),
@@ -444,12 +462,12 @@ pub fn check_host(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
         return;
     }
     if uefi {
-        check_guards(plan, facts, diags);
+        check_guards(plan, offers, diags);
     }
 }
 
 /// Secure boot and TPM are the host's to offer, and a machine's own variables are made of a template of the host's.
-fn check_guards(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
+fn check_guards(plan: &Plan, offers: &Offers, diags: &mut Diagnostics) {
     let firmware = plan.planned.field("firmware");
     let at = |leaf| Some(Path::attribute("firmware").then_attribute(leaf));
     let secure = firmware.field("secure_boot").as_bool() == Some(true);
@@ -457,36 +475,42 @@ fn check_guards(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
         true => (SecureBoot::Microsoft, "secure_boot"),
         false => (SecureBoot::Off, "type"),
     };
-    if let Some(Err(reason)) = facts.variables.get(&kind) {
+    if let Some(Err(reason)) = offers.variables.get(&kind) {
         let detail = format!(
             "The machine's variables cannot be made: {reason}. On Debian and Ubuntu: apt install ovmf, on the host."
         );
         diags.error(at(leaf), "Firmware not available", detail);
     }
-    if firmware.field("tpm").as_bool() == Some(true) && facts.tpm == Offer::Lacking {
+    if firmware.field("tpm").as_bool() == Some(true) && offers.tpm == Offer::Lacking {
         let detail =
             "The host emulates no TPM. On Debian and Ubuntu: apt install swtpm swtpm-tools, on the host.";
         diags.error(at("tpm"), "TPM not available", detail);
     }
 }
 
-fn check_cpu(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
-    let model = plan.planned.field("cpu").field("model");
-    let detail = match model.as_str() {
-        Some("host-passthrough") if !facts.accelerators.contains(&Accelerator::Kvm) => {
-            "The host runs guests by QEMU's emulation, which cannot pass its own processor through: use maximum, leave \
-             it out, or run the host with KVM."
-                .to_owned()
-        }
-        None | Some("host-passthrough" | "host-model" | "maximum") => return,
-        Some(name) => match &facts.cpu_models {
-            Some(known) if !known.iter().any(|model| model == name) => format!(
-                "The host knows no processor model {name:?}. virsh domcapabilities shows those that it does, like {}.",
-                known.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
-            ),
-            _ => return,
-        },
+fn check_accelerator(plan: &Plan, facts: &HostFacts, diags: &mut Diagnostics) {
+    let model = plan.planned.field("cpu").field("model").as_str();
+    if model == Some("host-passthrough") && !facts.accelerators.contains(&Accelerator::Kvm) {
+        let detail = "The host runs guests by QEMU's emulation, which cannot pass its own processor through: use \
+                      maximum, leave it out, or run the host with KVM.";
+        no_processor(detail.to_owned(), diags);
+    }
+}
+
+fn check_model(plan: &Plan, offers: &Offers, diags: &mut Diagnostics) {
+    let (Some(name), Some(known)) = (named_model(plan), &offers.cpu_models) else {
+        return;
     };
+    if !known.iter().any(|model| model == name) {
+        let like = known.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        let detail = format!(
+            "The host knows no processor model {name:?}. virsh domcapabilities shows those that it does, like {like}."
+        );
+        no_processor(detail, diags);
+    }
+}
+
+fn no_processor(detail: String, diags: &mut Diagnostics) {
     let at = Path::attribute("cpu").then_attribute("model");
     diags.error(Some(at), "Processor not available", detail);
 }

@@ -378,8 +378,15 @@ impl Resource for Machines {
         if plan.prior.is_null() && context.hooks.may_supply_addresses() {
             planning::leave_macs_open(plan);
         }
-        if let Some(facts) = facts {
-            planning::check_host(plan, facts, diags);
+        if let (Some(facts), Where::On(host)) = (facts, &place) {
+            let offers = match planning::asks_offers(plan) {
+                true => match context.engine.offers(host).await {
+                    Ok(offers) => Some(offers),
+                    Err(error) => return errors::report(&error, "Host not readable", diags),
+                },
+                false => None,
+            };
+            planning::check_host(plan, facts, offers.as_ref(), diags);
         }
         advice::advise(plan, diags);
         if !plan.prior.is_null() {

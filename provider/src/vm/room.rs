@@ -6,6 +6,7 @@ use labyard_driver::ids::{Bytes, HostName, Mib, PoolName};
 use labyard_driver::mark::CloneMode;
 use labyard_driver::observed::MachineSize;
 use labyard_driver::spec::Firmware;
+use labyard_reconciler::EngineError;
 use labyard_reconciler::capacity::{Finding, HostCapacity, ImageNeed, Need, NewDisk, Weight};
 use labyard_reconciler::engine::{Look, ObjectRef, Reading};
 use labyard_reconciler::host::Cordon;
@@ -149,11 +150,21 @@ pub async fn somewhere(plan: &Plan, context: &Context, diags: &mut Diagnostics) 
     let mut reasons = BTreeMap::new();
     let mut takes = None;
     for host in context.engine.hosts() {
-        match context.engine.capacity(&host, Look::Recent).await {
-            Ok(capacity) => match capacity.lacks(&with_known_images(need.clone(), &capacity)) {
-                Some(why) => drop(reasons.insert(host, why)),
-                None => takes = Some(host),
-            },
+        let read = async {
+            let capacity = context.engine.capacity(&host, Look::Recent).await?;
+            let offers = match need.asks_offers() {
+                true => Some(context.engine.offers(&host).await?),
+                false => None,
+            };
+            Ok::<_, EngineError>((capacity, offers))
+        };
+        match read.await {
+            Ok((capacity, offers)) => {
+                match capacity.lacks(&with_known_images(need.clone(), &capacity), offers.as_ref()) {
+                    Some(why) => drop(reasons.insert(host, why)),
+                    None => takes = Some(host),
+                }
+            }
             Err(error) if context.engine.cordon(&host) == Cordon::Closed => {
                 passed_over(&host, &error.to_string(), diags);
                 reasons.insert(host, format!("it is cordoned, and cannot be read: {error}"));

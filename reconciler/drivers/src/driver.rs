@@ -12,7 +12,7 @@ use crate::error::DriverError;
 use crate::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use crate::mark::Mark;
 use crate::observed::{
-    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot,
+    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation, Snapshot,
     VolumeDetail,
 };
 use crate::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, SecureBoot, VolumeSpec};
@@ -46,6 +46,9 @@ pub trait Driver: Send + Sync + 'static {
     /// One bulk read of the host, bounded in time whatever a guest does. A failed or partial read is an error,
     /// never an empty snapshot; a single machine that stalls is [`crate::observed::Detail::Unknown`].
     async fn snapshot(&self) -> Result<Snapshot, DriverError>;
+
+    /// What the host can give a machine; read once, or seldom.
+    async fn offers(&self) -> Result<Offers, DriverError>;
 
     /// One machine, read now.
     ///

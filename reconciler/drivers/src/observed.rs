@@ -26,24 +26,13 @@ pub struct Snapshot {
     pub volumes: Vec<ObservedVolume>,
 }
 
-/// What a host can do and has.
+/// What a host has. What it could give a machine is asked for by itself: [`Offers`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
     /// Its lasting id.
     pub uuid: HostUuid,
     /// The accelerators that it claims to have.
     pub accelerators: Vec<Accelerator>,
-    /// The firmwares that it offers.
-    pub firmwares: Vec<Firmware>,
-    /// The kinds of variables that UEFI can be given, with where the host keeps each, or why it has none.
-    #[serde(default)]
-    pub variables: BTreeMap<SecureBoot, Result<String, String>>,
-    /// Whether it emulates a TPM.
-    #[serde(default)]
-    pub tpm: Offer,
-    /// The processor models that it can give a guest, by name; `None` where it does not tell.
-    #[serde(default)]
-    pub cpu_models: Option<Vec<String>>,
     /// The configured storage pool, if it exists and is active.
     pub pool: Option<PoolName>,
     /// Why there is no pool, and the way out.
@@ -52,15 +41,26 @@ pub struct HostFacts {
     /// All storage pools of the host.
     #[serde(default)]
     pub pools: Vec<PoolFacts>,
-    /// The hypervisor with its version, as a person would write it.
-    #[serde(default)]
-    pub hypervisor: String,
     /// Logical processors.
     pub cpus: u32,
     /// Memory.
     pub memory: Mib,
+}
+
+/// What a host can give a machine. Few plans ask for it, and it is a hundred times as long as all that a refresh needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offers {
+    /// The hypervisor with its version, as a person would write it.
+    pub hypervisor: String,
+    /// The firmwares.
+    pub firmwares: Vec<Firmware>,
+    /// The kinds of variables that UEFI can be given, with where the host keeps each, or why it has none.
+    pub variables: BTreeMap<SecureBoot, Result<String, String>>,
+    /// Whether it emulates a TPM.
+    pub tpm: Offer,
+    /// The processor models by name; `None` where it does not tell.
+    pub cpu_models: Option<Vec<String>>,
     /// What not every host can.
-    #[serde(default)]
     pub abilities: BTreeSet<Ability>,
 }
 
@@ -418,7 +418,7 @@ pub struct ObservedNetwork {
     pub boot: Option<NetworkBoot>,
     /// Reserved addresses.
     pub reservations: Vec<Reservation>,
-    /// Leases at present.
+    /// Leases at present; in a bulk read only where machines of labyard run on it.
     pub leases: Vec<DhcpLease>,
 }
 

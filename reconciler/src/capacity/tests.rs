@@ -18,7 +18,6 @@ fn host(taken: MachineSize) -> HostCapacity {
         facts: HostFacts {
             uuid: "u".into(),
             accelerators: vec![],
-            firmwares: vec![Firmware::Bios],
             pool: Some("default".into()),
             pool_fault: None,
             pools: vec![
@@ -26,11 +25,6 @@ fn host(taken: MachineSize) -> HostCapacity {
                 pool("vg", PoolKind::Logical, 50, 20),
                 pool("ceph", PoolKind::Other("rbd".into()), 50, 20),
             ],
-            hypervisor: String::new(),
-            cpu_models: Default::default(),
-            abilities: Default::default(),
-            tpm: Default::default(),
-            variables: Default::default(),
             cpus: 4,
             memory: Mib(8192),
         },
@@ -202,22 +196,32 @@ fn a_host_that_is_cordoned_or_full_is_passed_over() {
         firmware: Firmware::Bios,
         disks: BTreeMap::new(),
     };
-    assert_eq!(host(size(0, 0)).lacks(&need), None);
+    assert_eq!(host(size(0, 0)).lacks(&need, None), None);
     let closed = HostCapacity {
         cordon: Cordon::Closed,
         ..host(size(0, 0))
     };
-    assert!(closed.lacks(&need).unwrap().contains("cordoned"));
+    assert!(closed.lacks(&need, None).unwrap().contains("cordoned"));
     assert!(
         host(size(0, 7000))
-            .lacks(&need)
+            .lacks(&need, None)
             .unwrap()
             .contains("7000 of 8192 MiB")
     );
     let uefi = Need {
         firmware: Firmware::Uefi,
-        ..need
+        ..need.clone()
     };
-    assert!(host(size(0, 0)).lacks(&uefi).is_some());
+    let offers = |firmwares: &[Firmware]| Offers {
+        firmwares: firmwares.to_vec(),
+        ..Offers::default()
+    };
+    let (bios, both) = (
+        offers(&[Firmware::Bios]),
+        offers(&[Firmware::Bios, Firmware::Uefi]),
+    );
+    assert!(uefi.asks_offers() && !need.asks_offers());
+    assert!(host(size(0, 0)).lacks(&uefi, Some(&bios)).is_some());
+    assert_eq!(host(size(0, 0)).lacks(&uefi, Some(&both)), None);
     assert!(host(size(0, 4096)).load(size(1, 1024)) > host(size(0, 0)).load(size(1, 1024)));
 }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName};
 use labyard_driver::mark::{Kind, Mark};
-use labyard_driver::observed::{HostFacts, HostFile, Room, Snapshot};
+use labyard_driver::observed::{DhcpLease, HostFacts, HostFile, Offers, Room, Snapshot};
 
 use super::patience::patiently;
 use super::{Bounds, Deps, DesiredOn, Engine, Look, ObjectRef, Reading, ReportOn, Run, Want};
@@ -97,6 +97,16 @@ impl Engine for Embedded {
 
     async fn facts(&self, host: &HostName) -> Result<HostFacts, EngineError> {
         Ok(self.host(host)?.recent().await?.host.clone())
+    }
+
+    async fn offers(&self, host: &HostName) -> Result<Offers, EngineError> {
+        self.host(host)?.offers().await
+    }
+
+    async fn leases(&self, host: &HostName, network: &ObjectId) -> Result<Vec<DhcpLease>, EngineError> {
+        let host = self.host(host)?;
+        let leases = host.driver.leases(network).await;
+        leases.map_err(host.failed(format!("network {network}")))
     }
 
     async fn snapshot(&self, host: &HostName) -> Result<Arc<Snapshot>, EngineError> {

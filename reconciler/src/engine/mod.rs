@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName, PoolName, UnixMillis};
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{HostFacts, HostFile, Room, Snapshot};
+use labyard_driver::observed::{DhcpLease, HostFacts, HostFile, Offers, Room, Snapshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::capacity::HostCapacity;
@@ -34,7 +34,7 @@ use crate::lease::{ProcTable, Processes};
 use crate::run::Report;
 use crate::view::{MachineView, NetworkView};
 
-pub(crate) use collect::collect;
+pub(crate) use collect::collect_let_go;
 pub(crate) use embedded::describe;
 pub use embedded::{Access, Embedded};
 pub use placement::{DesiredOn, ReportOn, Want};
@@ -152,8 +152,14 @@ pub trait Engine: Send + Sync + 'static {
     /// The configured hosts.
     fn hosts(&self) -> Vec<HostName>;
 
-    /// What a host can do and has.
+    /// What a host has.
     async fn facts(&self, host: &HostName) -> Result<HostFacts, EngineError>;
+
+    /// What a host can give a machine.
+    async fn offers(&self, host: &HostName) -> Result<Offers, EngineError>;
+
+    /// The leases of a network, read now.
+    async fn leases(&self, host: &HostName, network: &ObjectId) -> Result<Vec<DhcpLease>, EngineError>;
 
     /// A host as it is after every change of this process, foreign machines too.
     async fn snapshot(&self, host: &HostName) -> Result<Arc<Snapshot>, EngineError>;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use labyard_driver::ids::{HostName, Namespace, ObjectName};
 use labyard_driver::mark::{Kind, Ownership};
-use labyard_driver::observed::{HostFacts, MachineSize, Snapshot};
+use labyard_driver::observed::{HostFacts, MachineSize, Offers, Snapshot};
 use tokio::time::{Instant, sleep};
 
 use super::embedded::describe;
@@ -214,16 +214,26 @@ impl Embedded {
         reasons: &mut BTreeMap<HostName, String>,
     ) -> Result<Option<Candidate>, EngineError> {
         let asked = self.hosts.values().filter(|host| !refused.contains(&host.name));
-        let snapshots = asked.map(async |host| (host, host.recent().await));
-        let snapshots = futures::future::join_all(snapshots).await;
+        let read = asked.map(async |host| {
+            let read = async {
+                let snapshot = host.recent().await?;
+                let offers = match want.need.asks_offers() {
+                    true => Some(host.offers().await?),
+                    false => None,
+                };
+                Ok((snapshot, offers))
+            };
+            (host, read.await)
+        });
+        let read: Vec<(_, Result<_, EngineError>)> = futures::future::join_all(read).await;
         // Chosen and counted without a pause in between: others of this process see it.
         let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut best: Option<Candidate> = None;
-        for (host, snapshot) in snapshots {
-            let found = match snapshot {
-                Ok(snapshot) => {
+        for (host, read) in read {
+            let found = match read {
+                Ok((snapshot, offers)) => {
                     let taken = Taken::on(&snapshot, &want.namespace, &want.name);
-                    judge(host, &snapshot, want).map(|(facts, rank)| (facts, taken, rank))
+                    judge(host, &snapshot, offers.as_ref(), want).map(|(facts, rank)| (facts, taken, rank))
                 }
                 Err(error) => Err(passed_over(host, want, &error)?),
             };
@@ -270,7 +280,7 @@ fn forget(host: &Host, want: &Want) {
 }
 
 /// How good a host is for a machine, or why it cannot take it.
-fn judge(host: &Host, snapshot: &Snapshot, want: &Want) -> Judged {
+fn judge(host: &Host, snapshot: &Snapshot, offers: Option<&Offers>, want: &Want) -> Judged {
     let mut capacity = HostCapacity::of(snapshot, &host.policy);
     let named = |name: &ObjectName, namespace: &Namespace| {
         snapshot
@@ -302,7 +312,7 @@ fn judge(host: &Host, snapshot: &Snapshot, want: &Want) -> Judged {
     if let Some(missing) = want.networks.iter().find(|name| networks.resolve(name).is_none()) {
         return Err(format!("it has no network {missing:?}"));
     }
-    match capacity.lacks(&want.need) {
+    match capacity.lacks(&want.need, offers) {
         Some(why) => Err(why),
         None => {
             let load = capacity.load(want.need.size);

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, NicKey};
 use labyard_driver::mark::{Mark, NicMark};
-use labyard_driver::observed::{ObservedNetwork, Power, Reservation};
+use labyard_driver::observed::{Activity, DhcpLease, ObservedNetwork, Power, Reservation};
 
 use super::{Outcome, Work};
 use crate::addresses::{Unfit, choose, fits, free};
@@ -121,7 +122,10 @@ async fn reserve(
     for _ in 0..TRIES {
         let address = match recorded.take() {
             Some(IpAddr::V4(address)) if is_of(network, address) => address,
-            _ => pick(work, &seen, mac, &refused).ok_or_else(|| exhausted(work, key, network))?,
+            _ => {
+                let leases = leases(work, network).await?;
+                pick(work, &seen, &leases, mac, &refused).ok_or_else(|| exhausted(work, key, network))?
+            }
         };
         work.write(|mark| {
             if let Some(nic) = mark.nics.get_mut(key) {
@@ -240,9 +244,20 @@ fn is_of(network: &ObservedNetwork, address: Ipv4Addr) -> bool {
     network.address.is_some_and(|net| net.contains(&address))
 }
 
+/// What is leased, to be left alone; a network that is down has nothing.
+async fn leases(work: &Work<'_>, network: &ObservedNetwork) -> Result<Arc<[DhcpLease]>, EngineError> {
+    if network.active == Activity::Inactive {
+        return Ok(Arc::default());
+    }
+    let board = &work.host.lease_board;
+    let leases = board.of(work.host.driver.as_ref(), &network.id).await;
+    leases.map_err(work.failed())
+}
+
 fn pick(
     work: &Work<'_>,
     network: &ObservedNetwork,
+    leases: &[DhcpLease],
     mac: MacAddr,
     refused: &BTreeSet<Ipv4Addr>,
 ) -> Option<Ipv4Addr> {
@@ -259,8 +274,7 @@ fn pick(
         return Some(kept);
     }
     let reserved = network.reservations.iter().filter_map(|r| v4(r.address));
-    let leased = network
-        .leases
+    let leased = leases
         .iter()
         .filter(|l| l.mac != mac)
         .filter_map(|l| v4(l.address));

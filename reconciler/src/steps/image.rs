@@ -200,7 +200,7 @@ pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
             })
             .await?;
         }
-        crate::engine::collect(work.host, work.deps, &before).await;
+        crate::engine::collect_let_go(work.host, work.deps, &before).await;
         Ok(())
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use labyard_driver::ids::{HostUuid, Mib};
-use labyard_driver::observed::{Ability, HostFacts, Offer};
+use labyard_driver::observed::{Ability, HostFacts, Offer, Offers};
 use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 
 use libvirt_rpc::Version;
@@ -16,24 +16,17 @@ pub(crate) const ARCH: &str = "x86_64";
 /// Their machine type.
 pub(crate) const MACHINE: &str = "q35";
 
-/// The facts of a host, without its pool; `None` where the text lacks the host's id. `domain` are
-/// the parts of the domain capabilities that [`domain_parts`] leaves.
-pub(crate) fn facts(capabilities: &Element, domain: Option<&Element>, version: Version) -> Option<HostFacts> {
+/// The facts of a host, without its pool; `None` where the text lacks the host's id.
+pub(crate) fn facts(capabilities: &Element) -> Option<HostFacts> {
     let uuid = capabilities
         .text_at(&["host", "uuid"])
         .filter(|uuid| !uuid.is_empty())?;
     Some(HostFacts {
         uuid: HostUuid(uuid),
         accelerators: accelerators(capabilities),
-        firmwares: firmwares(domain.and_then(|d| d.child("os"))),
-        variables: variables(domain.and_then(|d| d.child("os"))),
-        tpm: tpm(domain),
-        cpu_models: None,
         pool: None,
         pool_fault: None,
         pools: Vec::new(),
-        hypervisor: String::new(),
-        abilities: abilities(version),
         cpus: cells(capabilities)
             .map(|cell| number(cell.attribute_at(&["cpus"], "num")))
             .sum::<u64>() as u32,
@@ -43,6 +36,19 @@ pub(crate) fn facts(capabilities: &Element, domain: Option<&Element>, version: V
             .sum::<u64>()
             / 1024),
     })
+}
+
+/// What it offers, without the hypervisor's name and its processors. `domain` are the parts of the domain capabilities
+/// that [`domain_parts`] leaves.
+pub(crate) fn offers(domain: Option<&Element>, version: Version) -> Offers {
+    let os = domain.and_then(|domain| domain.child("os"));
+    Offers {
+        firmwares: firmwares(os),
+        variables: variables(os),
+        tpm: tpm(domain),
+        abilities: abilities(version),
+        ..Offers::default()
+    }
 }
 
 fn cells(capabilities: &Element) -> impl Iterator<Item = &Element> {
@@ -214,18 +220,23 @@ mod tests {
 
     #[test]
     fn facts_are_summed_over_the_cells_and_read_for_our_architecture_alone() {
-        let facts = facts(&Element::parse(HOST).unwrap(), None, Version::new(10, 9, 0)).unwrap();
+        let facts = facts(&Element::parse(HOST).unwrap()).unwrap();
         assert_eq!(
             (facts.uuid.as_str(), facts.cpus, facts.memory),
             ("u-1", 6, Mib(3072))
         );
         assert_eq!(facts.accelerators, [Accelerator::Qemu]);
-        assert_eq!(facts.abilities, [Ability::EmptyDrive].into());
         let with_kvm = HOST.replace("KVM", "<domain type='kvm'/>");
-        let facts = super::facts(&Element::parse(&with_kvm).unwrap(), None, Version::new(11, 0, 0)).unwrap();
+        let facts = super::facts(&Element::parse(&with_kvm).unwrap()).unwrap();
         assert_eq!(facts.accelerators, [Accelerator::Kvm, Accelerator::Qemu]);
-        assert_eq!(facts.abilities, [Ability::BridgeVlan, Ability::EmptyDrive].into());
+    }
+
+    #[test]
+    fn what_a_host_can_depends_on_its_version() {
+        let abilities = |version| offers(None, version).abilities;
         assert_eq!(abilities(Version::new(9, 0, 0)), BTreeSet::new());
+        assert_eq!(abilities(Version::new(10, 9, 0)), [Ability::EmptyDrive].into());
+        assert_eq!(abilities(Version::new(11, 0, 0)), [Ability::BridgeVlan, Ability::EmptyDrive].into());
     }
 
     #[test]

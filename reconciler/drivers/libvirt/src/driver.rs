@@ -9,7 +9,7 @@ use labyard_driver::driver::{AgentState, Console, VariablesOf};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot,
+    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation, Snapshot,
     VolumeDetail,
 };
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
@@ -71,6 +71,11 @@ impl Driver for LibvirtDriver {
             .accelerators
             .retain(|accelerator| choice.allows(*accelerator));
         Ok(snapshot)
+    }
+
+    async fn offers(&self) -> Result<Offers, DriverError> {
+        let session = self.host.session().await?;
+        self.host.offers(&session).await
     }
 
     async fn machine(&self, id: &ObjectId) -> Result<ObservedMachine, DriverError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::PoolName;
-use labyard_driver::observed::{HostFacts, PoolKind};
+use labyard_driver::observed::{HostFacts, Offers, PoolKind};
 use libvirt_rpc::flags::StorageXml;
 use libvirt_rpc::{
     Access, CapabilitiesOf, ConnectOptions, ConnectUri, Connection, PoolRef, Reach, Transport, transport,
@@ -75,6 +75,7 @@ pub(crate) struct Session {
     /// The connection.
     pub(crate) connection: Line,
     facts: OnceCell<(HostFacts, Vendor)>,
+    offers: OnceCell<Offers>,
     pools: Mutex<BTreeMap<PoolName, Arc<Pool>>>,
 }
 
@@ -160,6 +161,7 @@ impl Host {
         let session = Arc::new(Session {
             connection: self.connect().await?,
             facts: OnceCell::new(),
+            offers: OnceCell::new(),
             pools: Mutex::default(),
         });
         *slot = Some(Arc::clone(&session));
@@ -211,7 +213,7 @@ impl Host {
         current + self.past_calls.load(Ordering::Relaxed)
     }
 
-    /// What the host can do and has, without its pool.
+    /// What the host has, without its pool.
     pub(crate) async fn facts(&self, session: &Session) -> Result<HostFacts, DriverError> {
         self.learnt(session).await.map(|(facts, _)| facts)
     }
@@ -223,6 +225,19 @@ impl Host {
 
     async fn learnt(&self, session: &Session) -> Result<(HostFacts, Vendor), DriverError> {
         let act = Act::on("reading", "the host's capabilities");
+        let read = || async {
+            let text = session.connection.connect_get_capabilities().await.during(&act)?;
+            let text = parse(&act, &text)?;
+            let facts =
+                capabilities::facts(&text).ok_or_else(|| act.refused("the host tells no id of its own"))?;
+            Ok((facts, capabilities::vendor(&text)))
+        };
+        session.facts.get_or_try_init(read).await.cloned()
+    }
+
+    /// What the host can give a machine: a long text, for which few ask.
+    pub(crate) async fn offers(&self, session: &Session) -> Result<Offers, DriverError> {
+        let act = Act::on("reading", "what the host offers");
         let read = || async {
             let connection = &session.connection;
             let domain = async {
@@ -241,25 +256,18 @@ impl Host {
                     answer => answer.map(Some),
                 }
             };
-            let (text, domain, library) = futures::try_join!(
-                connection.connect_get_capabilities(),
-                domain,
-                connection.connect_get_lib_version(),
-            )
-            .during(&act)?;
-            let cpu_models = domain.as_deref().map(capabilities::cpu_models);
-            let domain = domain.map(|text| parse(&act, &capabilities::domain_parts(&text)));
-            let text = parse(&act, &text)?;
-            let facts = capabilities::facts(&text, domain.transpose()?.as_ref(), library)
-                .ok_or_else(|| act.refused("the host tells no id of its own"))?;
-            let facts = HostFacts {
-                cpu_models,
+            let (text, library) =
+                futures::try_join!(domain, connection.connect_get_lib_version()).during(&act)?;
+            let domain = text
+                .as_deref()
+                .map(|text| parse(&act, &capabilities::domain_parts(text)));
+            Ok(Offers {
                 hypervisor: format!("QEMU under libvirt {library}"),
-                ..facts
-            };
-            Ok((facts, capabilities::vendor(&text)))
+                cpu_models: text.as_deref().map(capabilities::cpu_models),
+                ..capabilities::offers(domain.transpose()?.as_ref(), library)
+            })
         };
-        session.facts.get_or_try_init(read).await.cloned()
+        session.offers.get_or_try_init(read).await.cloned()
     }
 
     /// A pool.

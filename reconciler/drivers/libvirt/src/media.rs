@@ -24,7 +24,7 @@ pub(crate) async fn change_medium(host: &Host, spec: &MachineSpec) -> Result<(),
     let state = session.connection.domain_get_state(&domain).await.during(&act)?;
     if is_active(&state) {
         let empty = match host
-            .facts(&session)
+            .offers(&session)
             .await?
             .abilities
             .contains(&Ability::EmptyDrive)

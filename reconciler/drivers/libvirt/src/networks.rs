@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, ObjectId};
 use labyard_driver::mark::{Mark, XML_NAMESPACE};
-use labyard_driver::observed::{Activity, Autostart, DhcpLease, MarkState, NetworkStanding, ObservedNetwork};
+use labyard_driver::observed::{Activity, Autostart, DhcpLease, NetworkStanding, ObservedNetwork};
 use labyard_driver::spec::NetworkSpec;
 use libvirt_rpc::flags::{Affect, ListNetworks, NetworkXml};
 use libvirt_rpc::{Connection, Error, ErrorCode, Metadata, NetworkRef, NetworkUpdate};
@@ -161,47 +161,39 @@ async fn observe(connection: &Connection, id: &ObjectId) -> Result<ObservedNetwo
         Err(error) if error.code() == Some(ErrorCode::InternalError) || error.is_invalid_state() => false,
         result => result.during(&act)?,
     };
-    let (leases, live) = if active {
-        let live = connection.network_get_xml_desc(&network, NetworkXml::empty());
-        let (leases, live) = futures::join!(leases_of(connection, &network), live);
-        (leases.during(&act)?, Some(parse(&act, &live.during(&act)?)?))
-    } else {
-        (Vec::new(), None)
-    };
-    Ok(observed(
-        id.clone(),
-        &definition,
-        live.as_ref(),
-        autostart,
-        leases,
-    ))
-}
-
-/// A network as read.
-pub(crate) fn observed(
-    id: ObjectId,
-    definition: &Element,
-    live: Option<&Element>,
-    autostart: bool,
-    leases: Vec<DhcpLease>,
-) -> ObservedNetwork {
-    let facts = network_xml::facts(definition);
-    let mark = mark_xml::of_definition(definition);
-    let as_defined = |live| network_xml::facts(live).transition_to(&facts) == Transition::Updates(Vec::new());
-    let behind = matches!(mark, MarkState::Ours(_)) && live.is_some_and(|live| !as_defined(live));
-    ObservedNetwork {
-        id,
-        host_name: definition.text_at(&["name"]).unwrap_or_default(),
-        mark,
-        active: match live {
-            Some(_) => Activity::Active,
-            None => Activity::Inactive,
-        },
+    if !active {
+        return Ok(defined(id.clone(), &definition, Activity::Inactive, autostart));
+    }
+    let live = connection.network_get_xml_desc(&network, NetworkXml::empty());
+    let (leases, live) = futures::join!(leases_of(connection, &network), live);
+    let (leases, live) = (leases.during(&act)?, parse(&act, &live.during(&act)?)?);
+    let seen = defined(id.clone(), &definition, Activity::Active, autostart);
+    let behind = seen.mark.ours().is_some() && runs_otherwise(&definition, &live);
+    Ok(ObservedNetwork {
         standing: if behind {
             NetworkStanding::Behind
         } else {
-            NetworkStanding::AsDefined
+            seen.standing
         },
+        leases,
+        ..seen
+    })
+}
+
+/// A network as it is defined; nothing is said of what runs.
+pub(crate) fn defined(
+    id: ObjectId,
+    definition: &Element,
+    active: Activity,
+    autostart: bool,
+) -> ObservedNetwork {
+    let facts = network_xml::facts(definition);
+    ObservedNetwork {
+        id,
+        host_name: definition.text_at(&["name"]).unwrap_or_default(),
+        mark: mark_xml::of_definition(definition),
+        active,
+        standing: NetworkStanding::AsDefined,
         autostart: if autostart { Autostart::On } else { Autostart::Off },
         mode: facts.mode,
         bridge: facts.bridge,
@@ -211,8 +203,14 @@ pub(crate) fn observed(
         lan: facts.lan,
         boot: facts.boot,
         reservations: facts.reservations,
-        leases,
+        leases: Vec::new(),
     }
+}
+
+/// Whether what runs of a network is not as defined.
+pub(crate) fn runs_otherwise(definition: &Element, live: &Element) -> bool {
+    let facts = network_xml::facts(definition);
+    network_xml::facts(live).transition_to(&facts) != Transition::Updates(Vec::new())
 }
 
 pub(crate) async fn change(host: &Host, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {

@@ -18,6 +18,8 @@ use crate::snapshot::Reading;
 
 /// How long one machine may take once it is known that some machine hangs.
 const ONE: Duration = Duration::from_millis(400);
+/// How long libvirt may take to look at the disks of a stopped machine.
+const FILE: Duration = Duration::from_millis(5);
 /// As many at once as libvirt works on for one connection.
 const AT_ONCE: usize = 4;
 /// How long all of them may take.
@@ -34,7 +36,7 @@ pub(crate) async fn read_sizes(
     if domains.is_empty() {
         return Ok(BTreeMap::new());
     }
-    match stats(&session.connection.within(ASK_QEMU), &domains).await {
+    match stats(&session.connection.within(patience(ours.len())), &domains).await {
         Ok(stats) => return Ok(collected(stats)),
         Err(error) if is_stall(&error) || went_away(&error) => {}
         Err(error) => return Err(act.failed(&error)),
@@ -50,7 +52,7 @@ pub(crate) async fn read_sizes(
     let connection = host.connect().await?;
     let mut sizes = match stopped.is_empty() {
         true => BTreeMap::new(),
-        false => match stats(&connection.within(ASK_QEMU), &stopped).await {
+        false => match stats(&connection.within(patience(stopped.len())), &stopped).await {
             Ok(stats) => collected(stats),
             Err(error) if is_stall(&error) || went_away(&error) => BTreeMap::new(),
             Err(error) => return Err(act.failed(&error)),
@@ -58,6 +60,11 @@ pub(crate) async fn read_sizes(
     };
     sizes.extend(one_by_one(host, connection, &running).await?);
     Ok(sizes)
+}
+
+/// How long all of so many machines may take: the disks of stopped ones libvirt opens itself, one after the other.
+fn patience(machines: usize) -> Duration {
+    ASK_QEMU + FILE.saturating_mul(u32::try_from(machines).unwrap_or(u32::MAX))
 }
 
 /// Each call that sticks takes one of the few places that libvirt has for a connection: then the next ones get another.

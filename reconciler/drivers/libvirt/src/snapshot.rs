@@ -123,10 +123,9 @@ pub(crate) async fn snapshot(host: &Host) -> Result<Snapshot, DriverError> {
 async fn read_all(host: &Host, session: &Arc<Session>, manner: Manner) -> Result<Snapshot, Broken> {
     let act = reading_all();
     let failed = |error: DriverError| Broken::Failed(error);
-    let (facts, readings, autostart, mut networks, (mut pools, mut pool_facts)) = futures::try_join!(
+    let (facts, readings, networks, (mut pools, mut pool_facts)) = futures::try_join!(
         host.facts(session).map_err(failed),
         read_machines(session, &act, manner),
-        read_autostart(session, &act).map_err(failed),
         network_reading::all(session, &act).map_err(failed),
         pools::started(host, session, &act).map_err(failed),
     )?;
@@ -134,14 +133,15 @@ async fn read_all(host: &Host, session: &Arc<Session>, manner: Manner) -> Result
     let marks = ours.iter().filter_map(|reading| reading.mark.ours());
     pools::complete(host, session, &act, marks, (&mut pools, &mut pool_facts)).await?;
     let running = ours.iter().filter_map(|reading| reading.running());
-    let (saved, sizes, pool, elsewhere, behind) = futures::try_join!(
+    let (saved, autostart, sizes, pool, elsewhere, live) = futures::try_join!(
         read_saved(session, &act, &ours),
+        read_autostart(session, &act, &ours),
         read_sizes(host, session, &ours),
         read_pool(host, session, &act),
         read_others(host, session, &act, &ours, &pools),
-        network_reading::behind(session, &act, &networks, running.collect()),
+        network_reading::complete(session, &act, &networks, running.collect()),
     )?;
-    network_reading::tell(&mut networks, &behind);
+    let networks = network_reading::tell(networks, live);
     if ours.iter().any(|reading| reading.definition.is_err()) {
         // Calls of this connection are stuck, and libvirt works at few of one connection at a time.
         host.abandon(session).await;
@@ -341,8 +341,15 @@ async fn read_saved(session: &Session, act: &Act, ours: &[&Reading]) -> Result<B
     Ok(saved.into_iter().map(|domain| domain.uuid).collect())
 }
 
-/// Which machines start with the host.
-async fn read_autostart(session: &Session, act: &Act) -> Result<BTreeSet<Uuid>, DriverError> {
+/// Which machines start with the host; nobody asks of others' machines.
+async fn read_autostart(
+    session: &Session,
+    act: &Act,
+    ours: &[&Reading],
+) -> Result<BTreeSet<Uuid>, DriverError> {
+    if ours.is_empty() {
+        return Ok(BTreeSet::new());
+    }
     let list = session
         .connection
         .connect_list_all_domains(ListDomains::AUTOSTART)

@@ -21,8 +21,8 @@ pub(crate) async fn read(host: &Host, of: &VariablesOf) -> Result<Vec<u8>, Drive
         VariablesOf::Template(kind) => {
             let act = Act::on("reading", "the template of firmware variables");
             let session = host.session().await?;
-            let facts = host.facts(&session).await?;
-            let path = match facts.variables.get(kind) {
+            let offers = host.offers(&session).await?;
+            let path = match offers.variables.get(kind) {
                 Some(Ok(path)) => path,
                 Some(Err(reason)) => return Err(act.refused(reason.clone())),
                 None => return Err(act.refused("the connection may only read")),

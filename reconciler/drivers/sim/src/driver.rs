@@ -10,7 +10,7 @@ use labyard_driver::driver::{AgentState, VariablesOf};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot,
+    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation, Snapshot,
     VolumeDetail,
 };
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
@@ -76,6 +76,10 @@ fn unexpected(reply: &Reply) -> DriverError {
 impl Driver for SimDriver {
     async fn snapshot(&self) -> Result<Snapshot, DriverError> {
         ask!(self, Request::Snapshot, Reply::Snapshot).map(|snapshot| *snapshot)
+    }
+
+    async fn offers(&self) -> Result<Offers, DriverError> {
+        ask!(self, Request::Offers, Reply::Offers).map(|offers| *offers)
     }
 
     async fn machine(&self, id: &ObjectId) -> Result<ObservedMachine, DriverError> {

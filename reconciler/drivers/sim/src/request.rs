@@ -7,7 +7,7 @@ use labyard_driver::driver::{AgentState, VariablesOf};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, PoolRoom, Reservation, Snapshot,
+    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation, Snapshot,
     VolumeDetail,
 };
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, VolumeSpec};
@@ -25,6 +25,7 @@ use crate::state::{ConsoleStep, State};
 )]
 pub enum Verb {
     Snapshot,
+    Offers,
     Machine,
     RecordMachine,
     DefineMachine,
@@ -71,6 +72,7 @@ impl Verb {
         !matches!(
             self,
             Self::Snapshot
+                | Self::Offers
                 | Self::Machine
                 | Self::PoolRoom
                 | Self::Volume
@@ -95,6 +97,7 @@ impl Verb {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     Snapshot,
+    Offers,
     Machine(ObjectId),
     RecordMachine(Box<MachineSpec>),
     DefineMachine(Box<MachineSpec>),
@@ -138,6 +141,7 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     Done,
     Snapshot(Box<Snapshot>),
+    Offers(Box<Offers>),
     Machine(Box<ObservedMachine>),
     Network(Box<ObservedNetwork>),
     Room(PoolRoom),
@@ -158,6 +162,7 @@ impl Request {
     pub(crate) fn verb(&self) -> Verb {
         match self {
             Self::Snapshot => Verb::Snapshot,
+            Self::Offers => Verb::Offers,
             Self::Machine(_) => Verb::Machine,
             Self::RecordMachine(_) => Verb::RecordMachine,
             Self::DefineMachine(_) => Verb::DefineMachine,
@@ -200,7 +205,7 @@ impl Request {
     /// What the call is about, for the log.
     pub(crate) fn subject(&self) -> String {
         match self {
-            Self::Snapshot | Self::ProbeAccelerator | Self::Marks => String::new(),
+            Self::Snapshot | Self::Offers | Self::ProbeAccelerator | Self::Marks => String::new(),
             Self::RecordMachine(spec)
             | Self::DefineMachine(spec)
             | Self::ChangeMedium(spec)
@@ -242,6 +247,7 @@ impl State {
         let done = |()| Reply::Done;
         match request {
             Request::Snapshot => Ok(Reply::Snapshot(Box::new(self.snapshot(now)))),
+            Request::Offers => Ok(Reply::Offers(Box::new(Self::offers()))),
             Request::Machine(id) => self.machine(id, now).map(machine),
             Request::RecordMachine(spec) => self.record_machine(spec, now).map(machine),
             Request::DefineMachine(spec) => self.define_machine(spec, now).map(machine),

@@ -10,7 +10,7 @@ use crate::spec::{
 type Result = std::result::Result<(), Failure>;
 
 pub(super) async fn templates_of_variables_are_read_the_same_each_time(lab: &Lab<'_>) -> Result {
-    let offered = lab.driver.snapshot().await?.host.variables;
+    let offered = lab.driver.offers().await?.variables;
     for kind in [SecureBoot::Off, SecureBoot::Microsoft] {
         if !matches!(offered.get(&kind), Some(Ok(_))) {
             continue;

@@ -125,7 +125,7 @@ impl<'a> Lab<'a> {
 
     /// Whether the host says that it can do something that not every host can.
     pub async fn can(&self, what: Ability) -> Result<bool, DriverError> {
-        Ok(self.driver.snapshot().await?.host.abilities.contains(&what))
+        Ok(self.driver.offers().await?.abilities.contains(&what))
     }
 
     /// A machine that is not there yet, without devices.

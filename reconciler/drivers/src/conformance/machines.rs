@@ -322,6 +322,11 @@ pub(super) async fn the_host_tells_the_same_facts_twice(lab: &Lab<'_>) -> Result
         "accelerators: {:?}",
         one.accelerators
     );
+    ensure_eq!(
+        lab.driver.offers().await?,
+        lab.driver.offers().await?,
+        "the offers"
+    );
     ensure!(
         one.cpus > 0 && one.memory.0 > 0,
         "the host has no processor or memory: {one:?}"

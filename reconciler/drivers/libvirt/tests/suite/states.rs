@@ -137,14 +137,7 @@ async fn a_mark_that_cannot_be_read_is_not_taken_for_none() {
 async fn a_uefi_machine_runs_without_secure_boot_and_its_nvram_goes_with_it() {
     let Some(uri) = host::uri() else { return };
     let driver = host::driver(&uri);
-    if !driver
-        .snapshot()
-        .await
-        .unwrap()
-        .host
-        .firmwares
-        .contains(&Firmware::Uefi)
-    {
+    if !driver.offers().await.unwrap().firmwares.contains(&Firmware::Uefi) {
         eprintln!("SKIPPED: the host offers no UEFI firmware");
         return;
     }

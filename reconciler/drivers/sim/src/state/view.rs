@@ -8,7 +8,7 @@ use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
     Ability, Activity, Attachment, Cable, Detail, HostFacts, MachineDetail, MachineSize, MarkState,
     NetworkStanding, ObservedDisk, ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic,
-    ObservedNvram, ObservedVolume, Offer, Power, Snapshot, Standing,
+    ObservedNvram, ObservedVolume, Offer, Offers, Power, Snapshot, Standing,
 };
 use labyard_driver::spec::{Accelerator, Firmware, SecureBoot};
 
@@ -36,9 +36,21 @@ impl State {
             networks: self
                 .networks
                 .values()
-                .map(|network| self.see(network, now))
+                .map(|network| self.see_in_bulk(network, now))
                 .collect(),
             volumes: self.listed_volumes(),
+        }
+    }
+
+    /// Leases are told where somebody runs.
+    fn see_in_bulk(&self, network: &Network, now: Millis) -> ObservedNetwork {
+        let seen = self.see(network, now);
+        match self.plugged(&network.host_name).is_empty() {
+            true => ObservedNetwork {
+                leases: Vec::new(),
+                ..seen
+            },
+            false => seen,
         }
     }
 
@@ -62,19 +74,24 @@ impl State {
         HostFacts {
             uuid: self.uuid.clone(),
             accelerators,
+            pool: self.settings.pool.clone().filter(|pool| self.pool(pool).is_ok()),
+            pool_fault: None,
+            pools: self.pool_facts(),
+            cpus: self.settings.cpus,
+            memory: self.settings.memory,
+        }
+    }
+
+    pub(crate) fn offers() -> Offers {
+        Offers {
+            hypervisor: format!("labyard sim {}", env!("CARGO_PKG_VERSION")),
             firmwares: vec![Firmware::Bios, Firmware::Uefi],
             variables: [SecureBoot::Off, SecureBoot::Microsoft]
                 .map(|kind| (kind, Ok(format!("/firmware/{kind:?}_VARS.fd"))))
                 .into(),
             tpm: Offer::Offered,
             cpu_models: Some(CPU_MODELS.map(str::to_owned).to_vec()),
-            pool: self.settings.pool.clone().filter(|pool| self.pool(pool).is_ok()),
-            pool_fault: None,
-            pools: self.pool_facts(),
-            hypervisor: format!("labyard sim {}", env!("CARGO_PKG_VERSION")),
             abilities: [Ability::BridgeVlan, Ability::EmptyDrive].into(),
-            cpus: self.settings.cpus,
-            memory: self.settings.memory,
         }
     }
 
