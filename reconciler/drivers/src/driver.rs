@@ -12,8 +12,8 @@ use crate::error::DriverError;
 use crate::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use crate::mark::Mark;
 use crate::observed::{
-    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation, Snapshot,
-    VolumeDetail,
+    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation,
+    Snapshot, VolumeDetail,
 };
 use crate::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, SecureBoot, VolumeSpec};
 

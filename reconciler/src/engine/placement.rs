@@ -199,8 +199,8 @@ impl Embedded {
         refused: &BTreeSet<HostName>,
     ) -> Result<Vec<(&Arc<Host>, Judged)>, EngineError> {
         let asked = self.hosts.values().filter(|host| !refused.contains(&host.name));
-        let judged = asked.map(async |host| match host.recent().await {
-            Ok(snapshot) => Ok((host, judge(host, &snapshot, want))),
+        let judged = asked.map(async |host| match read_for(host, want).await {
+            Ok((snapshot, offers)) => Ok((host, judge(host, &snapshot, offers.as_ref(), want))),
             Err(error) => Ok((host, Err(passed_over(host, want, &error)?))),
         });
         futures::future::try_join_all(judged).await
@@ -214,18 +214,8 @@ impl Embedded {
         reasons: &mut BTreeMap<HostName, String>,
     ) -> Result<Option<Candidate>, EngineError> {
         let asked = self.hosts.values().filter(|host| !refused.contains(&host.name));
-        let read = asked.map(async |host| {
-            let read = async {
-                let snapshot = host.recent().await?;
-                let offers = match want.need.asks_offers() {
-                    true => Some(host.offers().await?),
-                    false => None,
-                };
-                Ok((snapshot, offers))
-            };
-            (host, read.await)
-        });
-        let read: Vec<(_, Result<_, EngineError>)> = futures::future::join_all(read).await;
+        let read = asked.map(async |host| (host, read_for(host, want).await));
+        let read = futures::future::join_all(read).await;
         // Chosen and counted without a pause in between: others of this process see it.
         let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut best: Option<Candidate> = None;
@@ -272,6 +262,16 @@ fn passed_over(host: &Host, want: &Want, error: &EngineError) -> Result<String, 
             why: error.to_string(),
         }),
     }
+}
+
+/// What a machine is judged by.
+async fn read_for(host: &Host, want: &Want) -> Result<(Arc<Snapshot>, Option<Offers>), EngineError> {
+    let snapshot = host.recent().await?;
+    let offers = match want.need.asks_offers() {
+        true => Some(host.offers().await?),
+        false => None,
+    };
+    Ok((snapshot, offers))
 }
 
 fn forget(host: &Host, want: &Want) {

@@ -9,8 +9,8 @@ use labyard_driver::driver::{AgentState, Console, VariablesOf};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{
-    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation, Snapshot,
-    VolumeDetail,
+    Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation,
+    Snapshot, VolumeDetail,
 };
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
 use labyard_driver::{Driver, DriverError, HostEvent, UploadStream};
