@@ -236,7 +236,10 @@ mod tests {
         let abilities = |version| offers(None, version).abilities;
         assert_eq!(abilities(Version::new(9, 0, 0)), BTreeSet::new());
         assert_eq!(abilities(Version::new(10, 9, 0)), [Ability::EmptyDrive].into());
-        assert_eq!(abilities(Version::new(11, 0, 0)), [Ability::BridgeVlan, Ability::EmptyDrive].into());
+        assert_eq!(
+            abilities(Version::new(11, 0, 0)),
+            [Ability::BridgeVlan, Ability::EmptyDrive].into()
+        );
     }
 
     #[test]
