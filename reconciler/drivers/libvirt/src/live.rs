@@ -164,22 +164,24 @@ impl Target<'_> {
                 .refused(format!("there is no network card {key} to move")));
         };
         let is_it = |device: &Element| is_nic_with(device, nic.mac);
+        let definition = definition(self.session, &self.act, &self.domain).await?;
+        let defined = find(&definition, is_it);
+        let on = |there: &Element, link| {
+            let moved = machine_xml::with_attachment(there, defined, &nic.attachment);
+            let moved = moved.map_err(|error| self.act.refused(error.to_string()))?;
+            Ok::<_, DriverError>(machine_xml::with_link(&moved, link))
+        };
         let live = self.live().await?;
         let Some(there) = find(&live, is_it) else {
             return Err(self.act.refused("the running machine has no such network card"));
         };
         if machine_xml::attachment(there) != nic.attachment {
-            let moved = machine_xml::with_attachment(there, &nic.attachment)
-                .map_err(|error| self.act.refused(error.to_string()))?;
-            self.update(&machine_xml::with_link(&moved, Link::Down)).await?;
+            self.update(&on(there, Link::Down)?).await?;
         }
         let live = self.live().await?;
-        let definition = definition(self.session, &self.act, &self.domain).await?;
-        let wanted = find(&definition, is_it).map_or(Link::Up, machine_xml::link);
+        let wanted = defined.map_or(Link::Up, machine_xml::link);
         match find(&live, is_it) {
-            Some(there) if machine_xml::link(there) != wanted => {
-                self.update(&machine_xml::with_link(there, wanted)).await
-            }
+            Some(there) if machine_xml::link(there) != wanted => self.update(&on(there, wanted)?).await,
             _ => Ok(()),
         }
     }

@@ -275,6 +275,8 @@ async fn plug(
         return Ok(());
     };
     let mut nic = live.clone();
+    // Shown as on a bridge where its network is a bridge of the host's.
+    nic.set_attribute("type", "network");
     let mut source = defined
         .child("source")
         .cloned()

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::lab::{Failure, Lab, ensure, ensure_eq, ensure_error};
 use super::sample;
 use crate::ids::{Mib, ObjectId};
-use crate::observed::{Attachment, MachineDetail, Standing};
-use crate::spec::{LiveChange, MachineSpec};
+use crate::observed::{Attachment, Cable, MachineDetail, Standing};
+use crate::spec::{LiveChange, MachineSpec, NetworkMode};
 
 type Result<T = ()> = std::result::Result<T, Failure>;
 
@@ -135,6 +135,39 @@ pub(super) async fn a_card_is_plugged_in_moved_and_taken_off_while_the_guest_run
         detail.nics.is_empty()
     })
     .await
+}
+
+pub(super) async fn a_card_moves_to_a_network_on_a_bridge_of_the_host_and_back(lab: &Lab<'_>) -> Result {
+    let (own, mut trunk) = (lab.network("own")?, lab.network("trunk")?);
+    // Any bridge that is there will do.
+    let bridge = lab.driver.create_network(&own).await?.bridge;
+    (trunk.mode, trunk.bridge) = (NetworkMode::Bridge, bridge);
+    (trunk.address, trunk.dhcp, trunk.domain) = (None, None, None);
+    lab.driver.create_network(&trunk).await?;
+    let mut spec = sample::with_nic(lab.machine("mover"), &own.host_name);
+    running(lab, &spec).await?;
+    let (key, mac) = (spec.nics[0].key.clone(), spec.nics[0].mac);
+    let is_on = |detail: &MachineDetail, network: &str| {
+        let wanted = Attachment::Network(network.to_owned());
+        detail.nics.iter().any(|nic| {
+            nic.mac == mac && nic.live_attachment.as_ref() == Some(&wanted) && nic.cable == Cable::AsDefined
+        })
+    };
+    for network in [&trunk.host_name, &own.host_name, &trunk.host_name] {
+        spec.nics[0].attachment = Attachment::Network(network.clone());
+        lab.driver.define_machine(&spec).await?;
+        let change = LiveChange::MoveNic(key.clone());
+        changed(lab, &spec, &change, |detail| is_on(detail, network)).await?;
+    }
+    if let Some(hands) = lab.fixture.hands() {
+        hands.pull_cable(&spec.id, mac).await?;
+        let network = &trunk.host_name;
+        changed(lab, &spec, &LiveChange::MoveNic(key), |detail| {
+            is_on(detail, network)
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 async fn disks_of(lab: &Lab<'_>, id: &ObjectId) -> Result<usize> {

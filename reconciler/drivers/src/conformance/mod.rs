@@ -136,6 +136,7 @@ cases! {
         a_network_runs_and_shows_what_was_asked_for,
         what_a_network_offers_is_shown_changed_and_taken_back,
         a_network_on_a_bridge_of_the_host_shows_its_vlan,
+        guests_are_put_back_on_a_network_that_got_another_bridge_of_the_host,
         a_name_that_is_taken_exists_already,
         an_id_that_is_taken_exists_already,
         a_subnet_in_use_is_refused_and_leaves_nothing,
@@ -175,6 +176,9 @@ cases! {
     }
     MachinesThatStart: live {
         processors_are_given_to_a_running_machine_up_to_its_room,
+    }
+    Networks: live {
+        a_card_moves_to_a_network_on_a_bridge_of_the_host_and_back,
     }
     GuestsThatBoot: live {
         memory_is_given_and_taken_while_the_guest_runs,

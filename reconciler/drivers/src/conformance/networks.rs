@@ -403,6 +403,42 @@ pub(super) async fn a_network_on_a_bridge_of_the_host_shows_its_vlan(lab: &Lab<'
     Ok(())
 }
 
+pub(super) async fn guests_are_put_back_on_a_network_that_got_another_bridge_of_the_host(
+    lab: &Lab<'_>,
+) -> Result {
+    let (one, two, mut trunk) = (lab.network("one")?, lab.network("two")?, lab.network("trunk")?);
+    // Any bridges that are there will do.
+    let (one, two) = (
+        lab.driver.create_network(&one).await?,
+        lab.driver.create_network(&two).await?,
+    );
+    (trunk.mode, trunk.bridge) = (NetworkMode::Bridge, one.bridge);
+    (trunk.address, trunk.dhcp, trunk.domain) = (None, None, None);
+    lab.driver.create_network(&trunk).await?;
+    let machine = sample::with_nic(lab.machine("guest"), &trunk.host_name);
+    lab.define(&machine).await?;
+    lab.driver.start_machine(&machine.id).await?;
+    trunk.bridge = two.bridge;
+    lab.driver.change_network(&trunk).await?;
+    let standing = async || {
+        let snapshot = lab.driver.snapshot().await?;
+        let seen = snapshot.networks.iter().find(|seen| seen.id == trunk.id);
+        Ok::<_, Failure>(seen.map(|seen| seen.standing))
+    };
+    ensure_eq!(
+        standing().await?,
+        Some(NetworkStanding::Behind),
+        "after the restart"
+    );
+    for _ in 0..2 {
+        lab.driver.reattach_guests(&trunk.id).await?;
+        ensure_eq!(standing().await?, Some(NetworkStanding::AsDefined), "put back");
+    }
+    let on = lab.detail(&machine.id).await?.nics[0].live_attachment.clone();
+    ensure_eq!(on, Some(machine.nics[0].attachment.clone()), "where the guest is");
+    Ok(())
+}
+
 pub(super) async fn guests_are_put_back_on_a_network_that_was_restarted(lab: &Lab<'_>) -> Result {
     let network = lab.network("net")?;
     lab.driver.create_network(&network).await?;

@@ -93,11 +93,21 @@ pub(crate) fn nic_element(nic: &NicSpec) -> Result<Element, EditError> {
     Ok(element)
 }
 
-/// A running machine's NIC attached elsewhere.
-pub(crate) fn with_attachment(nic: &Element, attachment: &Attachment) -> Result<Element, EditError> {
+/// A running machine's NIC as it is asked to be attached, with the VLAN of its definition. What a host shows of one on a
+/// network that is a bridge of the host's is that bridge and the network's VLAN: sent back like that it would be on the
+/// bridge itself, and no longer on the network.
+pub(crate) fn with_attachment(
+    nic: &Element,
+    defined: Option<&Element>,
+    attachment: &Attachment,
+) -> Result<Element, EditError> {
     let (kind, source) = source(attachment)?;
     let mut nic = nic.clone();
     attach(&mut nic, kind, source);
+    nic.remove_named("vlan");
+    if let Some(vlan) = defined.and_then(|defined| defined.child("vlan")) {
+        nic.push(vlan.clone());
+    }
     Ok(nic)
 }
 
