@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{HostName, Namespace, ObjectId};
 use labyard_driver::mark::{Kind, Mark, Ownership, Stage};
 use labyard_driver::observed::{MarkState, NetworkStanding, ObservedMachine, ObservedNetwork, Snapshot};
 use labyard_driver::spec::NetworkSpec;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::claim::{Claim, Name, claim, same_host, same_owner};
 use super::embedded::describe;
 use super::machines::{RACES, keeps_busy, listing, refuse_other_namespace};
+use super::patience::patiently;
 use super::{Bounds, Deps, Embedded, ObjectRef, Reading};
 use crate::desired::DesiredNetwork;
 use crate::diff::{Disturbance, gravest, network::diff};
@@ -88,8 +92,6 @@ impl Embedded {
             name: &desired.name,
         };
         let (spec, made) = self.network_begin(&host, &name, desired, &bounds).await?;
-        host.observer.invalidate_networks();
-        let made = settled(&host, &describe(Kind::Network, desired.name.as_str()), made?)?;
         let record = Arc::new(Record::new(host.driver.clone(), made.id.clone(), spec.mark));
         self.keeper.hold(record, host.renewals.clone(), &self.deps);
         self.keeper.answered(&made.id);
@@ -103,29 +105,40 @@ impl Embedded {
         name: &Name<'_>,
         desired: &DesiredNetwork,
         bounds: &Bounds,
-    ) -> Result<(NetworkSpec, Result<ObservedNetwork, EngineError>), EngineError> {
+    ) -> Result<(NetworkSpec, ObservedNetwork), EngineError> {
+        let what = describe(Kind::Network, desired.name.as_str());
+        let began = Instant::now();
         let mut races = 1;
         loop {
-            match claim(host, &self.deps, name, bounds).await? {
+            let claim = claim(host, &self.deps, name, bounds).await?;
+            let left = Bounds {
+                limit: bounds.limit.saturating_sub(began.elapsed()),
+                ..bounds.clone()
+            };
+            let (spec, made) = match claim {
                 Claim::Adopted(id, mark) => {
                     let spec = network_spec(desired, id, *mark);
-                    let made = self.passage(host, &spec.mark, Event::Create);
-                    let made = made.changed_with_guests(&spec, &bounds.cancel).await;
-                    return Ok((spec, made));
+                    let passage = self.passage(host, &spec.mark, Event::Create);
+                    let change = || told(host, &what, passage.changed_with_guests(&spec, &bounds.cancel));
+                    let made = patiently(host, &what, &left, change).await;
+                    (spec, made)
                 }
                 Claim::Free => {
                     let id = identity::new_object_id(self.deps.random.as_ref());
                     let spec = network_spec(desired, id, self.network_mark(desired));
-                    let made = self.passage(host, &spec.mark, Event::Create);
-                    let made = made.stage(MAKE, created(host, &spec)).await;
-                    let error = made.as_ref().err().and_then(EngineError::driver);
-                    if races == RACES || !matches!(error, Some(DriverError::Exists { .. })) {
-                        return Ok((spec, made));
-                    }
-                    races += 1;
-                    host.observer.invalidate_networks();
+                    let passage = self.passage(host, &spec.mark, Event::Create);
+                    let create = || told(host, &what, passage.stage(MAKE, created(host, &spec)));
+                    let made = patiently(host, &what, &left, create).await;
+                    (spec, made)
                 }
+            };
+            host.observer.invalidate_networks();
+            let error = made.as_ref().err().and_then(EngineError::driver);
+            if races < RACES && matches!(error, Some(DriverError::Exists { .. })) {
+                races += 1;
+                continue;
             }
+            return Ok((spec, made?));
         }
     }
 
@@ -263,15 +276,27 @@ fn settled(host: &Host, what: &str, network: ObservedNetwork) -> Result<Observed
     })
 }
 
-/// Makes a network; where the reply was lost, the token tells whether what stands there is this one.
+/// An attempt at a network, up to where it runs as it is defined.
+fn told<'a>(
+    host: &'a Host,
+    what: &'a str,
+    attempt: impl Future<Output = Result<ObservedNetwork, EngineError>> + Send + 'a,
+) -> BoxFuture<'a, Result<ObservedNetwork, EngineError>> {
+    async move { settled(host, what, attempt.await?) }.boxed()
+}
+
+/// Makes a network; where the reply was lost, now or at an attempt before, the token tells whether what stands there
+/// is this one.
 async fn created(host: &Host, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {
     match host.driver.create_network(spec).await {
-        Err(lost @ DriverError::ReplyLost { .. }) => match host.driver.network(&spec.id).await {
-            Ok(found) if found.mark.ours().is_some_and(|m| m.token == spec.mark.token) => {
-                host.driver.change_network(spec).await
+        Err(error @ (DriverError::ReplyLost { .. } | DriverError::Exists { .. })) => {
+            match host.driver.network(&spec.id).await {
+                Ok(found) if found.mark.ours().is_some_and(|m| m.token == spec.mark.token) => {
+                    host.driver.change_network(spec).await
+                }
+                _ => Err(error),
             }
-            _ => Err(lost),
-        },
+        }
         other => other,
     }
 }

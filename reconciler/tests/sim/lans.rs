@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use labyard_driver::observed::Activity;
-use labyard_driver_sim::{Edge, Failure, Fault, FaultKind, ForeignHand, Settings, SimHost, Verb};
+use labyard_driver::observed::{Activity, NetworkStanding};
+use labyard_driver_sim::{Edge, Failure, Fault, FaultKind, ForeignHand, Settings, SimHost, Trigger, Verb};
 use labyard_reconciler::EngineError;
 use labyard_reconciler::engine::{Bounds, Engine, ObjectRef};
 use labyard_reconciler::identity::Identity;
@@ -77,9 +77,9 @@ fn troubles() -> [FaultKind; 5] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_network_is_changed_and_removed_whatever_becomes_of_one_call() {
+async fn a_network_is_made_changed_and_removed_whatever_becomes_of_one_call() {
     for trouble in troubles() {
-        for verb in [Verb::ChangeNetwork, Verb::RemoveNetwork] {
+        for verb in [Verb::CreateNetwork, Verb::ChangeNetwork, Verb::RemoveNetwork] {
             let sim = SimHost::new(Settings::default());
             let rig = Rig::start(&sim, &Table::default());
             sim.order(Fault::nth(verb, 1, trouble.clone()));
@@ -143,6 +143,63 @@ async fn a_change_of_a_network_ends_with_its_time_and_does_not_begin_in_a_run_th
         assert!(matches!(ended, EngineError::Cancelled { .. }), "{ended}");
     }
     assert_eq!(sim.mutations(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_is_made_within_its_time_and_not_in_a_run_that_was_ended() {
+    let sim = SimHost::new(Settings {
+        call_deadline: Duration::from_secs(3600),
+        ..Settings::default()
+    });
+    let rig = Rig::start(&sim, &Table::default());
+    let slow = FaultKind::Delay(Duration::from_secs(1000));
+    sim.order(Fault::nth(Verb::CreateNetwork, 1, slow));
+    let short = Bounds {
+        limit: Duration::from_secs(60),
+        ..bounds()
+    };
+    let create = async |bounds| {
+        let wish = network_wish();
+        let made = rig.engine.create_network(&rig.host, &wish, bounds);
+        made.await.unwrap_err()
+    };
+    let late = create(short).await.to_string();
+    assert!(late.contains("60s"), "{late}");
+    let ended = bounds();
+    ended.cancel.cancel();
+    let ended = create(ended).await;
+    assert!(matches!(ended, EngineError::Cancelled { .. }), "{ended}");
+    assert!(sim.look().networks.is_empty());
+    rig.network().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_the_host_keeps_from_what_runs_is_made_again_and_is_never_success() {
+    let sim = SimHost::new(Settings::default());
+    let rig = Rig::start(&sim, &Table::default());
+    let network = rig.network().await.unwrap();
+    let Owner::Ours { identity, .. } = network.owner else {
+        panic!("{network:?}");
+    };
+    let object = object(&rig, &identity);
+    let mut changed = network_wish();
+    changed.domain = Some("other.test".to_owned());
+    sim.order(Fault::nth(Verb::ChangeNetwork, 1, FaultKind::Swallow));
+    let updated = rig.engine.update_network(&object, &changed, bounds()).await;
+    updated.unwrap();
+    assert_eq!(sim.look().networks[0].standing, NetworkStanding::AsDefined);
+    changed.domain = Some("third.test".to_owned());
+    sim.order(Fault {
+        at: Trigger::Every(Verb::ChangeNetwork),
+        kind: FaultKind::Swallow,
+    });
+    let swallowed = rig.engine.update_network(&object, &changed, bounds()).await;
+    let swallowed = swallowed.unwrap_err();
+    assert!(matches!(swallowed, EngineError::Unknown { .. }), "{swallowed}");
+    assert!(
+        swallowed.to_string().contains("runs the network otherwise"),
+        "{swallowed}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,6 +63,8 @@ pub enum FaultKind {
     RestartDaemon(Edge),
     /// The call takes longer.
     Delay(Duration),
+    /// A network's change goes into its definition, and what runs of it stays as it was.
+    Swallow,
     /// An upload breaks after so many bytes have been written.
     CutUpload(Bytes),
 }

@@ -188,7 +188,13 @@ impl SimHost {
                 // Whatever became of the first delivery, the caller hears of the second.
                 drop(work());
             }
-            let result = work();
+            let result = match (work(), request) {
+                (Ok(_), Request::ChangeNetwork(spec)) if ticket.fault == Some(FaultKind::Swallow) => {
+                    let seen = inner.change(|state, now| state.swallow(&spec.id, now));
+                    seen.map(|network| Reply::Network(Box::new(network)))
+                }
+                (result, _) => result,
+            };
             inner.come_back(caller, &ticket).await?;
             result
         };

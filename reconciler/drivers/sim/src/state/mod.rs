@@ -162,6 +162,9 @@ struct Network {
     /// NICs of running machines that a restart has cut off.
     #[serde(default)]
     cut: BTreeSet<MacAddr>,
+    /// Whether it runs otherwise than it is defined.
+    #[serde(default)]
+    lags: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -48,6 +48,7 @@ impl State {
             reservations: BTreeMap::new(),
             leases: BTreeMap::new(),
             cut: BTreeSet::new(),
+            lags: false,
         }
     }
 
@@ -140,6 +141,7 @@ impl State {
         if network.restarts_for(spec, bridge.as_ref()) {
             network.cut = plugged;
         }
+        network.lags = false;
         network.mark = stored(&spec.mark);
         network.active = Activity::Active;
         network.autostart = spec.autostart;
@@ -151,6 +153,12 @@ impl State {
         network.lan = spec.lan.clone();
         network.boot = spec.boot.clone();
         self.network(&spec.id, now)
+    }
+
+    /// What was changed last did not go into what runs.
+    pub(crate) fn swallow(&mut self, id: &ObjectId, now: Millis) -> Result<ObservedNetwork, DriverError> {
+        self.network_mut(id)?.lags = true;
+        self.network(id, now)
     }
 
     /// The NICs of running machines that are on a network.

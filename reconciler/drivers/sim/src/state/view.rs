@@ -56,7 +56,7 @@ impl State {
 
     fn see(&self, network: &Network, now: Millis) -> ObservedNetwork {
         let plugged = self.plugged(&network.host_name);
-        let standing = match network.cut.is_disjoint(&plugged) {
+        let standing = match network.cut.is_disjoint(&plugged) && !network.lags {
             true => NetworkStanding::AsDefined,
             false => NetworkStanding::Behind,
         };
