@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 const SERVER: &str = r#"
 import http.server, ssl, sys, time
-directory, address, port, certificate, key, log = sys.argv[1:]
+directory, address, port, certificate, key, log, ciphers, least, most = sys.argv[1:]
 class Handler(http.server.SimpleHTTPRequestHandler):
     # Firmware sends HEAD and GET on one connection.
     protocol_version = 'HTTP/1.1'
@@ -22,22 +22,55 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         super().__init__(*arguments, directory=directory)
     def log_request(self, code='-', size='-'):
         with open(log, 'a') as out:
-            out.write('%.3f %s %s %s\n' % (time.time(), self.command, self.path, int(code)))
+            out.write('%.3f %s %s %s %s\n' % (time.time(), self.command, self.path, int(code), self.client_address[0]))
     def log_message(self, *arguments):
         pass
 class Server(http.server.ThreadingHTTPServer):
     def handle_error(self, request, client):
         with open(log, 'a') as out:
-            out.write('%.3f FAILED %s -\n' % (time.time(), sys.exc_info()[0].__name__))
+            out.write('%.3f FAILED %s - %s\n' % (time.time(), sys.exc_info()[0].__name__, client[0]))
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.set_ciphers('AES256-GCM-SHA384')
-context.maximum_version = ssl.TLSVersion.TLSv1_2
+context.set_ciphers(ciphers)
+context.minimum_version = ssl.TLSVersion[least]
+context.maximum_version = ssl.TLSVersion[most]
 context.load_cert_chain(certificate, key)
 server = Server((address, int(port)), Handler)
 server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 open(log, 'a').close()
 server.serve_forever()
 "#;
+
+/// What a server speaks, and the kind of its certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// What firmware does: TLS 1.2 with a static RSA key exchange.
+    AsFirmware,
+    /// TLS 1.2 with keys of its own for each connection alone.
+    Ecdhe,
+    /// The same with an ECDSA certificate, and a static exchange too, which that one cannot do.
+    Ecdsa,
+    /// Nothing older than TLS 1.3.
+    Tls13,
+}
+
+impl Speaks {
+    /// Ciphers, oldest and newest version.
+    fn settings(self) -> [&'static str; 3] {
+        match self {
+            Self::AsFirmware => ["AES256-GCM-SHA384", "TLSv1_2", "TLSv1_2"],
+            Self::Ecdhe => ["ECDHE+AESGCM", "TLSv1_2", "TLSv1_2"],
+            Self::Ecdsa => ["ECDHE+AESGCM:AES256-GCM-SHA384", "TLSv1_2", "TLSv1_2"],
+            Self::Tls13 => ["AES256-GCM-SHA384", "TLSv1_3", "TLSv1_3"],
+        }
+    }
+
+    fn key(self) -> &'static [&'static str] {
+        match self {
+            Self::Ecdsa => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+            Self::AsFirmware | Self::Ecdhe | Self::Tls13 => &["-newkey", "rsa:2048"],
+        }
+    }
+}
 
 /// A certificate authority of a test's own.
 #[derive(Debug)]
@@ -84,14 +117,11 @@ impl Authority {
     }
 
     /// A certificate of its for an address, as files: certificate and key.
-    fn certify(&self, address: &str) -> Result<(PathBuf, PathBuf)> {
+    fn certify(&self, address: &str, speaks: Speaks) -> Result<(PathBuf, PathBuf)> {
         let file = |name: &str| self.directory.path().join(name);
         std::fs::write(file("san"), format!("subjectAltName=IP:{address}"))
             .map_err(HarnessError::file("write a file"))?;
-        self.openssl(&[
-            "req",
-            "-newkey",
-            "rsa:2048",
+        let request = [
             "-nodes",
             "-subj",
             "/CN=boot",
@@ -99,7 +129,8 @@ impl Authority {
             "server.key",
             "-out",
             "server.csr",
-        ])?;
+        ];
+        self.openssl(&[&["req"], speaks.key(), &request].concat())?;
         self.openssl(&[
             "x509",
             "-req",
@@ -133,6 +164,8 @@ pub struct Asked {
     pub path: String,
     /// The answer's number.
     pub status: String,
+    /// The address that it came from.
+    pub from: String,
 }
 
 /// The server. It ends with its host.
@@ -148,13 +181,24 @@ impl BootServer {
     /// Starts one inside a host, for `address` (which a network may bring later), trusted by whoever trusts the
     /// authority.
     pub fn start(host: &Host, authority: &Authority, address: &str, port: u16) -> Result<Self> {
+        Self::speaking(Speaks::AsFirmware, host, authority, address, port)
+    }
+
+    /// The same, which speaks something else.
+    pub fn speaking(
+        speaks: Speaks,
+        host: &Host,
+        authority: &Authority,
+        address: &str,
+        port: u16,
+    ) -> Result<Self> {
         let files = TempDir::new().map_err(HarnessError::file("make a directory"))?;
-        let (certificate, key) = authority.certify(address)?;
+        let (certificate, key) = authority.certify(address, speaks)?;
         let log = files.path().with_extension("log");
         let mut command = host.command("python3");
         command.args(["-c", SERVER]);
         command.arg(files.path()).args(["0.0.0.0", &port.to_string()]);
-        command.args([&certificate, &key, &log]);
+        command.args([&certificate, &key, &log]).args(speaks.settings());
         let process = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -195,6 +239,7 @@ impl BootServer {
                 method: words.next()?,
                 path: words.next()?,
                 status: words.next()?,
+                from: words.next()?,
             })
         };
         text.lines().filter_map(line).collect()

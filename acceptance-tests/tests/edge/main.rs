@@ -1,6 +1,7 @@
 //! Machines as they stand at the edge: UEFI with variables of its own, boot from a network by HTTPS, secure boot, TPM.
 
 mod adopted;
+mod causes;
 mod killed;
 mod lacking;
 mod secure;
