@@ -7,7 +7,7 @@
 //! - [`scene::Scene`]: host, observer and Terraform together, as most tests want them.
 //! - [`hcl`], for configurations; [`proof`], for what a test has shown of an attribute.
 //! - [`whole`]: a stopped machine with everything, and what of it must stand; [`web`]: a server that stalls;
-//!   [`boot_server`]: one that firmware boots from; [`backend`]: a remote state.
+//!   [`boot_server`]: one that firmware boots from; [`backend`]: a remote state; [`receiver`]: the other end of hooks.
 //! - [`far::Far`]: a host on another machine, by [`sshd::Sshd`] or with certificates of a [`tls::Authority`];
 //!   [`relay::Relay`]: a line to it that is slow, silent or cut.
 //! - [`assets`]: the tiny guest's files, built once; [`seed`]: seeds and keys made by tools that are not ours.
@@ -27,6 +27,7 @@ pub mod nocloud;
 pub mod observer;
 pub mod processes;
 pub mod proof;
+pub mod receiver;
 pub mod relay;
 pub mod scene;
 pub mod seed;

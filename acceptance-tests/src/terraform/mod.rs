@@ -16,6 +16,7 @@ use crate::command::{end_of, shown};
 use crate::error::{HarnessError, Result};
 use crate::host::Host;
 use settings::Settings;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -181,6 +182,19 @@ impl<'h> Terraform<'h> {
     /// Where the state lies.
     pub fn state_file(&self) -> PathBuf {
         self.directory().join("terraform.tfstate")
+    }
+
+    /// Another program in Terraform's place: its directory, its environment.
+    pub fn in_its_place(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.directory());
+        for (name, value) in self.command().get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
     }
 
     /// Terraform with its surroundings, for a test's own arguments.

@@ -1,6 +1,6 @@
 //! The other end of hooks: the example's IPAM as a process of its own, and a server that answers as it is told.
 
-use labyard_acceptance_tests::processes::{self, Signal};
+use crate::processes::{self, Signal};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,12 +10,18 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// `examples/hooks/ipam/ipam.py`, keeping 10.77.0.10 and on.
+#[derive(Debug)]
 pub struct Ipam {
     process: Child,
     address: SocketAddr,
 }
 
 impl Ipam {
+    /// Starts it; what it knows lies in the directory.
+    ///
+    /// # Panics
+    /// Where there is no `python3`.
+    #[track_caller]
     pub fn start(directory: &Path, key_file: &Path) -> Self {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/hooks/ipam/ipam.py");
         let mut process = Command::new("python3")
@@ -35,6 +41,7 @@ impl Ipam {
         Self { process, address }
     }
 
+    /// Where it is asked.
     pub fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
@@ -74,7 +81,7 @@ impl Drop for Ipam {
 }
 
 /// An answer of the scripted server.
-#[derive(Clone)]
+#[derive(Clone, Copy, Debug)]
 pub enum Reply {
     /// A status line without its version, and a body.
     Say(&'static str, &'static str),
@@ -87,11 +94,14 @@ pub enum Reply {
 /// What the server was asked.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    /// The request's line and headers.
     pub head: String,
+    /// Its body.
     pub body: Value,
 }
 
 impl Asked {
+    /// A header's value by its name in small letters; empty where it is not there.
     pub fn header(&self, name: &str) -> String {
         let prefix = format!("{name}: ");
         let line = self
@@ -103,7 +113,7 @@ impl Asked {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     replies: Vec<Reply>,
     asked: Vec<Asked>,
@@ -111,13 +121,18 @@ struct Shared {
 }
 
 /// A server that gives its replies in their order, the last one for ever.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Scripted {
     address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
 }
 
 impl Scripted {
+    /// Starts it; it knows no reply yet.
+    ///
+    /// # Panics
+    /// Where no port is free.
+    #[track_caller]
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -132,6 +147,7 @@ impl Scripted {
         Self { address, shared }
     }
 
+    /// Where it is asked.
     pub fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
@@ -143,6 +159,7 @@ impl Scripted {
         shared.asked.clear();
     }
 
+    /// What it was asked since.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.lock().unwrap().asked.clone()
     }
@@ -167,7 +184,7 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
     let mut shared = shared.lock().unwrap();
     shared.asked.push(Asked { body, ..asked });
     let reply = match shared.replies.len() {
-        1 => shared.replies[0].clone(),
+        1 => shared.replies[0],
         _ => shared.replies.remove(0),
     };
     let answer = match reply {

@@ -1,11 +1,5 @@
 //! The operator's hooks with real Terraform and libvirtd: the example's IPAM acquires and gets back, kills in between
 //! included; answers that deny, hold or are nonsense; commands; and the journal of it all.
-#![expect(
-    unreachable_pub,
-    reason = "in a test program `pub` marks what a module offers to the others"
-)]
-
-mod receiver;
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,11 +8,11 @@ use labyard_acceptance_tests::Terraform;
 use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::observer::Description;
 use labyard_acceptance_tests::processes::{self, Signal};
+use labyard_acceptance_tests::receiver::{Ipam, Reply, Scripted};
 use labyard_acceptance_tests::terraform::Running;
 use labyard_acceptance_tests::wait::{Look, until};
 use labyard_acceptance_tests::{hcl, whole};
 use labyard_reconciler::journal::{What, file, stages};
-use receiver::{Ipam, Reply, Scripted};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(60);
