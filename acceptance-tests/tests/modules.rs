@@ -258,7 +258,7 @@ module \"rig\" {{
   cidr                = \"10.75.0.0/24\"
   images              = {{ tiny = {{ source = {image:?}, user = \"root\" }} }}
   ssh_authorized_keys = [terraform_data.late.output.key]
-  machines            = {{ web = {{ image = \"tiny\", memory_mib = 64, power = \"stopped\", user_data = terraform_data.late.output.user_data }} }}
+  machines            = {{ web = {{ image = \"tiny\", memory_mib = 128, user_data = terraform_data.late.output.user_data }} }}
   jump_host           = {{ image = \"tiny\", memory_mib = 256, outer_network = labyard_network.outer.name }}
 }}
 module \"node\" {{
@@ -295,36 +295,37 @@ output \"node\" {{
         lines.contains("Host rig-web\n") && lines.contains("ProxyJump rig-jump\n"),
         "{lines}"
     );
-    std::fs::write(&file, lines).unwrap();
-    let inside = until("SSH to rig-jump", Duration::from_secs(60), || {
-        let mut ssh = host.command("ssh");
-        ssh.arg("-F").arg(&file).arg("-i").arg(key.private());
-        ssh.args([
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "ConnectTimeout=5",
-            "-o",
-            "LogLevel=ERROR",
-        ]);
-        ssh.args([
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-        ]);
-        match output_of(ssh.args(["rig-jump", "hostname; ip -o -4 address"])) {
-            Ok(said) => Ok(Look::Holds(said)),
-            Err(error @ HarnessError::Failed { .. }) => Ok(Look::NotYet(error.to_string())),
-            Err(other) => Err(other),
-        }
-    })
-    .unwrap();
-    assert!(inside.starts_with("rig-jump\n"), "{inside}");
-    assert!(
-        inside.contains("10.76.0.") && inside.contains("10.75.0.2/24"),
-        "{inside}"
+    // What a person has for all machines: the key; these guests come anew with each test.
+    let all = format!(
+        "Host *\n  IdentityFile {}\n  BatchMode yes\n  ConnectTimeout 5\n  LogLevel ERROR\n  StrictHostKeyChecking no\n  \
+         UserKnownHostsFile /dev/null\n",
+        key.private().display()
     );
+    std::fs::write(&file, format!("{lines}\n{all}")).unwrap();
+    let said_by = |machine: &str| {
+        until(&format!("SSH to {machine}"), Duration::from_secs(60), || {
+            let mut ssh = host.command("ssh");
+            ssh.arg("-F").arg(&file);
+            let asked = "hostname; ip -o -4 address; echo \"from $SSH_CLIENT$SSH_CONNECTION\"";
+            match output_of(ssh.args([machine, asked])) {
+                Ok(said) => Ok(Look::Holds(said)),
+                Err(error @ HarnessError::Failed { .. }) => Ok(Look::NotYet(error.to_string())),
+                Err(other) => Err(other),
+            }
+        })
+        .unwrap()
+    };
+    let jump = said_by("rig-jump");
+    assert!(jump.starts_with("rig-jump\n"), "{jump}");
+    assert!(
+        jump.contains("10.76.0.") && jump.contains("10.75.0.2/24"),
+        "{jump}"
+    );
+    // Nothing but the jump host is on both networks: the machine behind it is entered from there.
+    let web = said_by("rig-web");
+    assert!(web.starts_with("rig-web\n"), "{web}");
+    assert!(web.contains("10.75.0.") && !web.contains("10.76.0."), "{web}");
+    assert!(web.contains("from 10.75.0.2 "), "{web}");
 
     terraform.destroy(&[]).unwrap().expect_success();
     assert_as_before(&host, &before);
