@@ -5,7 +5,7 @@ use std::process::Command;
 
 use labyard_acceptance_tests::command::{Ended, end_of, output_of};
 use labyard_acceptance_tests::host::Host;
-use labyard_acceptance_tests::terraform::Terraform;
+use labyard_acceptance_tests::terraform::{Install, Terraform};
 use labyard_acceptance_tests::{assets, hcl};
 use serde_json::Value;
 
@@ -13,6 +13,10 @@ const MACHINES: &str = "memory_mib = 64\n  power = \"stopped\"";
 
 fn labyard() -> PathBuf {
     assets::provider().with_file_name("labyard")
+}
+
+fn read_only(host: &Host) -> String {
+    configuration("  read_only = true\n", &host.read_only_uri())
 }
 
 fn configuration(more: &str, uri: &str) -> String {
@@ -25,54 +29,146 @@ fn configuration(more: &str, uri: &str) -> String {
 /// Two machines and a network, applied with access that may write; then read only.
 fn applied() -> (Host, Terraform<'static>) {
     let host = Host::start().unwrap();
-    let terraform = Terraform::new().unwrap();
+    // As a runner has it: by `terraform init`, from a mirror.
+    let version = "0.1.0".to_owned();
+    let terraform = Terraform::installed(&Install::Mirror { version }).unwrap();
     terraform
         .write("main.tf", &configuration("", &host.uri()))
         .unwrap();
+    terraform.init().unwrap().expect_success();
     terraform.apply(&[]).unwrap().expect_success();
-    let read_only = configuration("  read_only = true\n", &host.read_only_uri());
-    terraform.write("main.tf", &read_only).unwrap();
+    terraform.write("main.tf", &read_only(&host)).unwrap();
     (host, terraform)
 }
 
-/// The commands of a workflow file, run as a CI system does: from the configuration's folder, ended by the first failure.
-fn run_workflow(terraform: &Terraform<'_>, script: &str) -> Ended {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let tools = labyard().parent().unwrap().to_owned();
-    // With a provider that is taken from where it was built there is nothing to initialise.
-    let script: String = script
-        .lines()
-        .filter(|line| !line.contains("terraform init"))
-        .fold(String::new(), |all, line| all + line + "\n");
-    let mut command = terraform.command();
-    let environment: Vec<_> = command
-        .get_envs()
-        .map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned)))
-        .collect();
-    command = Command::new("bash");
-    command
-        .args(["-e", "-o", "pipefail", "-c", &script])
-        .current_dir(terraform.directory());
-    for (name, value) in environment {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.env("PATH", format!("{}:{path}", tools.display()));
-    end_of(&mut command).unwrap()
+/// A step of a workflow: its lines, when it runs, and the variables that it has beside the job's.
+struct Step {
+    lines: String,
+    runs: String,
+    environment: Vec<(String, String)>,
 }
 
-/// The script of the step that makes the report.
-fn script_of(workflow: &str) -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../examples/ci")
-        .join(workflow);
-    let text = std::fs::read_to_string(&file).unwrap();
-    let lines = text.lines().map(|line| line.trim().trim_start_matches("- "));
-    lines
-        .filter(|line| line.starts_with("terraform ") || line.starts_with("labyard "))
-        .fold(String::new(), |all, line| all + line + "\n")
+/// A workflow file as its CI system reads it.
+struct Workflow {
+    steps: Vec<Step>,
+    environment: Vec<(String, String)>,
+    shell: &'static [&'static str],
+}
+
+/// The values that have no expression in them; one with an expression is the test's to give.
+fn variables(of: &Value) -> Vec<(String, String)> {
+    let all = of.as_object().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    all.iter()
+        .filter(|(_, value)| !text(value).contains("${{"))
+        .map(|(name, value)| (name.clone(), text(value)))
+        .collect()
+}
+
+impl Workflow {
+    /// The file's YAML, read by others.
+    fn yaml(name: &str) -> Value {
+        const READ: &str =
+            "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1])), default=str))";
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../examples/ci")
+            .join(name);
+        let mut python = Command::new("/usr/bin/python3");
+        let text = output_of(python.args(["-c", READ]).arg(file)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The job of GitHub Actions with all its own steps. Of a step of somebody else (`uses`) nothing is run.
+    fn github() -> Self {
+        let job = &Self::yaml("github-drift.yml")["jobs"]["drift"];
+        let steps = job["steps"].as_array().unwrap().iter();
+        let steps = steps.filter(|step| step["run"].is_string()).map(|step| Step {
+            lines: step["run"].as_str().unwrap().to_owned(),
+            runs: step["if"].as_str().unwrap_or_default().to_owned(),
+            environment: variables(&step["env"]),
+        });
+        Self {
+            steps: steps.collect(),
+            environment: variables(&job["env"]),
+            // As its documentation says of a `run` that names no shell.
+            shell: &["bash", "-e"],
+        }
+    }
+
+    /// The job of GitLab CI: its script, and what runs after it whatever became of that.
+    fn gitlab() -> Self {
+        let job = &Self::yaml("gitlab-drift.yml")["drift"];
+        let step = |key: &str, runs: &str| Step {
+            lines: job[key]
+                .as_array()
+                .unwrap()
+                .iter()
+                .fold(String::new(), |all, line| all + line.as_str().unwrap() + "\n"),
+            runs: runs.to_owned(),
+            environment: Vec::new(),
+        };
+        Self {
+            steps: vec![step("script", ""), step("after_script", "always()")],
+            environment: variables(&job["variables"]),
+            shell: &["bash", "-e", "-o", "pipefail"],
+        }
+    }
+
+    /// Runs every step as it is written, as in the run of a pull request. What the job ended with, and all that was said.
+    fn run(&self, terraform: &Terraform<'_>, scope: &str) -> Ended {
+        let mut job: Option<Ended> = None;
+        let mut failed = false;
+        for step in &self.steps {
+            let always = step.runs.contains("always()");
+            let file = step.runs.split("hashFiles('").nth(1);
+            let file = file.and_then(|rest| rest.split('\'').next());
+            if (failed && !always) || file.is_some_and(|file| !terraform.directory().join(file).exists()) {
+                continue;
+            }
+            let ended = self.run_step(terraform, step, scope);
+            failed |= !ended.status.success();
+            assert!(
+                job.is_none() || ended.status.success(),
+                "{}: {}",
+                step.lines,
+                said(&ended)
+            );
+            job.get_or_insert(ended);
+        }
+        job.unwrap()
+    }
+
+    fn run_step(&self, terraform: &Terraform<'_>, step: &Step, scope: &str) -> Ended {
+        let file = terraform.directory().join("step.sh");
+        std::fs::write(&file, &step.lines).unwrap();
+        let mut command = terraform.in_its_place(self.shell[0]);
+        command.args(&self.shell[1..]).arg(&file);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(step.environment.iter().map(|(name, value)| (name, value)));
+        let place = |name: &str| terraform.directory().join(name);
+        let path = std::env::var("PATH").unwrap_or_default();
+        let tools = place("tools");
+        command
+            .env("PATH", format!("{}:{path}", tools.display()))
+            .env("DRIFT_SCOPE", scope)
+            .env("GITHUB_STEP_SUMMARY", place("summary.md"))
+            .env("GITHUB_REPOSITORY", "lab/infrastructure")
+            .env("NUMBER", "7");
+        end_of(&mut command).unwrap()
+    }
+}
+
+/// Programs that a runner has: the report's, Terraform, and one that plays GitHub. It keeps one comment, and writes down
+/// what is asked of it.
+fn install_tools(terraform: &Terraform<'_>) {
+    let tools = terraform.directory().join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    std::os::unix::fs::symlink(labyard(), tools.join("labyard")).unwrap();
+    let gh = tools.join("gh");
+    let text = "#!/bin/bash\necho \"$*\" >> gh.log\ncase \"$*\" in\n  *--paginate*) [ ! -e commented ] || echo 41 ;;\n  \
+                *--method*) cp comment.md commented ;;\n  *) cp comment.md commented ;;\nesac\n";
+    std::fs::write(&gh, text).unwrap();
+    output_of(Command::new("chmod").arg("+x").arg(&gh)).unwrap();
 }
 
 fn said(ended: &Ended) -> String {
@@ -83,26 +179,66 @@ fn read(terraform: &Terraform<'_>, file: &str) -> String {
     std::fs::read_to_string(terraform.directory().join(file)).unwrap()
 }
 
+/// One comment, written by the first run and renewed by the next ones; a plan, which may hold secrets, is not left behind.
+#[track_caller]
+fn assert_told_to_github(terraform: &Terraform<'_>) {
+    let asked = read(terraform, "gh.log");
+    let asked: Vec<_> = asked.lines().collect();
+    assert_eq!(asked.len(), 4, "{asked:#?}");
+    assert!(
+        asked[0].starts_with("api --paginate repos/lab/infrastructure/issues/7/comments"),
+        "{asked:#?}"
+    );
+    assert_eq!(asked[1], "pr comment 7 --body-file comment.md");
+    assert_eq!(
+        asked[3],
+        "api --method PATCH repos/lab/infrastructure/issues/comments/41 --field body=@comment.md"
+    );
+    assert!(read(terraform, "commented").starts_with("<!-- labyard drift -->"));
+    for left in ["plan.bin", "plan.json"] {
+        assert!(!terraform.directory().join(left).exists(), "{left}");
+    }
+}
+
 #[test]
 fn a_read_only_run_reports_what_others_changed_and_changes_nothing_itself() {
     let (host, terraform) = applied();
-    for workflow in ["github-drift.yml", "gitlab-drift.yml"] {
-        let quiet = run_workflow(&terraform, &script_of(workflow));
-        assert_eq!(quiet.status.code(), Some(0), "{workflow}: {}", said(&quiet));
+    install_tools(&terraform);
+    let (github, gitlab) = (&Workflow::github(), &Workflow::gitlab());
+    let (all, only_outside) = ("", "--only-outside");
+    for (workflow, scope) in [(github, all), (github, only_outside), (gitlab, only_outside)] {
+        let quiet = workflow.run(&terraform, scope);
+        assert_eq!(quiet.status.code(), Some(0), "{}", said(&quiet));
         assert!(
             quiet.stdout.contains("No drift: 3 objects as configured."),
             "{}",
             quiet.stdout
         );
     }
+    assert_told_to_github(&terraform);
+
+    // What a pull request wants changed is none of others' doing.
+    let config = read_only(&host);
+    terraform
+        .write(
+            "main.tf",
+            &config.replacen("memory_mib = 64", "memory_mib = 80", 1),
+        )
+        .unwrap();
+    let wanted = github.run(&terraform, only_outside);
+    assert_eq!(wanted.status.code(), Some(0), "{}", said(&wanted));
+    let told = gitlab.run(&terraform, all);
+    assert_eq!(told.status.code(), Some(2), "{}", said(&told));
+    assert!(said(&told).contains("labyard_vm.web"), "{}", said(&told));
+    terraform.write("main.tf", &config).unwrap();
 
     host.virsh(&["setmaxmem", "web", "96M", "--config"]).unwrap();
     host.virsh(&["setmem", "web", "96M", "--config"]).unwrap();
     host.virsh(&["start", "db"]).unwrap();
     let before = host.inventory().unwrap();
-    for workflow in ["github-drift.yml", "gitlab-drift.yml"] {
-        let drift = run_workflow(&terraform, &script_of(workflow));
-        assert_eq!(drift.status.code(), Some(2), "{workflow}: {}", said(&drift));
+    for (workflow, scope) in [(gitlab, only_outside), (github, all)] {
+        let drift = workflow.run(&terraform, scope);
+        assert_eq!(drift.status.code(), Some(2), "{scope}: {}", said(&drift));
         for part in [
             "labyard_vm.web: changed outside of Terraform",
             "memory_mib: 64 -> 96",
@@ -115,6 +251,9 @@ fn a_read_only_run_reports_what_others_changed_and_changes_nothing_itself() {
         }
     }
     assert!(read(&terraform, "drift.md").contains("| `memory_mib` | `64` | `96` |"));
+    // The report is the run's summary and the pull request's one comment, also where the report ended the job.
+    assert!(read(&terraform, "summary.md").contains("| `memory_mib` | `64` | `96` |"));
+    assert!(read(&terraform, "commented").contains("| `memory_mib` | `64` | `96` |"));
     assert!(read(&terraform, "drift.xml").contains("tests=\"3\" failures=\"2\""));
     let sarif: Value = serde_json::from_str(&read(&terraform, "drift.sarif")).unwrap();
     let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
