@@ -1,25 +1,30 @@
 //! Secrets pass through: what is given write-only is in the guest's seed, readable by root alone, and nowhere else, nor
 //! is a digest of it: not in states, plan files, logs at their most talkative, process lists, errors, definitions,
-//! marks, or any other file of the host.
+//! marks, or any other file of the host; nor in what a hook is asked, the journal, files that a run needs for a while, or
+//! what a running guest is started with and says. The key that a hook's requests are signed with is nowhere at all.
 
 use labyard_acceptance_tests::command::output_of;
 use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::nocloud::SeedFiles;
 use labyard_acceptance_tests::observer::Description;
+use labyard_acceptance_tests::receiver::{Reply, Scripted};
+use labyard_acceptance_tests::seed::KeyPair;
 use labyard_acceptance_tests::terraform::Run;
-use labyard_acceptance_tests::{Terraform, hcl};
+use labyard_acceptance_tests::{Guest, Terraform, hcl};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// By the variable that carries it. Words that stand nowhere else, short enough for Windows.
-const SECRETS: [(&str, &str); 4] = [
+const SECRETS: [(&str, &str); 5] = [
     ("user_data", "sentinel-Q7-userdata"),
     ("linux_password", "sentinel-W3-linux-pw"),
     ("windows_password", "sentinel-E9-win-pwd"),
     ("join_password", "sentinel-R1-join-pwd"),
+    ("hook_secret", "sentinel-T6-hook-key"),
 ];
 
 /// Text that tells a secret: itself, in base64 or hexadecimal, or one of its digests in either.
@@ -59,7 +64,106 @@ fn assert_silent(tells: &BTreeMap<String, String>, place: &str, bytes: &[u8]) {
     assert!(found.is_empty(), "{place} tells {found:?}");
 }
 
-fn config(host: &Host, version: u32, more: &str) -> String {
+/// What a run has beside its directory, each thing in one of its own.
+struct Surroundings {
+    logs: TempDir,
+    journal: TempDir,
+    scratch: TempDir,
+    hooks: Scripted,
+    key: KeyPair,
+}
+
+impl Surroundings {
+    fn of(terraform: &mut Terraform<'_>) -> Self {
+        let directory = || tempfile::tempdir().unwrap();
+        let all = Self {
+            logs: directory(),
+            journal: directory(),
+            scratch: directory(),
+            hooks: Scripted::start(),
+            key: KeyPair::generate().unwrap(),
+        };
+        let mut env = |name: &str, path: &Path| terraform.env(name, &path.display().to_string());
+        env("TF_LOG_PATH", &all.logs.path().join("terraform.log"));
+        env("LABYARD_JOURNAL", all.journal.path());
+        env("TMPDIR", all.scratch.path());
+        all.hooks.script(&[Reply::Say("200 OK", "{}")]);
+        all
+    }
+
+    /// The hook is asked in earnest, at the moment when most is known.
+    fn provider(&self, host: &Host) -> String {
+        let hook = format!(
+            "{{ url = {:?}, secret = var.hook_secret, retries = 0 }}",
+            self.hooks.url()
+        );
+        let hooks = ["before:define", "after:finished"].map(|moment| {
+            format!(
+                "    {moment:?} = {}\n",
+                hook.replace("retries", "on_update = true, retries")
+            )
+        });
+        hcl::provider_of(
+            &format!("  hooks = {{\n{}  }}\n", hooks.concat()),
+            &[("lab1", &host.uri())],
+        )
+    }
+
+    /// A guest that runs, told its secret by its seed.
+    fn running(&self, version: u32) -> String {
+        let body = format!(
+            "memory_mib = 128\n  {}\n  nics = {{ lan = {{ network = labyard_network.lab.name }} }}
+  cloud_init = {{
+    user_data_wo = \"#cloud-config\\n# ${{var.user_data}}\\nssh_authorized_keys:\\n  - {}\\n\"
+    user_data_wo_version = {version}
+  }}
+  shutdown = {{ mode = \"force\" }}",
+            hcl::boot(""),
+            self.key.public
+        );
+        hcl::network("lab", 77) + &hcl::machine("awake", body)
+    }
+
+    /// What the hook was asked: signed each time, and nothing in it.
+    #[track_caller]
+    fn assert_asked_in_silence(&self, tells: &BTreeMap<String, String>) {
+        let asked = self.hooks.asked();
+        assert!(!asked.is_empty(), "nobody asked the hook");
+        for one in asked {
+            assert!(one.header("labyard-signature").contains("v1="), "{}", one.head);
+            let whole = format!("{}{}", one.head, one.body);
+            assert_silent(tells, "what a hook is asked", whole.as_bytes());
+        }
+    }
+
+    /// What a guest was started with and wrote of itself, beside the seed, which it keeps to itself.
+    #[track_caller]
+    fn assert_guest_silent(&self, tells: &BTreeMap<String, String>, terraform: &Terraform<'_>, host: &Host) {
+        let mac = terraform.resource("labyard_vm.awake")["macs"]["lan"].clone();
+        let guest = Guest::by_lease(host, "lab", mac.as_str().unwrap(), &self.key, SOON).unwrap();
+        guest.wait_for_ssh(SOON).unwrap();
+        let told = guest.run("cat /run/seed/user-data").unwrap();
+        assert!(told.contains(SECRETS[0].1), "the guest was told: {told}");
+        let said = guest
+            .run("dmesg; cat /proc/cmdline /proc/[0-9]*/cmdline /sys/class/dmi/id/* /var/log/* 2>/dev/null; true")
+            .unwrap();
+        assert!(said.contains("console=ttyS0"), "{said}");
+        assert_silent(tells, "the guest's log", said.as_bytes());
+        let live = host
+            .observer()
+            .unwrap()
+            .domain_xml("awake", Description::Live)
+            .unwrap();
+        assert_silent(tells, "awake as it runs", live.as_bytes());
+        let log = std::fs::read(host.directory().join("log/qemu/awake.log")).unwrap();
+        assert!(log.len() > 1000, "QEMU's arguments stand in its log");
+        assert_silent(tells, "QEMU's log", &log);
+    }
+}
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn config(around: &Surroundings, host: &Host, version: u32, more: &str) -> String {
     let variables: String = SECRETS
         .iter()
         .map(|(name, _)| format!("variable \"{name}\" {{\n  type = string\n  ephemeral = true\n}}\n"))
@@ -79,7 +183,11 @@ fn config(host: &Host, version: u32, more: &str) -> String {
     }}
   }}"
     );
-    hcl::on(host) + &variables + &hcl::machine("linux", linux) + &hcl::machine("windows", windows)
+    around.provider(host)
+        + &variables
+        + &around.running(version)
+        + &hcl::machine("linux", linux)
+        + &hcl::machine("windows", windows)
 }
 
 /// Everything that is said of processes while something runs.
@@ -140,7 +248,12 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 
 /// States, plans (also unpacked) and logs below Terraform's directory; definitions, marks, logs and every other file
 /// of the host, its seeds excepted.
-fn assert_nowhere(tells: &BTreeMap<String, String>, terraform: &Terraform<'_>, host: &Host, logs: &Path) {
+fn assert_nowhere(
+    tells: &BTreeMap<String, String>,
+    terraform: &Terraform<'_>,
+    host: &Host,
+    around: &Surroundings,
+) {
     for plan in files_below(terraform.directory())
         .iter()
         .filter(|f| f.ends_with("plan.bin"))
@@ -163,7 +276,17 @@ fn assert_nowhere(tells: &BTreeMap<String, String>, terraform: &Terraform<'_>, h
         .map(|volume| PathBuf::from(volume.path))
         .collect();
     let mut looked = 0;
-    for directory in [terraform.directory(), logs, host.directory()] {
+    assert!(
+        !files_below(around.journal.path()).is_empty(),
+        "a journal was kept"
+    );
+    for directory in [
+        terraform.directory(),
+        around.logs.path(),
+        around.journal.path(),
+        around.scratch.path(),
+        host.directory(),
+    ] {
         for file in files_below(directory) {
             // Sockets' logs may go in mid-look.
             let Ok(bytes) = std::fs::read(&file) else { continue };
@@ -186,59 +309,68 @@ fn assert_nowhere(tells: &BTreeMap<String, String>, terraform: &Terraform<'_>, h
 fn what_is_given_write_only_is_in_the_seed_and_nowhere_else() {
     let host = &Host::start().unwrap();
     let tells = &tells();
-    let logs = tempfile::tempdir().unwrap();
     let mut terraform = Terraform::new().unwrap();
+    let around = &Surroundings::of(&mut terraform);
     for (name, secret) in SECRETS {
         terraform.env(&format!("TF_VAR_{name}"), secret);
     }
     terraform.env("TF_LOG", "TRACE");
-    terraform.env(
-        "TF_LOG_PATH",
-        &logs.path().join("terraform.log").display().to_string(),
-    );
     let terraform = &terraform;
     let said = |run: &Run| assert_silent(tells, "what Terraform said", run.text().as_bytes());
 
-    terraform.write("main.tf", &config(host, 1, "")).unwrap();
+    terraform.write("main.tf", &config(around, host, 1, "")).unwrap();
     let planned = terraform.plan(&[]).unwrap().expect_success();
     said(planned.run());
     assert_silent(tells, "the plan as JSON", planned.json().to_string().as_bytes());
     said(&watched(tells, || terraform.apply(&["plan.bin"]).unwrap()).expect_success());
     assert_in_seeds(host);
-    assert_nowhere(tells, terraform, host, logs.path());
+    assert_nowhere(tells, terraform, host, around);
+    around.assert_asked_in_silence(tells);
+    around.assert_guest_silent(tells, terraform, host);
 
     // Renewed, refused and failing runs tell as little.
-    terraform.write("main.tf", &config(host, 2, "")).unwrap();
+    terraform.write("main.tf", &config(around, host, 2, "")).unwrap();
     said(&watched(tells, || terraform.apply(&[]).unwrap()).expect_success());
     assert_in_seeds(host);
     terraform
         .write(
             "main.tf",
-            &config(host, 3, "nics = { lan = { network = \"nowhere\" } }"),
+            &config(around, host, 3, "nics = { lan = { network = \"nowhere\" } }"),
         )
         .unwrap();
     said(&watched(tells, || terraform.apply(&[]).unwrap()).expect_failure());
     terraform
         .write(
             "main.tf",
-            &config(host, 3, "").replace("\"windows\", admin", "\"linux\", admin"),
+            &config(around, host, 3, "").replace("\"windows\", admin", "\"linux\", admin"),
         )
         .unwrap();
     said(&terraform.apply(&[]).unwrap().expect_failure());
     terraform
         .write(
             "main.tf",
-            &config(host, 3, "").replace("var.linux_password,", "\"${var.linux_password}\\n\","),
+            &config(around, host, 3, "").replace("var.linux_password,", "\"${var.linux_password}\\n\","),
         )
         .unwrap();
     said(&terraform.apply(&[]).unwrap().expect_failure());
-    assert_nowhere(tells, terraform, host, logs.path());
 
-    terraform.write("main.tf", &config(host, 3, "")).unwrap();
-    said(&terraform.destroy(&[]).unwrap().expect_success());
+    // A hook that fails is told with what it said, which is nothing of what it was asked or signed with.
+    around.hooks.script(&[Reply::Say("403 Forbidden", "not you")]);
+    terraform
+        .write("main.tf", &config(around, host, 3, "cpus = 2"))
+        .unwrap();
+    let refused = watched(tells, || terraform.apply(&[]).unwrap()).expect_failure();
+    assert!(refused.text().contains("403 (not you)"), "{}", refused.text());
+    said(&refused);
+    around.assert_asked_in_silence(tells);
+    around.hooks.script(&[Reply::Say("200 OK", "{}")]);
+    assert_nowhere(tells, terraform, host, around);
+
+    terraform.write("main.tf", &config(around, host, 3, "")).unwrap();
+    said(&watched(tells, || terraform.destroy(&[]).unwrap()).expect_success());
     let left = host.observer().unwrap().volumes("default").unwrap();
     assert!(left.is_empty(), "{left:?}");
-    assert_nowhere(tells, terraform, host, logs.path());
+    assert_nowhere(tells, terraform, host, around);
     for file in files_below(&host.pool_directory()) {
         assert_silent(tells, &file.display().to_string(), &std::fs::read(&file).unwrap());
     }
