@@ -10,6 +10,7 @@ use labyard_acceptance_tests::seed::KeyPair;
 use labyard_acceptance_tests::wait::{Look, until};
 use serde_json::Value;
 
+use super::traffic::Outside;
 use super::{Lab, PATIENCE, assert_all_in, run, tagged};
 
 pub(super) const CARDS: &[&str] = &[
@@ -132,12 +133,12 @@ fn reached(host: &Host, address: &str) {
 fn a_guest_stays_on_its_network_while_it_goes_down_and_up_again() {
     let lab = Lab::new();
     let key = KeyPair::generate().unwrap();
-    let config = |forwarder: &str, card: &str| {
+    let config = |mode: &str, forwarder: &str, card: &str| {
         let network = hcl::resource(
             "labyard_network",
             "lab",
             format!(
-                "mode = \"nat\"
+                "mode = {mode:?}
   ipv4 = {{ cidr = \"10.88.0.0/24\", dhcp = {{ start = \"10.88.0.100\", end = \"10.88.0.200\" }} }}
   ipv6 = {{ cidr = \"fd00:88::/64\" }}
   mtu = 1400
@@ -162,7 +163,7 @@ fn a_guest_stays_on_its_network_while_it_goes_down_and_up_again() {
         network + &hcl::resource("labyard_network", "quiet", quiet) + &machine
     };
     let card = "address = \"10.88.0.10/24\"";
-    lab.write(&config("192.0.2.53", card));
+    lab.write(&config("nat", "192.0.2.53", card));
     lab.apply();
     assert_eq!(lab.attributes("labyard_vm.web")["ip"], "10.88.0.10");
     let guest = Guest::at(&lab.host, "10.88.0.10", &key);
@@ -184,7 +185,10 @@ fn a_guest_stays_on_its_network_while_it_goes_down_and_up_again() {
     let own_name = guest.run("nslookup -type=a web.lab.test 10.88.0.1").unwrap();
     assert_all_in(&own_name, &["10.88.0.10"]);
 
-    lab.write(&config("192.0.2.54", card));
+    let outside = Outside::of(&lab.host);
+    outside.assert_translated(&guest, "10.88.0.0/24");
+
+    lab.write(&config("routed", "192.0.2.54", card));
     let plan = lab.plan().expect_success();
     let warned = plan.run().warnings();
     assert!(
@@ -197,10 +201,12 @@ fn a_guest_stays_on_its_network_while_it_goes_down_and_up_again() {
     lab.apply();
     assert_all_in(&lab.live("lab"), &["192.0.2.54"]);
     reached(&lab.host, "10.88.0.10");
+    outside.assert_routed(&guest, "10.88.0.0/24");
+    drop(outside);
     assert_eq!(guest.boot_id().unwrap(), boot_id, "the guest was restarted");
 
     // The provider dies between the network's restart and the way of its guests back to it.
-    lab.write(&config("192.0.2.55", card));
+    lab.write(&config("routed", "192.0.2.55", card));
     lab.killed_at("network-changed");
     let plan = lab.plan().expect_success();
     assert_eq!(plan.actions("labyard_network.lab"), ["update"]);
@@ -220,7 +226,7 @@ fn a_guest_stays_on_its_network_while_it_goes_down_and_up_again() {
 
     // Another address is the guest's at its next request; until then it has the one that it has.
     let other = "address = \"10.88.0.11/24\", gateway = \"10.88.0.1\"";
-    lab.write(&config("192.0.2.55", other));
+    lab.write(&config("routed", "192.0.2.55", other));
     let plan = lab.plan().expect_success();
     assert_eq!(plan.actions("labyard_vm.web"), ["update"]);
     let warned = plan.run().warnings();

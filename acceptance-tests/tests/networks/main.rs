@@ -1,8 +1,9 @@
 //! Networks: each attribute made, imported, changed with what it disturbs (all at once here, one by one in `each.rs`),
-//! changed by hand and healed, refused; and what machines have of them (`guests.rs`).
+//! changed by hand and healed, refused; what machines have of them (`guests.rs`), and what goes over them (`traffic.rs`).
 
 mod each;
 mod guests;
+mod traffic;
 
 use std::time::Duration;
 
@@ -216,6 +217,7 @@ fn every_attribute_of_a_network_is_made_imported_changed_and_healed() {
     assert_all_in(&lab.live("tagged"), &["<tag id='42'/>", "<bridge name='br7'/>"]);
     assert_all_in(&lab.live("routed"), &["<forward mode='route'/>", "family='ipv6'"]);
     assert_eq!(lab.attributes("labyard_network.routed")["gateway"], "fd00:82::1");
+    traffic::assert_leased_by_dhcpv6(&lab, "rich", "fd00:81::1");
     shows(RICH, Case::Create);
     shows(TAGGED, Case::Create);
     lab.import(&[
