@@ -1,6 +1,6 @@
-//! How long firmware takes to its first request. What it is measured by is the processor time of QEMU, all its threads:
-//! on a host with nothing else to do no less than the time on the wall that firmware computes in, and the same on one
-//! that is busy, where the wall tells of the others.
+//! How long firmware takes to its first request, in QEMU's processor time, all its threads. Firmware polls while it waits,
+//! for an answer or for a try of another kind to fail: on a host with nothing else to do this is about the time on the
+//! wall, and on a busy one the same, where the wall tells of the others.
 
 use labyard_acceptance_tests::boot_server::BootServer;
 use labyard_acceptance_tests::host::Host;
