@@ -386,6 +386,14 @@ fn what_would_lose_data_or_cut_machines_off_is_an_error_of_the_plan() {
         ),
         (config(2, data, "", "10.78.0.0/24"), "Network in use", "web"),
         (
+            good.replace(
+                "mode = \"nat\"\n  ipv4 = { cidr = \"10.77.0.0/24\" }",
+                "mode = \"bridge\"\n  bridge = \"br7\"",
+            ),
+            "Network in use",
+            "web",
+        ),
+        (
             config(2, data, "firmware = { type = \"uefi\" }", cidr),
             "Disk would be lost",
             "replaces the machine",

@@ -6,6 +6,7 @@ mod killed;
 mod lacking;
 mod secure;
 mod soon;
+mod tpm;
 
 use labyard_acceptance_tests::assets::GuestFiles;
 use labyard_acceptance_tests::boot_server::{Authority, BootServer};
