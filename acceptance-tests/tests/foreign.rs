@@ -341,3 +341,90 @@ fn placed_and_kept(scene: &Scene, ours: &Ours<'_>, unchanged: &dyn Fn(&str)) {
     scene.terraform.destroyed();
     unchanged("a destroy");
 }
+
+#[test]
+fn what_a_hand_has_set_inside_our_devices_outlives_every_update() {
+    let scene = Scene::new();
+    let web = |memory: u32, data: u32, more: &str| {
+        let machine = format!(
+            "memory_mib = {memory}\n  power = \"stopped\"\n  disks = {{ data = {{ size_gib = {data} }} }}
+  nics = {{ lan = {{ network = labyard_network.lab.name }} }}\n  {more}"
+        );
+        hcl::network("lab", 77) + &hcl::machine("web", machine)
+    };
+    scene.apply(&web(64, 1, ""));
+    // libvirt writes what it was given in an order of its own.
+    let by_hand = ["<link state='down'/>", "cache='none'", "<rom enabled='no'/>"];
+    scene.edit("web", |xml| {
+        xml.replacen("<driver name='qemu'", "<driver name='qemu' cache='none'", 1)
+            .replacen(
+                "</interface>",
+                "<link state='down'/><rom enabled='no'/></interface>",
+                1,
+            )
+    });
+    let kept = |by: &str| {
+        let xml = scene.definition("web");
+        for part in by_hand {
+            assert!(xml.contains(part), "{part} is gone, by {by}:\n{xml}");
+        }
+    };
+    kept("nobody");
+    scene.terraform.assert_settled();
+    let second = "media = { tools = {} }\n  graphics = \"vnc\"\n  labels = { team = \"blue\" }";
+    for (by, config) in [
+        ("more memory", web(128, 1, "")),
+        ("a larger disk", web(128, 2, "")),
+        ("other devices", web(128, 2, second)),
+        (
+            "another name",
+            web(128, 2, second).replace("name = \"web\"", "name = \"shop\""),
+        ),
+    ] {
+        scene.apply(&config);
+        if by == "another name" {
+            break;
+        }
+        kept(by);
+    }
+    let xml = scene.definition("shop");
+    assert!(by_hand.iter().all(|part| xml.contains(part)), "{xml}");
+    scene.destroy();
+}
+
+#[test]
+fn a_machine_that_is_made_anew_has_the_serial_number_and_the_macs_of_the_one_before() {
+    let scene = Scene::new();
+    let image = |name: &str, bytes| write_image(&scene.terraform.directory().join(name), bytes).unwrap();
+    let web = |image: &str| {
+        let machine = format!(
+            "memory_mib = 64\n  power = \"stopped\"\n  disks = {{ root = {{ image = {{ source = {image:?} }} }} }}
+  nics = {{ lan = {{ network = labyard_network.lab.name }} }}"
+        );
+        hcl::network("lab", 77) + &hcl::machine("web", machine)
+    };
+    scene.apply(&web(&image("one.qcow2", 60_000)));
+    let shown = || {
+        let (state, xml) = (
+            scene.terraform.resource("labyard_vm.web"),
+            scene.definition("web"),
+        );
+        let serial = state["serial"].as_str().unwrap().to_owned();
+        let entry = format!("<entry name='serial'>{serial}</entry>");
+        assert!(xml.contains(&entry), "no {entry} in {xml}");
+        (serial, state["macs"].clone(), state["id"].clone())
+    };
+    let (serial, macs, id) = shown();
+    let other = web(&image("two.qcow2", 70_000));
+    let plan = scene.plan(&other).expect_success();
+    assert_eq!(plan.actions("labyard_vm.web"), ["delete", "create"]);
+    scene.apply(&other);
+    let (serial_now, macs_now, id_now) = shown();
+    assert_eq!((&serial_now, &macs_now), (&serial, &macs));
+    assert_ne!(id_now, id, "it is another machine");
+    // The same for one that somebody has destroyed and comes back a day later.
+    scene.terraform.destroyed();
+    scene.apply(&other);
+    assert_eq!(shown().0, serial);
+    scene.destroy();
+}

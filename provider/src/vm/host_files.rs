@@ -1,9 +1,11 @@
 //! What a plan says of images that lie on the hypervisor: whether they are there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::HostName;
+use labyard_reconciler::host::Cordon;
+use labyard_schema::vm::Vm;
 use tfplugin::value::Path;
 use tfplugin::{Diagnostics, Plan};
 
@@ -20,9 +22,7 @@ fn wanted(plan: &Plan) -> BTreeMap<String, Path> {
                 continue;
             }
             let at = Path::attribute(attribute).then_key(key).then_attribute("image");
-            if let Some(path) = source.as_str().and_then(|text| text.strip_prefix("host:")) {
-                // As the engine reads it: host:///path is host:/path.
-                let path = if path.starts_with("///") { &path[2..] } else { path };
+            if let Some(path) = source.as_str().and_then(on_host) {
                 files
                     .entry(path.to_owned())
                     .or_insert(at.then_attribute("source"));
@@ -30,6 +30,50 @@ fn wanted(plan: &Plan) -> BTreeMap<String, Path> {
         }
     }
     files
+}
+
+/// The path on the host that a source names, as the engine reads it: host:///path is host:/path.
+fn on_host(source: &str) -> Option<&str> {
+    let path = source.strip_prefix("host:")?;
+    Some(if path.starts_with("///") { &path[2..] } else { path })
+}
+
+/// The files of the host that a machine is made from.
+pub fn of(vm: &Vm) -> BTreeSet<String> {
+    let disks = vm.disks.iter().flatten();
+    let disks = disks.filter_map(|(_, disk)| Some(&disk.image.as_ref()?.source));
+    let media = vm.media.iter().flatten();
+    let media = media.filter_map(|(_, drive)| Some(&drive.image.as_ref()?.source));
+    disks
+        .chain(media)
+        .filter_map(|source| on_host(source).map(str::to_owned))
+        .collect()
+}
+
+/// Looks whether any host has them, for a machine that names none. What cannot be asked now is asked when it is placed.
+pub async fn check_anywhere(plan: &Plan, context: &Context, diags: &mut Diagnostics) {
+    let open = |host: &HostName| context.engine.cordon(host) == Cordon::Open;
+    let hosts: Vec<_> = context.engine.hosts().into_iter().filter(open).collect();
+    for (path, at) in wanted(plan) {
+        let mut lacking = Vec::new();
+        for host in &hosts {
+            let looked = context.engine.host_file(host, &path).await;
+            let Err(error) = looked else { continue };
+            match error.driver() {
+                Some(DriverError::Missing { .. }) => lacking.push(format!("  - {host}: it has no such file")),
+                Some(DriverError::Refused { message, .. }) => lacking.push(format!("  - {host}: {message}")),
+                _ => {}
+            }
+        }
+        if !hosts.is_empty() && lacking.len() == hosts.len() {
+            let detail = format!(
+                "The machine names no host, and none that takes new machines has the file {path:?}:\n{}\nPut it on one \
+                 of them, or write file: before the path if it lies on the computer that runs Terraform.",
+                lacking.join("\n")
+            );
+            diags.error(Some(at), "Image on no host", detail);
+        }
+    }
 }
 
 /// Looks whether the host has them. What cannot be asked now is asked when the machine is made.

@@ -286,6 +286,7 @@ impl Machines {
                 .flatten()
                 .map(|(_, nic)| nic.network.clone())
                 .collect(),
+            files: host_files::of(&vm),
         };
         let limit = vm.timeouts.as_ref().and_then(|t| t.create.clone());
         let bounds = bounds(ctx, limit.as_ref(), CREATE);
@@ -405,7 +406,10 @@ impl Resource for Machines {
         }
         match &place {
             Where::On(host) => room::on(host, plan, &context, diags).await,
-            Where::Anywhere => room::somewhere(plan, &context, diags).await,
+            Where::Anywhere => {
+                room::somewhere(plan, &context, diags).await;
+                host_files::check_anywhere(plan, &context, diags).await;
+            }
             Where::Later => {}
         }
         addressing::settle(plan);

@@ -14,6 +14,7 @@
 pub mod conformance;
 pub mod driver;
 pub mod error;
+pub mod hold;
 pub mod ids;
 pub mod lan;
 pub mod mark;

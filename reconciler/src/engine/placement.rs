@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use labyard_driver::DriverError;
 use labyard_driver::ids::{HostName, Namespace, ObjectName};
 use labyard_driver::mark::{Kind, Ownership};
 use labyard_driver::observed::{HostFacts, MachineSize, Offers, Snapshot};
@@ -37,6 +38,8 @@ pub struct Want {
     pub need: Need,
     /// The networks that its NICs name.
     pub networks: BTreeSet<String>,
+    /// Files of the host's own that its images are taken from.
+    pub files: BTreeSet<String>,
 }
 
 /// What is desired, on a host.
@@ -110,9 +113,10 @@ impl Embedded {
             deadline,
             operation: identity::new_token(self.deps.random.as_ref()).0,
         };
-        let barred = self.barred(want, desired, &placement).await?;
+        let mut reasons = self.without_files(want).await?;
+        let mut barred = self.barred(want, desired, &placement, &reasons).await?;
+        barred.extend(reasons.keys().cloned());
         let began = Instant::now();
-        let mut reasons = BTreeMap::new();
         for _ in 0..ROUNDS {
             let mut crowded = false;
             let mut refused = barred.clone();
@@ -164,6 +168,7 @@ impl Embedded {
         want: &Want,
         desired: DesiredOn<'_>,
         placement: &Placement<'_>,
+        lacking: &BTreeMap<HostName, String>,
     ) -> Result<BTreeSet<HostName>, EngineError> {
         if !placement.asks_before() {
             return Ok(BTreeSet::new());
@@ -174,7 +179,7 @@ impl Embedded {
                 Ok((_, (Standing::Begun, _))) => return Ok(BTreeSet::new()),
                 Ok((of_host, _)) => {
                     facts.get_or_insert(of_host);
-                    Ok(())
+                    lacking.get(&host.name).cloned().map_or(Ok(()), Err)
                 }
                 Err(why) => Err(why),
             };
@@ -190,6 +195,31 @@ impl Embedded {
             Some(chosen) => hosts.into_keys().filter(|host| *host != chosen).collect(),
             None => BTreeSet::new(),
         })
+    }
+
+    /// The hosts that certainly do not have a file which an image is taken from. One that has begun the machine is the
+    /// place where it is finished, whatever it lacks.
+    async fn without_files(&self, want: &Want) -> Result<BTreeMap<HostName, String>, EngineError> {
+        let mut lacking = BTreeMap::new();
+        if want.files.is_empty() {
+            return Ok(lacking);
+        }
+        for (host, judged) in self.judged(want, &BTreeSet::new()).await? {
+            if !matches!(judged, Ok((_, (Standing::Nothing, _)))) {
+                continue;
+            }
+            for path in &want.files {
+                let why = match host.driver.host_file(path).await {
+                    Err(DriverError::Missing { .. }) => format!("it has no file {path:?}"),
+                    Err(DriverError::Refused { message, .. }) => {
+                        format!("its file {path:?} cannot be read: {message}")
+                    }
+                    _ => continue,
+                };
+                lacking.insert(host.name.clone(), why);
+            }
+        }
+        Ok(lacking)
     }
 
     /// What each host that was not refused says to the machine.

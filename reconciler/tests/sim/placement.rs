@@ -9,7 +9,7 @@ use labyard_driver::Driver;
 use labyard_driver::ids::{HostName, Mib};
 use labyard_driver::observed::{HostFacts, MachineSize};
 use labyard_driver::spec::Firmware;
-use labyard_driver_sim::{Edge, Fault, FaultKind, Latency, Settings, SimDriver, SimHost};
+use labyard_driver_sim::{Edge, Fault, FaultKind, ForeignHand, Latency, Settings, SimDriver, SimHost};
 use labyard_reconciler::EngineError;
 use labyard_reconciler::capacity::Need;
 use labyard_reconciler::derived::Taken;
@@ -65,6 +65,11 @@ fn engine_with(sims: &[SimHost; 2], deps: Deps, first: Cordon) -> Arc<Embedded> 
 }
 
 async fn place(engine: Arc<Embedded>, name: String) -> Result<HostName, EngineError> {
+    place_of(engine, name, None).await
+}
+
+/// The same, of an image that is a file of the host's.
+async fn place_of(engine: Arc<Embedded>, name: String, file: Option<&str>) -> Result<HostName, EngineError> {
     let want = Want {
         namespace: "default".into(),
         name: name.as_str().into(),
@@ -77,13 +82,23 @@ async fn place(engine: Arc<Embedded>, name: String) -> Result<HostName, EngineEr
             disks: Default::default(),
         },
         networks: BTreeSet::new(),
+        files: file.map(str::to_owned).into_iter().collect(),
     };
+    let root = file.map(|path| vm::Disk {
+        image: Some(vm::Image {
+            source: format!("host:{path}"),
+            sha256: None,
+        }),
+        bus: "virtio".into(),
+        ..vm::Disk::default()
+    });
     let config = vm::Vm {
         name,
         cpus: 1,
         memory_mib: MEMORY,
         power: "stopped".into(),
         allow_restart: true,
+        disks: root.map(|root| [("root".to_owned(), root)].into()),
         labels: Some([("tier".to_owned(), "gold".to_owned())].into()),
         ..vm::Vm::default()
     };
@@ -111,6 +126,35 @@ async fn ten_at_once_by_one_engine_fill_two_hosts_evenly() {
         full.to_string().contains("lab0") && full.to_string().contains("lab1"),
         "{full}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_goes_where_the_file_of_its_image_is_however_full_that_host_is() {
+    const FILE: &str = "/srv/images/base.img";
+    let sims = hosts(5);
+    let engine = engine(&sims, &Table::default());
+    let nowhere = place_of(engine.clone(), "web".into(), Some(FILE))
+        .await
+        .unwrap_err();
+    assert!(matches!(nowhere, EngineError::NoHost { .. }), "{nowhere}");
+    let told = nowhere.to_string();
+    assert!(
+        told.contains("lab0: it has no file") && told.contains("lab1: it has no file"),
+        "{told}"
+    );
+    assert_eq!(counts(&sims), [0, 0]);
+
+    sims[1]
+        .by_other_hand(&ForeignHand::PutFile {
+            path: FILE.into(),
+            content: vec![7; 70_000],
+        })
+        .unwrap();
+    for name in ["a", "b", "c"] {
+        let host = place_of(engine.clone(), name.into(), Some(FILE)).await.unwrap();
+        assert_eq!(host.as_str(), "lab1");
+    }
+    assert_eq!(counts(&sims), [0, 3]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use labyard_driver::DriverError;
+use labyard_driver::hold::Calls;
 use labyard_driver::ids::PoolName;
 use labyard_driver::observed::{HostFacts, Offers, PoolKind};
 use libvirt_rpc::flags::StorageXml;
 use libvirt_rpc::{
-    Access, CapabilitiesOf, ConnectOptions, ConnectUri, Connection, PoolRef, Reach, Transport, transport,
+    Access, CapabilitiesOf, ConnectOptions, ConnectUri, Connection, Gate, PoolRef, Reach, Transport,
+    transport,
 };
 use tokio::sync::OnceCell;
 
@@ -84,6 +87,20 @@ pub(crate) struct Pool {
     /// libvirt's handle of it.
     pub(crate) reference: PoolRef,
     described: OnceCell<PoolDescription>,
+}
+
+/// Holds a process at its calls, where a test has asked for that.
+struct Held(&'static Calls);
+
+#[async_trait]
+impl Gate for Held {
+    async fn before(&self, procedure: &'static str) -> u64 {
+        self.0.before(procedure).await
+    }
+
+    async fn after(&self, ticket: u64, procedure: &'static str) {
+        self.0.after(ticket, procedure).await;
+    }
 }
 
 /// A connection for streams, which is let go a moment after its owner has let go of it.
@@ -189,6 +206,10 @@ impl Host {
         let connection = Connection::open_by(self.transport.as_ref(), &self.uri, &options)
             .await
             .map_err(|error| explain::connect(&self.uri_text, &self.uri.reach, &error))?;
+        let connection = match Calls::named() {
+            Some(calls) => connection.through(Arc::new(Held(calls))),
+            None => connection,
+        };
         Ok(Line {
             connection,
             past_calls: Arc::clone(&self.past_calls),

@@ -28,7 +28,9 @@ mod uri;
 pub mod xdr;
 
 pub use calls::CapabilitiesOf;
-pub use connection::{AuthType, CallCounts, ConnectOptions, Connection, FrameError, KeepAlive, LostReason};
+pub use connection::{
+    AuthType, CallCounts, ConnectOptions, Connection, FrameError, Gate, KeepAlive, LostReason,
+};
 pub use error::{Error, Result};
 pub use event::{AgentReason, AgentState, DomainChange, Event, EventKind, NetworkChange, Subscription};
 pub use model::*;

@@ -42,6 +42,15 @@ pub(crate) enum Lane {
     Slow,
 }
 
+/// What a call does to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing that another would see.
+    Reads,
+    /// Something that may stay when the caller is gone.
+    Changes,
+}
+
 /// One procedure.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Procedure {
@@ -49,16 +58,18 @@ pub(crate) struct Procedure {
     pub(crate) number: i32,
     pub(crate) name: &'static str,
     pub(crate) lane: Lane,
+    pub(crate) effect: Effect,
 }
 
 macro_rules! procedures {
-    ($($program:ident $lane:ident { $($name:ident = $number:literal,)* })*) => {
+    ($($program:ident $lane:ident $effect:ident { $($name:ident = $number:literal,)* })*) => {
         $($(
             pub(crate) static $name: Procedure = Procedure {
                 program: Program::$program,
                 number: $number,
                 name: stringify!($name),
                 lane: Lane::$lane,
+                effect: Effect::$effect,
             };
         )*)*
 
@@ -68,7 +79,7 @@ macro_rules! procedures {
 }
 
 procedures! {
-    Remote Quick {
+    Remote Quick Reads {
         CONNECT_OPEN = 1,
         CONNECT_CLOSE = 2,
         CONNECT_GET_VERSION = 4,
@@ -88,37 +99,26 @@ procedures! {
         DOMAIN_LOOKUP_BY_NAME = 23,
         DOMAIN_LOOKUP_BY_UUID = 24,
         DOMAIN_GET_AUTOSTART = 15,
-        DOMAIN_SET_AUTOSTART = 29,
         DOMAIN_IS_ACTIVE = 150,
         DOMAIN_IS_PERSISTENT = 151,
         DOMAIN_GET_STATE = 212,
         DOMAIN_GET_METADATA = 265,
-        DOMAIN_UNDEFINE_FLAGS = 231,
-        DOMAIN_DESTROY_FLAGS = 234,
-        DOMAIN_DEFINE_XML_FLAGS = 350,
-        NETWORK_DEFINE_XML = 41,
-        NETWORK_DEFINE_XML_FLAGS = 432,
         NETWORK_GET_XML_DESC = 43,
         NETWORK_GET_AUTOSTART = 44,
         NETWORK_GET_BRIDGE_NAME = 45,
         NETWORK_LOOKUP_BY_NAME = 46,
         NETWORK_LOOKUP_BY_UUID = 47,
-        NETWORK_SET_AUTOSTART = 48,
-        NETWORK_UNDEFINE = 49,
         NETWORK_IS_ACTIVE = 152,
         NETWORK_IS_PERSISTENT = 153,
         NETWORK_GET_DHCP_LEASES = 341,
         NETWORK_GET_METADATA = 445,
         NETWORK_LIST_ALL_PORTS = 404,
-        STORAGE_POOL_DEFINE_XML = 77,
-        STORAGE_POOL_UNDEFINE = 82,
         STORAGE_POOL_LOOKUP_BY_NAME = 84,
         STORAGE_POOL_LOOKUP_BY_UUID = 85,
         STORAGE_POOL_LOOKUP_BY_VOLUME = 86,
         STORAGE_POOL_GET_INFO = 87,
         STORAGE_POOL_GET_XML_DESC = 88,
         STORAGE_POOL_GET_AUTOSTART = 89,
-        STORAGE_POOL_SET_AUTOSTART = 90,
         STORAGE_POOL_IS_ACTIVE = 154,
         STORAGE_POOL_LIST_ALL_VOLUMES = 282,
         STORAGE_POOL_LOOKUP_BY_TARGET_PATH = 391,
@@ -129,13 +129,36 @@ procedures! {
         STORAGE_VOL_GET_XML_DESC = 99,
         STORAGE_VOL_GET_PATH = 100,
     }
-    Remote Slow {
+    Remote Quick Changes {
+        DOMAIN_SET_AUTOSTART = 29,
+        DOMAIN_UNDEFINE_FLAGS = 231,
+        DOMAIN_DESTROY_FLAGS = 234,
+        DOMAIN_DEFINE_XML_FLAGS = 350,
+        NETWORK_DEFINE_XML = 41,
+        NETWORK_DEFINE_XML_FLAGS = 432,
+        NETWORK_SET_AUTOSTART = 48,
+        NETWORK_UNDEFINE = 49,
+        STORAGE_POOL_DEFINE_XML = 77,
+        STORAGE_POOL_UNDEFINE = 82,
+        STORAGE_POOL_SET_AUTOSTART = 90,
+    }
+    Remote Slow Reads {
         CONNECT_GET_CAPABILITIES = 7,
         CONNECT_GET_DOMAIN_CAPABILITIES = 342,
         CONNECT_GET_ALL_DOMAIN_STATS = 344,
-        DOMAIN_CREATE_XML = 10,
         DOMAIN_GET_XML_DESC = 14,
         DOMAIN_GET_INFO = 16,
+        DOMAIN_HAS_MANAGED_SAVE_IMAGE = 183,
+        DOMAIN_GET_BLOCK_INFO = 194,
+        DOMAIN_GET_VCPUS_FLAGS = 200,
+        DOMAIN_OPEN_CONSOLE = 201,
+        DOMAIN_INTERFACE_ADDRESSES = 353,
+        DOMAIN_AGENT_SET_RESPONSE_TIMEOUT = 420,
+        STORAGE_POOL_REFRESH = 83,
+        STORAGE_VOL_DOWNLOAD = 209,
+    }
+    Remote Slow Changes {
+        DOMAIN_CREATE_XML = 10,
         DOMAIN_REBOOT = 27,
         DOMAIN_RESUME = 28,
         DOMAIN_SET_MAX_MEMORY = 30,
@@ -143,21 +166,15 @@ procedures! {
         DOMAIN_ATTACH_DEVICE_FLAGS = 160,
         DOMAIN_DETACH_DEVICE_FLAGS = 161,
         DOMAIN_UPDATE_DEVICE_FLAGS = 174,
-        DOMAIN_HAS_MANAGED_SAVE_IMAGE = 183,
         DOMAIN_MANAGED_SAVE_REMOVE = 184,
-        DOMAIN_GET_BLOCK_INFO = 194,
         DOMAIN_CREATE_WITH_FLAGS = 196,
         DOMAIN_SET_VCPUS_FLAGS = 199,
-        DOMAIN_GET_VCPUS_FLAGS = 200,
-        DOMAIN_OPEN_CONSOLE = 201,
         DOMAIN_SET_MEMORY_FLAGS = 204,
         DOMAIN_RESET = 245,
         DOMAIN_BLOCK_RESIZE = 251,
         DOMAIN_SHUTDOWN_FLAGS = 258,
         DOMAIN_SET_METADATA = 264,
-        DOMAIN_INTERFACE_ADDRESSES = 353,
         DOMAIN_RENAME = 358,
-        DOMAIN_AGENT_SET_RESPONSE_TIMEOUT = 420,
         NETWORK_CREATE = 39,
         NETWORK_CREATE_XML = 40,
         NETWORK_DESTROY = 42,
@@ -168,15 +185,13 @@ procedures! {
         STORAGE_POOL_BUILD = 79,
         STORAGE_POOL_DESTROY = 80,
         STORAGE_POOL_DELETE = 81,
-        STORAGE_POOL_REFRESH = 83,
         STORAGE_VOL_CREATE_XML = 93,
         STORAGE_VOL_DELETE = 94,
         STORAGE_VOL_CREATE_XML_FROM = 125,
         STORAGE_VOL_UPLOAD = 208,
-        STORAGE_VOL_DOWNLOAD = 209,
         STORAGE_VOL_RESIZE = 260,
     }
-    Qemu Slow {
+    Qemu Slow Reads {
         QEMU_DOMAIN_AGENT_COMMAND = 3,
     }
 }

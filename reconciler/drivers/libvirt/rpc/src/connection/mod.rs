@@ -6,6 +6,7 @@
 
 mod counts;
 pub(crate) mod frame;
+mod gate;
 mod link;
 mod open;
 mod pump;
@@ -22,16 +23,18 @@ use tokio::time::Instant;
 
 pub use counts::CallCounts;
 pub use frame::FrameError;
+pub use gate::Gate;
 pub use link::LostReason;
 pub(crate) use link::{Link, STREAM_BACKLOG, StreamMessage};
 pub use open::{AuthType, ConnectOptions, KeepAlive};
 
 use crate::error::{Error, Result};
-use crate::procedure::{CONNECT_CLOSE, Lane, Procedure};
+use crate::procedure::{CONNECT_CLOSE, Effect, Lane, Procedure};
 use crate::server_error::ServerError;
 use crate::stream::RawStream;
 use crate::xdr::{Decode, Decoder, Encode};
 use frame::Status;
+use gate::Gated;
 
 /// A connection to libvirt. Clones share it; it ends when the last of them is dropped, or by
 /// [`close`](Self::close).
@@ -40,6 +43,7 @@ pub struct Connection {
     task: Arc<Task>,
     deadline: Duration,
     width: Width,
+    gate: Gated,
 }
 
 /// How many calls that may wait in the daemon are sent at once.
@@ -89,6 +93,15 @@ impl Connection {
     pub fn wide(&self) -> Self {
         Self {
             width: Width::Wide,
+            ..self.clone()
+        }
+    }
+
+    /// The same connection with a gate for its calls that change something on the host.
+    #[must_use]
+    pub fn through(&self, gate: Arc<dyn Gate>) -> Self {
+        Self {
+            gate: Gated(Some(gate)),
             ..self.clone()
         }
     }
@@ -186,6 +199,23 @@ impl Connection {
     }
 
     async fn exchange<A: Encode>(
+        &self,
+        procedure: &'static Procedure,
+        args: &A,
+        stream: Option<mpsc::Sender<StreamMessage>>,
+    ) -> Result<(u32, Bytes)> {
+        match (&self.gate.0, procedure.effect) {
+            (Some(gate), Effect::Changes) => {
+                let ticket = gate.before(procedure.name).await;
+                let outcome = self.exchange_traced(procedure, args, stream).await;
+                gate.after(ticket, procedure.name).await;
+                outcome
+            }
+            _ => self.exchange_traced(procedure, args, stream).await,
+        }
+    }
+
+    async fn exchange_traced<A: Encode>(
         &self,
         procedure: &'static Procedure,
         args: &A,

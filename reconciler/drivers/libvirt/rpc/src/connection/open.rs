@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::gate::Gated;
 use super::link::Link;
 use super::{Connection, Task, Width, pump};
 use crate::calls::Feature;
@@ -124,6 +125,7 @@ impl Connection {
             task: Arc::new(Task { link, handle }),
             deadline: options.deadline,
             width: Width::Narrow,
+            gate: Gated::default(),
         }
     }
 
