@@ -2,6 +2,7 @@
 
 use labyard_acceptance_tests::host::{Daemon, Host};
 use labyard_acceptance_tests::proof::{Case, shows};
+use labyard_acceptance_tests::whole::write_image;
 use labyard_acceptance_tests::{Terraform, hcl};
 
 const LIMITS: &str = "capacity = { memory_mib = 640 }";
@@ -23,6 +24,45 @@ fn many(count: usize, mib: u64) -> String {
 
 fn machines(host: &Host) -> usize {
     host.observer().unwrap().domains().unwrap().len()
+}
+
+#[test]
+fn a_machine_that_names_no_host_goes_where_the_file_of_its_image_is() {
+    let hosts = [Host::start().unwrap(), Host::start().unwrap()];
+    let terraform = Terraform::new().unwrap();
+    // A directory that each of these hosts has for itself.
+    let path = "/var/lib/libvirt/images/base.qcow2";
+    let machine = hcl::machine(
+        "web",
+        format!(
+            "memory_mib = 64\n  power = \"stopped\"\n  disks = {{ root = {{ image = {{ source = \"host:{path}\" }} }} }}"
+        ),
+    );
+    let both = [("lab1", &hosts[0]), ("lab2", &hosts[1])];
+    terraform
+        .write("main.tf", &(hcl::provider(&both) + &machine))
+        .unwrap();
+    let refused = terraform.plan(&[]).unwrap();
+    let error = &refused.run().errors()[0];
+    assert_eq!(error.summary, "Image on no host");
+    assert!(
+        error.detail.contains("lab1") && error.detail.contains("lab2"),
+        "{}",
+        error.detail
+    );
+    let snippet = error.snippet.as_deref().unwrap_or_default();
+    assert!(snippet.trim().starts_with("disks"), "points at {snippet:?}");
+    shows(&["labyard_vm.disks.image.source"], Case::Refused);
+
+    let images = hosts[1].directory().join("lib/images");
+    std::fs::create_dir_all(&images).unwrap();
+    write_image(&images.join("base.qcow2"), 60_000).unwrap();
+    terraform.apply(&[]).unwrap().expect_success();
+    assert_eq!(hosts.each_ref().map(machines), [0, 1]);
+    assert_eq!(terraform.resource("labyard_vm.web")["host"], "lab2");
+    terraform.assert_settled();
+    terraform.destroyed();
+    assert_eq!(hosts.each_ref().map(machines), [0, 0]);
 }
 
 #[test]

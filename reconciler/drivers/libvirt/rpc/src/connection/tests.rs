@@ -1,5 +1,7 @@
 //! The connection against a scripted peer.
 
+mod gate;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
