@@ -21,7 +21,7 @@ use bench::{Bench, Guest, Shape};
 /// How many cells run with a guest unless all do.
 const DRAWN: usize = 20;
 /// How many calls of each operation are cut short unless all are.
-const CALLS: usize = 8;
+const CALLS: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
