@@ -2,16 +2,19 @@
 //! included; answers that deny, hold or are nonsense; commands; and the journal of it all.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use labyard_acceptance_tests::Terraform;
+use labyard_acceptance_tests::command::output_of;
 use labyard_acceptance_tests::host::Host;
+use labyard_acceptance_tests::nocloud::SeedFiles;
 use labyard_acceptance_tests::observer::Description;
 use labyard_acceptance_tests::processes::{self, Signal};
 use labyard_acceptance_tests::receiver::{Ipam, Reply, Scripted};
 use labyard_acceptance_tests::terraform::Running;
 use labyard_acceptance_tests::wait::{Look, until};
-use labyard_acceptance_tests::{hcl, whole};
+use labyard_acceptance_tests::{assets, hcl, whole};
 use labyard_reconciler::journal::{What, file, stages};
 use tempfile::TempDir;
 
@@ -191,6 +194,102 @@ fn a_removal_that_was_killed_while_its_hook_was_asked_asks_it_again_under_its_ke
         "the killed run and the next"
     );
     assert!(passed.iter().any(|p| p.event == "create" && p.stage == "define"));
+}
+
+#[test]
+fn a_name_and_a_mac_of_a_hook_are_the_seeds_the_definitions_and_the_networks_and_past_runs_say_what_is_usual()
+{
+    let (host, server) = (Host::start().unwrap(), Scripted::start());
+    let begun = host.inventory().unwrap();
+    let (files, journal) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let image = whole::write_image(&files.path().join("image.qcow2"), 100_000).unwrap();
+    let mut terraform = Terraform::new().unwrap();
+    terraform.env("LABYARD_JOURNAL", &journal.path().display().to_string());
+    server.script(&[Reply::Say(
+        "200 OK",
+        r#"{"set": {"macs": {"lan": "52:54:00:aa:bb:01"}, "hostname": "named-by-hook"}}"#,
+    )]);
+    let hooks = hook("before:define", &server.url(), "retries = 0");
+    let first = provider(&host, &hooks) + &whole::lab(&image, &["web"]);
+    terraform.applied(&first);
+    terraform.assert_settled();
+    whole::assert_whole(&host, &["web"]);
+
+    let state = terraform.resource("labyard_vm.web");
+    assert_eq!(state["name"], "web", "what Terraform calls it stays");
+    assert_eq!(state["macs"]["lan"], "52:54:00:aa:bb:01");
+    let observer = host.observer().unwrap();
+    let xml = observer.domain_xml("web", Description::Persistent).unwrap();
+    assert!(xml.contains("<mac address='52:54:00:aa:bb:01'/>"), "{xml}");
+    let meta = SeedFiles::of(&host, "web").unwrap().text("meta-data").unwrap();
+    assert!(meta.contains("named-by-hook"), "{meta}");
+    // Others find it on the network by the machine's own name, under the card that it has.
+    let network = observer.networks().unwrap().remove(0).xml;
+    let reserved = format!(
+        "<host mac='52:54:00:aa:bb:01' name='web' ip='{}'/>",
+        state["ip"].as_str().unwrap()
+    );
+    assert!(network.contains(&reserved), "{network}");
+
+    // A second of the same image: the command's table says what its stages took, and what is usual by the first.
+    server.script(&[
+        Reply::Say(
+            "200 OK",
+            r#"{"hold": {"retry_after": 1, "reason": "the owner's approval"}}"#,
+        ),
+        Reply::Say("200 OK", "{}"),
+    ]);
+    terraform.applied(&(provider(&host, &hooks) + &whole::lab(&image, &["web", "db"])));
+    terraform.assert_settled();
+    let table = |name: &str| {
+        let program = assets::provider().with_file_name("labyard");
+        let mut command = Command::new(program);
+        command.args(["journal", name, "--directory"]).arg(journal.path());
+        output_of(&mut command).unwrap()
+    };
+    let (web, db) = (table("web"), table("db"));
+    for stage in [
+        "record",
+        "addresses",
+        "image",
+        "disks",
+        "seed",
+        "define",
+        "start",
+        "ready",
+        "finished",
+    ] {
+        let [first, second] = [&web, &db].map(|table| row(table, stage));
+        assert_eq!(first[1..6], ["lab1", "web", "create", stage, "1"], "{web}");
+        assert_eq!(
+            (first[7], first[8]),
+            ("-", "done"),
+            "nothing is usual yet:\n{web}"
+        );
+        assert_eq!(second[1..6], ["lab1", "db", "create", stage, "1"], "{db}");
+        assert_eq!(
+            second[7], first[6],
+            "the only past run's time is usual:\n{web}\n{db}"
+        );
+    }
+    assert!(
+        row(&db, "define")
+            .join(" ")
+            .contains("holds: the owner's approval"),
+        "{db}"
+    );
+    terraform.destroyed();
+    host.assert_as(&begun);
+}
+
+/// The words of the line of a machine's create that is about a stage.
+#[track_caller]
+fn row<'t>(table: &'t str, stage: &str) -> Vec<&'t str> {
+    let mut rows = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let found = rows.find(|words| words.get(3) == Some(&"create") && words.get(4) == Some(&stage));
+    found.unwrap_or_else(|| panic!("no stage {stage} in\n{table}"))
 }
 
 /// A machine without anything, and one hook with its answers; each step in the same directory.

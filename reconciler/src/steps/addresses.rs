@@ -118,7 +118,8 @@ async fn reserve(
 ) -> Outcome {
     let mut refused = BTreeSet::new();
     let mut recorded = recorded;
-    let mut seen = network.clone();
+    let mut seen = without_former(work, mac, network).await?;
+    let network = &seen.clone();
     for _ in 0..TRIES {
         let address = match recorded.take() {
             Some(IpAddr::V4(address)) if is_of(network, address) => address,
@@ -150,6 +151,27 @@ async fn reserve(
         }
     }
     Err(exhausted(work, key, network))
+}
+
+/// A network that the machine's former card on it, in whose place this one comes, has left: with that it gives back the
+/// machine's name, which a network keeps for one MAC only.
+async fn without_former(
+    work: &Work<'_>,
+    mac: MacAddr,
+    network: &ObservedNetwork,
+) -> Result<ObservedNetwork, EngineError> {
+    let mark = work.mark().await;
+    let kept = |former: &NicMark| mark.nics.values().any(|nic| nic.mac == former.mac);
+    let mut former = mark.give_back.clone();
+    former.retain(|one| {
+        one.mac != mac && !kept(one) && network.reservations.iter().any(|kept| kept.mac == one.mac)
+    });
+    if former.is_empty() {
+        return Ok(network.clone());
+    }
+    release(work, &former).await?;
+    let read = work.host.driver.network(&network.id).await;
+    read.map_err(work.failed())
 }
 
 /// Reserves the address that a hook has supplied; another one is no substitute.
