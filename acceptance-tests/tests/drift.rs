@@ -3,11 +3,14 @@
 
 use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::observer::{Description, DomainSeen, Observer};
+use labyard_acceptance_tests::processes::{self, Signal};
 use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::terraform::{Plan, Terraform};
 use labyard_acceptance_tests::{hcl, inventory::Inventory};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
 use virt::domain::DomainState;
 
 const STOPPED: &str = "memory_mib = 64\n  power = \"stopped\"";
@@ -432,4 +435,70 @@ fn what_others_add_survives_our_changes() {
     lab.terraform.destroy(&[]).unwrap().expect_success();
     assert!(lab.observer.domains().unwrap().is_empty());
     assert!(lab.observer.volumes("default").unwrap().is_empty());
+}
+
+#[test]
+fn a_machine_that_crashed_is_started_again_and_what_others_saved_of_machines_goes_with_them() {
+    let disk = format!("disks = {{ root = {{ image = {} }} }}", hcl::image());
+    let machine = |name: &str, body: &str| hcl::machine(name, format!("{body}\n  {disk}"));
+    let lab = Lab::applied(
+        &[
+            machine("crashed", RUNNING),
+            machine("saved", RUNNING),
+            machine("snapped", STOPPED),
+        ]
+        .concat(),
+    );
+    let files = lab.files("crashed");
+    let process = lab.host.guest_process("crashed").unwrap().unwrap();
+    processes::send(Signal::Kill, process).unwrap();
+    let soon = Duration::from_secs(30);
+    lab.observer
+        .wait_for_state("crashed", DomainState::Shutoff, soon)
+        .unwrap();
+    let reason = lab.host.virsh(&["domstate", "crashed", "--reason"]).unwrap();
+    assert!(reason.contains("crashed"), "{reason}");
+
+    let plan = lab.plan();
+    assert_seen(&plan, "labyard_vm.crashed", "/power", &json!("stopped"));
+    for name in ["saved", "snapped"] {
+        assert_eq!(plan.actions(&format!("labyard_vm.{name}")), ["no-op"]);
+    }
+    lab.heal();
+    assert_eq!(lab.domain("crashed").state, DomainState::Running);
+    assert_ne!(lab.host.guest_process("crashed").unwrap(), Some(process));
+    assert_eq!(lab.files("crashed"), files, "with the disks that it had");
+
+    // A snapshot is nobody's drift; what keeps a machine's past does not keep the machine.
+    lab.virsh(&["snapshot-create-as", "snapped", "before"]);
+    lab.plan().expect_empty();
+    lab.virsh(&["managedsave", "saved"]);
+    let saves = lab.host.directory().join("lib/qemu/save");
+    assert!(
+        std::fs::read_dir(&saves).unwrap().count() > 0,
+        "{}",
+        saves.display()
+    );
+    let (host_directory, left) = (
+        lab.host.directory().to_owned(),
+        ["lib/qemu/save", "lib/qemu/snapshot"],
+    );
+    lab.terraform.destroyed();
+    for place in left {
+        let below: Vec<_> = walk(&host_directory.join(place));
+        assert_eq!(below, [""; 0], "left in {place}");
+    }
+    let left = lab.empty.changes_to(&lab.host.inventory().unwrap());
+    assert!(left.is_empty(), "left over or lost:\n{left}");
+}
+
+/// The files below a directory.
+fn walk(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(&entry.path()),
+            _ => vec![entry.path().display().to_string()],
+        })
+        .collect()
 }
