@@ -148,3 +148,105 @@ fn a_machine_that_never_became_ready_shows_how_far_it_came_and_where_it_can_be_s
     assert_eq!(seen["labels"], Value::Null);
     terraform.destroy(&[]).unwrap().expect_success();
 }
+
+/// A machine that others made, on a network of ours, that is off.
+fn add_theirs(host: &Host) {
+    let xml = "<domain type='qemu'><name>theirs</name><memory unit='MiB'>96</memory><vcpu>3</vcpu>
+         <os><type machine='q35'>hvm</type></os><devices>
+         <interface type='network'><mac address='52:54:00:99:00:01'/><source network='lab'/><model type='virtio'/></interface>
+         </devices></domain>";
+    host.observer()
+        .unwrap()
+        .connection()
+        .define_domain_xml(xml)
+        .unwrap();
+}
+
+#[test]
+fn a_guest_that_runs_and_a_machine_of_others_are_read_as_they_are_at_this_moment() {
+    let host = Host::start().unwrap();
+    let terraform = Terraform::new().unwrap();
+    let guest = format!(
+        "memory_mib = 128\n  {}\n  shutdown = {{ mode = \"force\" }}\n  nics = {{ lan = {{ network = labyard_network.lab.name }} }}",
+        hcl::boot("")
+    );
+    terraform.applied(&(hcl::on(&host) + &hcl::network("lab", 77) + &hcl::machine("web", guest)));
+    add_theirs(&host);
+    let state = terraform.resource("labyard_vm.web");
+    let (mac, address) = (&state["macs"]["lan"], &state["ip"]);
+    // By others: the guest has it.
+    let lease = host.lease("lab", mac.as_str().unwrap()).unwrap();
+    assert_eq!(lease.as_deref(), address.as_str());
+
+    // Somebody else's state, who only looks.
+    let onlooker = Terraform::new().unwrap();
+    let read = ["labyard_vm\" \"web", "labyard_vm\" \"theirs", "labyard_network\" \"lab", "labyard_host\" \"lab1"]
+        .map(|source| {
+            let name = source.rsplit('"').next().unwrap();
+            let kind = source.split('"').next().unwrap();
+            format!(
+                "data \"{source}\" {{\n  name = {name:?}\n}}\noutput \"{name}\" {{\n  value = data.{kind}.{name}\n}}\n"
+            )
+        });
+    let config = hcl::on(&host) + &read.concat();
+    onlooker.applied(&config);
+    let web = output(&onlooker, "web");
+    assert_eq!(
+        (&web["power"], &web["owned"], &web["namespace"]),
+        (&"running".into(), &true.into(), &"default".into())
+    );
+    let nic = &web["nics"]["lan"];
+    assert_eq!((&nic["mac"], &nic["network"]), (mac, &"lab".into()));
+    assert_eq!(nic["addresses"], serde_json::json!([address]), "{web:#}");
+    assert_eq!(web["addresses"][0], *address, "{web:#}");
+
+    let network = output(&onlooker, "lab");
+    let leases = network["leases"].as_array().unwrap();
+    assert_eq!(leases.len(), 1, "{network:#}");
+    assert_eq!((&leases[0]["mac"], &leases[0]["address"]), (mac, address));
+    assert_eq!(network["machines"], serde_json::json!(["theirs", "web"]));
+
+    let theirs = output(&onlooker, "theirs");
+    assert_eq!(
+        (
+            &theirs["owned"],
+            &theirs["namespace"],
+            &theirs["stage"],
+            &theirs["labels"]
+        ),
+        (&false.into(), &Value::Null, &Value::Null, &Value::Null),
+        "{theirs:#}"
+    );
+    assert_eq!(
+        (&theirs["power"], &theirs["cpus"], &theirs["memory_mib"]),
+        (&"stopped".into(), &3.into(), &96.into())
+    );
+    let nics: Vec<_> = theirs["nics"].as_object().unwrap().values().collect();
+    assert_eq!(nics.len(), 1);
+    assert_eq!(
+        (&nics[0]["mac"], &nics[0]["network"]),
+        (&"52:54:00:99:00:01".into(), &"lab".into())
+    );
+    assert_eq!(
+        (&nics[0]["addresses"], &theirs["addresses"]),
+        (&serde_json::json!([]), &serde_json::json!([]))
+    );
+
+    let seen = output(&onlooker, "lab1");
+    assert_eq!(
+        (
+            &seen["machines"],
+            &seen["machines_running"],
+            &seen["machines_owned"]
+        ),
+        (&2.into(), &1.into(), &1.into())
+    );
+
+    // It is read anew: the guest goes, and what was read follows.
+    host.observer().unwrap().pull_plug("web").unwrap();
+    onlooker.applied(&config);
+    assert_eq!(output(&onlooker, "web")["power"], "stopped");
+    assert_eq!(output(&onlooker, "lab1")["machines_running"], 0);
+    host.virsh(&["undefine", "theirs"]).unwrap();
+    terraform.destroyed();
+}
