@@ -68,7 +68,8 @@ impl Bench<'_> {
 
         let twin = format!("twin-{round}");
         let mac = format!("52:54:00:be:00:{round:02x}");
-        self.define_twin(&name, &twin, &mac)?;
+        let uuid = format!("5254be00-0000-4000-8000-{round:012x}");
+        self.define_twin(&name, (&twin, &uuid, &mac))?;
         boots.start_plain.add(self.start(&twin, &mac)?);
         self.host.virsh(&["undefine", &twin])?;
 
@@ -144,7 +145,7 @@ impl Bench<'_> {
     }
 
     /// The same guest on the other network; it shares the disk of the first, which is off.
-    fn define_twin(&self, name: &str, twin: &str, mac: &str) -> Result<()> {
+    fn define_twin(&self, name: &str, (twin, uuid, mac): (&str, &str, &str)) -> Result<()> {
         until(&format!("{name} off"), BOOT, || {
             let state = self.host.virsh(&["domstate", name])?;
             Ok(if state.trim() == "shut off" {
@@ -154,8 +155,9 @@ impl Bench<'_> {
             })
         })?;
         let xml = self.host.virsh(&["dumpxml", "--inactive", name])?;
-        let xml = without(&xml, "<uuid>", "</uuid>");
-        let xml = without(&xml, "<metadata>", "</metadata>");
+        // The guest is told it too, and libvirt takes it from there where nothing else says it.
+        let own = self.host.virsh(&["domuuid", name])?;
+        let xml = without(&xml, "<metadata>", "</metadata>").replace(own.trim(), uuid);
         let xml = xml.replace(&format!("<name>{name}</name>"), &format!("<name>{twin}</name>"));
         let xml = xml.replace("<source network='lab'/>", &format!("<source network='{PLAIN}'/>"));
         let xml = xml.replace(&self.mac(name)?, mac);
@@ -173,7 +175,7 @@ resource "labyard_vm" "guest" {{
   memory_mib = 128
   disks      = {{ root = {{ image = {{ source = "file:{}" }} }} }}
   nics       = {{ lan = {{ network = {network} }} }}
-  boot       = {{ kernel = "{}", initrd = "{}", cmdline = "console=ttyS0" }}
+  boot       = {{ kernel = "{}", initrd = "{}", cmdline = "console=ttyS0 no_timer_check" }}
   shutdown   = {{ mode = "force" }}
 }}
 "#,
