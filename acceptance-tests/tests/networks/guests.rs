@@ -129,39 +129,42 @@ fn reached(host: &Host, address: &str) {
     run(host, "ping", &["-c", "1", "-W", "10", address]);
 }
 
-#[test]
-fn a_guest_stays_on_its_network_while_it_goes_down_and_up_again() {
-    let lab = Lab::new();
-    let key = KeyPair::generate().unwrap();
-    let config = |mode: &str, forwarder: &str, card: &str| {
-        let network = hcl::resource(
-            "labyard_network",
-            "lab",
-            format!(
-                "mode = {mode:?}
+/// A network in a mode, with a machine that has a card on it and one on a network that tells nobody an address.
+fn two_networks(key: &KeyPair, mode: &str, forwarder: &str, card: &str) -> String {
+    let network = hcl::resource(
+        "labyard_network",
+        "lab",
+        format!(
+            "mode = {mode:?}
   ipv4 = {{ cidr = \"10.88.0.0/24\", dhcp = {{ start = \"10.88.0.100\", end = \"10.88.0.200\" }} }}
   ipv6 = {{ cidr = \"fd00:88::/64\" }}
   mtu = 1400
   dns = {{ domain = \"lab.test\", forwarders = [{forwarder:?}] }}"
-            ),
-        );
-        let machine = hcl::machine(
-            "web",
-            format!(
-                "memory_mib = 160\n  {}\n  shutdown = {{ mode = \"force\" }}
+        ),
+    );
+    let machine = hcl::machine(
+        "web",
+        format!(
+            "memory_mib = 160\n  {}\n  shutdown = {{ mode = \"force\" }}
   nics = {{
     lan = {{ network = labyard_network.lab.name, ipv4 = {{ {card} }} }}
     quiet = {{ network = labyard_network.quiet.name, ipv4 = {{ address = \"10.89.0.10/24\" }} }}
   }}
   cloud_init = {{ user_data = \"{}\" }}",
-                hcl::boot(""),
-                hcl::user_data(&key.public)
-            ),
-        );
-        // Nobody tells an address there: the guest has it from its seed alone.
-        let quiet = "mode = \"isolated\"\n  ipv4 = { cidr = \"10.89.0.0/24\" }";
-        network + &hcl::resource("labyard_network", "quiet", quiet) + &machine
-    };
+            hcl::boot(""),
+            hcl::user_data(&key.public)
+        ),
+    );
+    // Nobody tells an address there: the guest has it from its seed alone.
+    let quiet = "mode = \"isolated\"\n  ipv4 = { cidr = \"10.89.0.0/24\" }";
+    network + &hcl::resource("labyard_network", "quiet", quiet) + &machine
+}
+
+#[test]
+fn a_guest_stays_on_its_network_while_it_goes_down_and_up_again() {
+    let lab = Lab::new();
+    let key = KeyPair::generate().unwrap();
+    let config = |mode: &str, forwarder: &str, card: &str| two_networks(&key, mode, forwarder, card);
     let card = "address = \"10.88.0.10/24\"";
     lab.write(&config("nat", "192.0.2.53", card));
     lab.apply();
