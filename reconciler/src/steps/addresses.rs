@@ -295,6 +295,10 @@ fn pick(
     if let Some(kept) = kept.filter(|kept| !refused.contains(kept)) {
         return Some(kept);
     }
+    // A guest that runs keeps what it was given: with another reserved it would lose its address when it asks again.
+    let runs = work.power() != Power::Stopped;
+    let own = leases.iter().filter(|lease| runs && lease.mac == mac);
+    let own: Vec<_> = own.filter_map(|lease| v4(lease.address)).collect();
     let reserved = network.reservations.iter().filter_map(|r| v4(r.address));
     let leased = leases
         .iter()
@@ -303,7 +307,10 @@ fn pick(
     let mut taken: BTreeSet<_> = reserved.chain(leased).chain(refused.iter().copied()).collect();
     work.host.choose_address(&network.id, |chosen| {
         taken.extend(chosen);
-        choose(network.dhcp?, &taken)
+        let kept = own
+            .into_iter()
+            .find(|address| is_of(network, *address) && !taken.contains(address));
+        kept.or_else(|| choose(network.dhcp?, &taken))
     })
 }
 
