@@ -23,7 +23,7 @@ impl Taken {
         let mut taken = Self::default();
         for mark in others(snapshot, namespace, name) {
             taken.macs.extend(mark.nics.values().map(|nic| nic.mac));
-            taken.serials.extend(Wishes::from_mark(mark).serial);
+            taken.serials.extend(Wishes::serial_in(mark).map(str::to_owned));
         }
         taken
     }
@@ -101,5 +101,21 @@ mod tests {
         assert_ne!(other, mac);
         assert_eq!(other, taken.mac(&host, &namespace, &name, &key));
         assert_ne!(taken.serial(&host, &namespace, &name), serial);
+    }
+
+    #[test]
+    fn the_serial_number_of_a_mark_is_read_alone_as_it_was_written() {
+        let token = labyard_driver::ids::Token("00112233445566778899aabbccddeeff".to_owned());
+        let mut mark = Mark::building(Kind::Machine, "default".into(), "web".into(), token);
+        assert_eq!(Wishes::serial_in(&mark), None);
+        for serial in [None, Some("LAB 7".to_owned())] {
+            let wishes = Wishes {
+                serial: serial.clone(),
+                ..Wishes::default()
+            };
+            mark.wishes = wishes.to_json();
+            assert_eq!(Wishes::serial_in(&mark), serial.as_deref());
+            assert_eq!(Wishes::from_mark(&mark), wishes);
+        }
     }
 }

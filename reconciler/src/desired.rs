@@ -297,10 +297,15 @@ fn yes() -> bool {
 impl Wishes {
     /// The wishes in a mark; what cannot be read is as if nothing had been written.
     pub fn from_mark(mark: &labyard_driver::mark::Mark) -> Self {
-        serde_json::from_value(mark.wishes.clone()).unwrap_or(Self {
+        Self::deserialize(&mark.wishes).unwrap_or(Self {
             allow_restart: true,
             ..Self::default()
         })
+    }
+
+    /// The serial number in a mark, without reading the rest: each plan of a machine asks for those of all others.
+    pub fn serial_in(mark: &labyard_driver::mark::Mark) -> Option<&str> {
+        mark.wishes.get("serial")?.as_str()
     }
 
     /// The form that stands in the mark.
