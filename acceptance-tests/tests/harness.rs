@@ -52,7 +52,7 @@ fn direct_boot() -> String {
     let files = GuestFiles::get();
     format!(
         "<os><type machine='q35'>hvm</type><kernel>{}</kernel><initrd>{}</initrd>
-         <cmdline>console=ttyS0 quiet</cmdline></os>",
+         <cmdline>console=ttyS0 quiet no_timer_check</cmdline></os>",
         files.kernel().display(),
         files.initrd().display()
     )
