@@ -137,15 +137,22 @@ fn shuffled<T>(mut all: Vec<T>, mut seed: u64) -> Vec<T> {
     all
 }
 
-/// The number by which lots are drawn; printed, so that they can be drawn again.
+/// What is drawn from where nothing else is asked for: a change is judged by the same cells as the one before it.
+const SEED: u64 = 1;
+
+/// The number by which lots are drawn; printed, so that they can be drawn again. `LABYARD_SEED=new` goes looking for
+/// others.
 fn seed() -> u64 {
-    let given = std::env::var("LABYARD_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    let seed = given.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        now.unwrap_or_default().as_secs()
-    });
+    let seed = match std::env::var("LABYARD_SEED").as_deref() {
+        Ok("new") => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            now.unwrap_or_default().as_secs()
+        }
+        Ok(given) => given
+            .parse()
+            .unwrap_or_else(|_| panic!("LABYARD_SEED={given} is no number")),
+        Err(_) => SEED,
+    };
     eprintln!("LABYARD_SEED={seed}");
     seed
 }
