@@ -61,11 +61,12 @@ async fn make(work: &mut Work<'_>, spec: &MachineSpec, change: &LiveChange) -> O
         _ => GUEST,
     };
     let mut events = work.host.driver.events().await.ok();
-    match work.host.driver.change_live(spec, change).await {
+    let mut lost = match work.host.driver.change_live(spec, change).await {
+        Ok(()) => None,
         // It may have happened: the look below tells.
-        Ok(()) | Err(DriverError::ReplyLost { .. }) => {}
+        Err(error @ DriverError::ReplyLost { .. }) => Some(error),
         Err(error) => return Err(refused(work, spec, change, error)),
-    }
+    };
     let deadline = (Instant::now() + limit).min(work.deadline);
     loop {
         work.look().await?;
@@ -80,7 +81,9 @@ async fn make(work: &mut Work<'_>, spec: &MachineSpec, change: &LiveChange) -> O
             return work.may_mutate().await;
         }
         if Instant::now() >= deadline {
-            return Err(late(work, spec, change, limit));
+            // Of what may never have been asked for the guest is not to blame.
+            let lost = lost.take().map(work.failed());
+            return Err(lost.unwrap_or_else(|| late(work, spec, change, limit)));
         }
         match &mut events {
             Some(receiver) => drop(timeout(LOOK, receiver.recv()).await),

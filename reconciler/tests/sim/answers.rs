@@ -51,15 +51,19 @@ impl Scene {
     }
 }
 
-fn power(word: &str) -> DesiredMachine {
-    wish(&vm::Vm {
-        power: word.into(),
+fn configured(power: &str) -> vm::Vm {
+    vm::Vm {
+        power: power.into(),
         ready: Some(vm::Ready {
             wait: "none".into(),
             timeout: None,
         }),
         ..config("web")
-    })
+    }
+}
+
+fn power(word: &str) -> DesiredMachine {
+    wish(&configured(word))
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,6 +76,31 @@ async fn a_start_that_never_reached_the_host_is_made_again() {
         scene.update(&identity, &stopped, &running, fault).await;
         assert_eq!(scene.power(), Power::Running, "{kind:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_change_that_never_reached_the_host_is_made_again() {
+    let more = vm::Vm {
+        cpus: 2,
+        ..configured("running")
+    };
+    let less = vm::Vm {
+        cpus: 1,
+        ..more.clone()
+    };
+    let room = |vm: vm::Vm| {
+        wish(&vm::Vm {
+            cpus_max: Some(4),
+            ..vm
+        })
+    };
+    let (less, more) = (room(less), room(more));
+    let scene = Scene::new().await;
+    let identity = scene.machine(&less).await;
+    let fault = Fault::nth(Verb::ChangeLive, 1, FaultKind::LoseRequest);
+    scene.update(&identity, &less, &more, fault).await;
+    let detail = scene.sim.look().machines[0].detail.known().cloned().unwrap();
+    assert_eq!((detail.cpus, detail.live_cpus), (2, Some(2)));
 }
 
 #[tokio::test(start_paused = true)]

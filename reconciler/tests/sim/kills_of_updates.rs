@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use labyard_driver_sim::{Edge, Fault, FaultKind, Settings, SimHost};
+use labyard_driver_sim::{Edge, Failure, Fault, FaultKind, Settings, SimHost};
 use labyard_reconciler::desired::DesiredMachine;
 use labyard_reconciler::engine::Engine;
 use labyard_reconciler::identity::Identity;
@@ -104,9 +104,17 @@ async fn mutations(world: &World, operation: impl Future<Output = ()>) -> u64 {
 
 /// An operation whose process dies at a mutation.
 async fn killed<T>(world: &World, nth: u64, edge: Edge, operation: impl Future<Output = T>) -> Option<T> {
-    world
-        .sim
-        .order(Fault::mutation(nth, FaultKind::CrashCaller(edge)));
+    through(world, nth, FaultKind::CrashCaller(edge), operation).await
+}
+
+/// An operation at one of whose mutations something goes wrong; what it said, if it came to its end.
+async fn through<T>(
+    world: &World,
+    nth: u64,
+    kind: FaultKind,
+    operation: impl Future<Output = T>,
+) -> Option<T> {
+    world.sim.order(Fault::mutation(nth, kind));
     let told = tokio::select! {
         told = timeout(PATIENCE, operation) => told.ok(),
         () = world.sim.caller_crashed() => None,
@@ -155,6 +163,17 @@ async fn update_at_every_mutation(from: vm::Vm, to: vm::Vm) {
         world.assert_settled(&identity, &to).await;
         removed(&world, &identity, &to, &empty, &at).await;
     }
+}
+
+/// What the host answers is not what it did, or it never does.
+fn answers() -> [FaultKind; 5] {
+    [
+        FaultKind::LoseRequest,
+        FaultKind::LoseReply,
+        FaultKind::Duplicate,
+        FaultKind::Hang(Edge::Before),
+        FaultKind::Fail(Edge::After, Failure::Refused),
+    ]
 }
 
 /// From a machine with everything to the same with a change.
@@ -268,21 +287,83 @@ async fn a_stop_and_a_start_converge() {
     update_at_every_mutation(stopped, everything()).await;
 }
 
+fn everything_else(vm: &mut vm::Vm) {
+    vm.name = "shop".into();
+    vm.cpus = 3;
+    vm.serial = Some("LAB 2".into());
+    vm.firmware.as_mut().unwrap().secure_boot = true;
+    vm.cloud_init = None;
+    vm.media = Some([("tools".to_owned(), drive("two"))].into());
+    disks(vm).get_mut("root").unwrap().size_gib = Some(2);
+    disks(vm).remove("data");
+    nics(vm).remove("lan");
+    *nics(vm).get_mut("wan").unwrap() = card("lab", 2, Some("10.77.0.20/24"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn everything_at_once_converges() {
-    changed(|vm| {
-        vm.name = "shop".into();
-        vm.cpus = 3;
-        vm.serial = Some("LAB 2".into());
-        vm.firmware.as_mut().unwrap().secure_boot = true;
-        vm.cloud_init = None;
-        vm.media = Some([("tools".to_owned(), drive("two"))].into());
-        disks(vm).get_mut("root").unwrap().size_gib = Some(2);
-        disks(vm).remove("data");
-        nics(vm).remove("lan");
-        *nics(vm).get_mut("wan").unwrap() = card("lab", 2, Some("10.77.0.20/24"));
+    changed(everything_else).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_says_it_is_done_is_done_whatever_the_host_answered() {
+    let (from, to) = (wish(&everything()), {
+        let mut to = everything();
+        everything_else(&mut to);
+        wish(&to)
+    });
+    let (first, _) = world().await;
+    let identity = made(&first, &from).await;
+    let rig = Rig::start(&first.sim, &first.table);
+    let all = mutations(&first, async {
+        drop(rig.update(&identity, &from, &to).await.unwrap());
     })
     .await;
+    for (nth, kind) in (1..=all).flat_map(|nth| answers().map(|kind| (nth, kind))) {
+        let at = format!("{kind:?} {nth} of {all}");
+        let (world, empty) = world().await;
+        let identity = made(&world, &from).await;
+        let rig = Rig::start(&world.sim, &world.table);
+        let told = through(&world, nth, kind, rig.update(&identity, &from, &to)).await;
+        rig.end().await;
+        if !matches!(told, Some(Ok(_))) {
+            let rig = Rig::start(&world.sim, &world.table);
+            let healed = rig.update(&identity, &from, &to).await;
+            healed.unwrap_or_else(|error| panic!("{at}: {error} after {told:?}"));
+            rig.end().await;
+        }
+        world.assert_settled(&identity, &to).await;
+        removed(&world, &identity, &to, &empty, &at).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_says_it_is_done_is_done_whatever_the_host_answered() {
+    let wish = wish(&everything());
+    let (first, _) = world().await;
+    let rig = Rig::start(&first.sim, &first.table);
+    let all = mutations(&first, async {
+        drop(rig.create(&wish).await.0.unwrap());
+    })
+    .await;
+    for (nth, kind) in (1..=all).flat_map(|nth| answers().map(|kind| (nth, kind))) {
+        let at = format!("{kind:?} {nth} of {all}");
+        let (world, empty) = world().await;
+        let rig = Rig::start(&world.sim, &world.table);
+        let told = through(&world, nth, kind, rig.create(&wish)).await;
+        rig.end().await;
+        // What was told of and is not whole is destroyed before it is made anew.
+        let identity = match told {
+            Some((Ok(_), identity)) => identity.unwrap(),
+            Some((Err(_), Some(identity))) => {
+                removed(&world, &identity, &wish, &empty, &at).await;
+                continue;
+            }
+            Some((Err(_), None)) | None => made(&world, &wish).await,
+        };
+        world.assert_settled(&identity, &wish).await;
+        removed(&world, &identity, &wish, &empty, &at).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

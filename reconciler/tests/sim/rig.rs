@@ -245,12 +245,12 @@ pub fn network_wish() -> DesiredNetwork {
     DesiredNetwork::from_config(&"default".into(), &config).unwrap()
 }
 
-/// An image of one MiB, the same for all tests.
+/// An image of some pieces, the same for all tests.
 pub fn image() -> PathBuf {
     static IMAGE: std::sync::OnceLock<tempfile::TempPath> = std::sync::OnceLock::new();
     let path = IMAGE.get_or_init(|| {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), vec![7_u8; 1 << 20]).unwrap();
+        std::fs::write(file.path(), vec![7_u8; 192 << 10]).unwrap();
         file.into_temp_path()
     });
     path.to_path_buf()
