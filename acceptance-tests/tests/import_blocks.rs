@@ -4,6 +4,7 @@
 use labyard_acceptance_tests::assets::GuestFiles;
 use labyard_acceptance_tests::command::output_of;
 use labyard_acceptance_tests::observer::Description;
+use labyard_acceptance_tests::wait::{Look, until};
 use labyard_acceptance_tests::{Scene, hcl};
 use serde_json::json;
 use std::process::Command;
@@ -57,6 +58,12 @@ fn a_running_guest_of_others_comes_by_import_blocks_with_a_generated_configurati
     let scene = Scene::new();
     start_theirs(&scene);
     scene.observer.wait_for_agent("theirs", SOON).unwrap();
+    // Its agent answers before its network is up.
+    until("a lease of the guest", SOON, || {
+        let lease = scene.host.lease("theirs", "52:54:00:99:00:01")?;
+        Ok(lease.map_or_else(|| Look::NotYet("none".to_owned()), Look::Holds))
+    })
+    .unwrap();
     let begun = life(&scene);
     let terraform = &scene.terraform;
     let blocks = import_blocks(&scene);
