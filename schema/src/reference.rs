@@ -261,7 +261,7 @@ mod tests {
             .find(|page| page.path == "resources/network.md")
             .unwrap();
         for part in [
-            "Another range takes effect at once",
+            "What is handed by DHCP to guests that boot from a network.",
             "`records` (map of lists of strings)",
         ] {
             assert!(page.text.contains(part), "{part} is not in\n{}", page.text);
