@@ -262,7 +262,7 @@ mod tests {
             .unwrap();
         for part in [
             "What is handed by DHCP to guests that boot from a network.",
-            "`records` (map of lists of strings)",
+            "`records` (map of lists of strings, live or",
         ] {
             assert!(page.text.contains(part), "{part} is not in\n{}", page.text);
         }
