@@ -234,6 +234,11 @@ impl State {
             MachineActivity::On(run) => Some(&mut run.definition),
             _ => None,
         };
+        let held: Vec<_> = live
+            .iter()
+            .flat_map(|live| &live.disks)
+            .map(|disk| disk.path.clone())
+            .collect();
         let kept = match hand {
             ForeignHand::PullDisk { .. } | ForeignHand::PullNic { .. } | ForeignHand::PullCable { .. } => {
                 None
@@ -258,6 +263,14 @@ impl State {
                 _ => {}
             }
         }
+        // Whose disk was taken out of a running machine, the machine lets go of its file.
+        let live = machine.run().map(|run| &run.definition);
+        let gone: Vec<_> = held
+            .into_iter()
+            .filter(|path| !live.is_some_and(|live| live.disks.iter().any(|disk| disk.path == *path)))
+            .collect();
+        self.locks
+            .retain(|path, holder| holder != id || !gone.contains(path));
         self.event(HostEvent::Machine(id.clone()));
         Ok(())
     }
