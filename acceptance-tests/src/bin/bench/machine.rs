@@ -26,7 +26,11 @@ pub fn describe(host: &Host) -> Result<Vec<String>> {
         format!(
             "{}, Linux {}",
             system.trim_matches('"'),
-            read("/proc/sys/kernel/osrelease").trim()
+            // What follows the version names a build, which says nothing of what was measured.
+            read("/proc/sys/kernel/osrelease")
+                .split(['-', '\n'])
+                .next()
+                .unwrap_or_default()
         ),
         terraform.lines().next().unwrap_or_default().to_owned(),
         format!(
