@@ -33,6 +33,19 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Lo
     }
 }
 
+/// Waits until something that can only be asked yes or no has come; panics where it does not.
+#[track_caller]
+pub fn comes(what: &str, limit: Duration, holds: impl Fn() -> bool) {
+    until(what, limit, || {
+        Ok(if holds() {
+            Look::Holds(())
+        } else {
+            Look::NotYet("not so".into())
+        })
+    })
+    .unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

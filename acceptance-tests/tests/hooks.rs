@@ -13,9 +13,10 @@ use labyard_acceptance_tests::observer::Description;
 use labyard_acceptance_tests::processes::{self, Signal};
 use labyard_acceptance_tests::receiver::{Ipam, Reply, Scripted};
 use labyard_acceptance_tests::terraform::Running;
-use labyard_acceptance_tests::wait::{Look, until};
+use labyard_acceptance_tests::wait::comes;
 use labyard_acceptance_tests::{assets, hcl, whole};
 use labyard_reconciler::journal::{What, file, stages};
+use labyard_schema::hooks::PROVISION;
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -37,22 +38,11 @@ fn write_key(directory: &Path, key: &str) -> String {
     path.display().to_string()
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    until(what, SOON, || {
-        Ok(if holds() {
-            Look::Holds(())
-        } else {
-            Look::NotYet("not so".into())
-        })
-    })
-    .unwrap();
-}
-
 fn kill(running: Running) {
     let provider = running.provider().expect("a provider runs");
     processes::send(Signal::Kill, provider).unwrap();
     running.end().unwrap().expect_failure();
-    wait_until("the provider's end", || !processes::runs(provider));
+    comes("the provider's end", SOON, || !processes::runs(provider));
 }
 
 /// The network `lab`, and on it a stopped machine with a disk, a seed and a NIC.
@@ -127,7 +117,7 @@ fn an_address_of_an_ipam_is_acquired_used_and_given_back_once_whatever_was_kille
     bench.terraform.env("LABYARD_FAULT", &fault);
     let running = bench.terraform.start(APPLY).unwrap();
     bench.terraform.env("LABYARD_FAULT", "");
-    wait_until("the hook's answer", || held.exists() || !running.goes_on());
+    comes("the hook's answer", SOON, || held.exists() || !running.goes_on());
     assert_eq!(bench.ipam.log(), ["acquired 10.77.0.10 web"]);
     kill(running);
     bench.terraform.apply(&[]).unwrap().expect_success();
@@ -171,7 +161,7 @@ fn a_removal_that_was_killed_while_its_hook_was_asked_asks_it_again_under_its_ke
 
     server.script(&[Reply::Hang, Reply::Say("200 OK", "{}")]);
     let running = terraform.start(DESTROY).unwrap();
-    wait_until("the hook's call", || !server.asked().is_empty());
+    comes("the hook's call", SOON, || !server.asked().is_empty());
     kill(running);
     terraform.destroy(&[]).unwrap().expect_success();
     let keys: Vec<_> = server
@@ -248,17 +238,7 @@ fn a_name_and_a_mac_of_a_hook_are_the_seeds_the_definitions_and_the_networks_and
         output_of(&mut command).unwrap()
     };
     let (web, db) = (table("web"), table("db"));
-    for stage in [
-        "record",
-        "addresses",
-        "image",
-        "disks",
-        "seed",
-        "define",
-        "start",
-        "ready",
-        "finished",
-    ] {
+    for stage in PROVISION {
         let [first, second] = [&web, &db].map(|table| row(table, stage));
         assert_eq!(first[1..6], ["lab1", "web", "create", stage, "1"], "{web}");
         assert_eq!(

@@ -4,7 +4,7 @@
 use labyard_acceptance_tests::host::{Daemon, Host};
 use labyard_acceptance_tests::processes::{self, Signal};
 use labyard_acceptance_tests::terraform::{Running, Terraform};
-use labyard_acceptance_tests::wait::{Look, until};
+use labyard_acceptance_tests::wait::comes;
 use labyard_acceptance_tests::web::Web;
 use labyard_acceptance_tests::whole::{assert_whole, lab, write_image};
 use labyard_acceptance_tests::{Result, hcl};
@@ -79,7 +79,7 @@ impl<'h> Bench<'h> {
             .env(FAULT, &format!("hold@{stage}:{}", self.held().display()));
         let running = self.terraform.start(APPLY).unwrap();
         self.terraform.env(FAULT, "");
-        wait_until(&format!("the stage {stage}"), || {
+        comes(&format!("the stage {stage}"), SOON, || {
             self.held().exists() || !running.goes_on()
         });
         if !self.held().exists() {
@@ -100,17 +100,6 @@ impl<'h> Bench<'h> {
     }
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    until(what, SOON, || {
-        Ok(if holds() {
-            Look::Holds(())
-        } else {
-            Look::NotYet("not so".into())
-        })
-    })
-    .unwrap();
-}
-
 fn kill(running: Running, victim: Victim) -> Result<()> {
     let provider = running.provider().expect("a provider runs");
     match victim {
@@ -119,7 +108,7 @@ fn kill(running: Running, victim: Victim) -> Result<()> {
     }
     running.end()?.expect_failure();
     // A provider without its Terraform ends by itself; until then it counts as a living builder.
-    wait_until("the provider's end", || !processes::runs(provider));
+    comes("the provider's end", SOON, || !processes::runs(provider));
     Ok(())
 }
 
@@ -165,7 +154,7 @@ fn half_an_image(bench: &Bench<'_>) -> Web {
 
 /// The source waits in its middle, and the host has the beginning.
 fn wait_for_first_bytes(host: &Host, web: &Web) {
-    wait_until("the beginning of the image", || {
+    comes("the beginning of the image", SOON, || {
         let volumes = std::fs::read_dir(host.pool_directory()).unwrap();
         let begun = volumes.flatten().any(|volume| {
             let mut magic = [0; 4];

@@ -5,7 +5,7 @@ use labyard_acceptance_tests::hcl;
 use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::processes::Signal;
 use labyard_acceptance_tests::terraform::{Run, Running, Terraform};
-use labyard_acceptance_tests::wait::{Look, until};
+use labyard_acceptance_tests::wait::comes;
 use labyard_acceptance_tests::web::Web;
 use labyard_acceptance_tests::whole::{assert_whole, lab, machine, write_image};
 use std::path::PathBuf;
@@ -72,23 +72,12 @@ impl Scene {
         terraform.env(FAULT, &format!("{point}:{}", self.held().display()));
         let running = terraform.start(APPLY).unwrap();
         terraform.env(FAULT, "");
-        wait_until(point, || self.held().exists() || !running.goes_on());
+        comes(point, SOON, || self.held().exists() || !running.goes_on());
         if !self.held().exists() {
             panic!("the apply ended by itself:\n{}", running.end().unwrap().text());
         }
         running
     }
-}
-
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    until(what, SOON, || {
-        Ok(if holds() {
-            Look::Holds(())
-        } else {
-            Look::NotYet("not so".into())
-        })
-    })
-    .unwrap();
 }
 
 #[track_caller]
@@ -164,7 +153,7 @@ fn a_second_state_that_waits_for_the_first_is_told_as_soon_as_that_is_through() 
     );
     let building = scene.stopped_at(&mut first, "hold@disks");
     let waiting = second.start(APPLY).unwrap();
-    wait_until("the second's provider", || waiting.provider().is_some());
+    comes("the second's provider", SOON, || waiting.provider().is_some());
     std::fs::remove_file(scene.held()).unwrap();
     building.end().unwrap().expect_success();
     let refused = waiting.end().unwrap().expect_failure();
@@ -205,11 +194,11 @@ fn a_run_that_was_broken_off_twice_and_lost_its_state_is_taken_up_by_its_own_nex
         let provider = running.provider().expect("a provider runs");
         running.signal(Signal::Interrupt).unwrap();
         // Terraform takes the second as a second only when it has seen the first.
-        wait_until("the first interrupt", || scene.stopped().exists());
+        comes("the first interrupt", SOON, || scene.stopped().exists());
         running.signal(Signal::Interrupt).unwrap();
         let given_up = running.end().unwrap().expect_failure();
         assert!(given_up.took() < SOON, "{:?}", given_up.took());
-        wait_until("the provider's end", || {
+        comes("the provider's end", SOON, || {
             !labyard_acceptance_tests::processes::runs(provider)
         });
         assert!(
@@ -246,7 +235,7 @@ fn two_namespaces_that_build_at_once_share_one_image_and_are_both_whole() {
         })
         .collect();
     let running: Vec<_> = states.iter().map(|state| state.start(APPLY).unwrap()).collect();
-    wait_until("both uploads", || web.waiting() == 2);
+    comes("both uploads", SOON, || web.waiting() == 2);
     web.open();
     for run in running {
         run.end().unwrap().expect_success();

@@ -10,7 +10,7 @@ use labyard_acceptance_tests::host::{Daemon, Host};
 use labyard_acceptance_tests::inventory::Inventory;
 use labyard_acceptance_tests::processes::{self, Signal};
 use labyard_acceptance_tests::terraform::{Install, Running, Terraform};
-use labyard_acceptance_tests::wait::{Look, until};
+use labyard_acceptance_tests::wait::comes;
 use labyard_acceptance_tests::whole::{FULL, Full, SMALL, assert_whole_of, write_cd, write_image};
 use tempfile::TempDir;
 
@@ -145,7 +145,7 @@ impl<'h> Bench<'h> {
             .start(&[operation.command(), "-json", "-input=false", "-auto-approve"])
             .unwrap();
         self.terraform.env(FAULT, "");
-        wait_until(place, || self.held().exists() || !running.goes_on());
+        comes(place, LIMIT, || self.held().exists() || !running.goes_on());
         if !self.held().exists() {
             panic!(
                 "{operation:?} ended before {place}:\n{}",
@@ -190,7 +190,7 @@ impl<'h> Bench<'h> {
             Fault::CtrlCTwice => {
                 running.signal(Signal::Interrupt).unwrap();
                 let stopped = self.files.path().join("held.stopped");
-                wait_until("the word of the end", || stopped.exists());
+                comes("the word of the end", LIMIT, || stopped.exists());
                 running.signal(Signal::Interrupt).unwrap();
                 std::fs::remove_file(stopped).unwrap();
             }
@@ -199,13 +199,20 @@ impl<'h> Bench<'h> {
         running.end().unwrap();
         drop(std::fs::remove_file(self.held()));
         // A provider without its Terraform ends by itself; until then it counts as a living builder.
-        wait_until("the provider's end", || !processes::runs(provider));
+        comes("the provider's end", LIMIT, || !processes::runs(provider));
     }
 
-    /// Who ends a run twice is told that data may be lost: Terraform may have cut its own state short. What it wrote
-    /// before is beside it, and a person puts that back.
+    /// Who ends a run twice is told that data may be lost: Terraform may leave its state half written, empty, or
+    /// without what it knew. What it wrote before is beside it, and a person puts that back.
     fn put_back_state(&self, before: &str) {
-        if !before.is_empty() && !self.terraform.state_text().contains("labyard_vm") {
+        let left = self.terraform.state_text();
+        let whole = serde_json::from_str::<serde_json::Value>(&left).is_ok();
+        if before.is_empty() {
+            if !whole && !left.is_empty() {
+                eprintln!("Terraform has written half of its first state");
+                std::fs::remove_file(self.terraform.state_file()).unwrap();
+            }
+        } else if !whole || !left.contains("labyard_vm") {
             eprintln!("Terraform has lost its state");
             std::fs::write(self.terraform.state_file(), before).unwrap();
         }
@@ -216,7 +223,7 @@ impl<'h> Bench<'h> {
         let before = self.terraform.state_text();
         let running = self.hold(operation, place, fault);
         self.strike(running, fault);
-        if fault == Fault::CtrlCTwice && operation != Operation::Create {
+        if fault == Fault::CtrlCTwice {
             self.put_back_state(&before);
         }
         self.run(operation);
@@ -236,15 +243,4 @@ impl<'h> Bench<'h> {
     pub(crate) fn assert_gone(&self) {
         self.host.assert_as(&self.empty);
     }
-}
-
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    until(what, LIMIT, || {
-        Ok(if holds() {
-            Look::Holds(())
-        } else {
-            Look::NotYet("not so".into())
-        })
-    })
-    .unwrap();
 }

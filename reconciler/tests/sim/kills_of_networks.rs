@@ -14,25 +14,15 @@ use tokio::time::timeout;
 
 use crate::any_network::{desired, object};
 use crate::converge::view as machine_view;
-use crate::rig::{Rig, Table, bounds, config, inventory, wish};
+use crate::rig::{Rig, Table, bounds, config, inventory, network_config, wish};
 
 const PATIENCE: Duration = Duration::from_secs(3600);
 const EDGES: [Edge; 2] = [Edge::Before, Edge::After];
 
 fn plain() -> network::Network {
     network::Network {
-        name: "lab".into(),
-        mode: "nat".into(),
-        ipv4: Some(network::Ipv4 {
-            cidr: "10.77.0.0/24".into(),
-            dhcp: Some(network::DhcpRange {
-                start: "10.77.0.100".into(),
-                end: "10.77.0.200".into(),
-                options: None,
-            }),
-        }),
         dns: Some(network::Dns::default()),
-        ..network::Network::default()
+        ..network_config()
     }
 }
 

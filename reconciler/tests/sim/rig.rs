@@ -227,11 +227,11 @@ pub fn bounds() -> Bounds {
     }
 }
 
-pub fn network_wish() -> DesiredNetwork {
-    let config = network::Network {
+/// What a user writes of a small network with addresses for its guests.
+pub fn network_config() -> network::Network {
+    network::Network {
         name: "lab".into(),
         mode: "nat".into(),
-        autostart: true,
         ipv4: Some(network::Ipv4 {
             cidr: "10.77.0.0/24".into(),
             dhcp: Some(network::DhcpRange {
@@ -241,6 +241,13 @@ pub fn network_wish() -> DesiredNetwork {
             }),
         }),
         ..network::Network::default()
+    }
+}
+
+pub fn network_wish() -> DesiredNetwork {
+    let config = network::Network {
+        autostart: true,
+        ..network_config()
     };
     DesiredNetwork::from_config(&"default".into(), &config).unwrap()
 }
