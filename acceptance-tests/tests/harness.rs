@@ -323,6 +323,19 @@ fn a_host_whose_owner_was_killed_ends_by_itself() {
 }
 
 #[test]
+fn a_sweep_leaves_a_host_that_another_is_taking_away() {
+    let all = tempfile::tempdir().unwrap();
+    let going = all.path().join("1-0");
+    // As it is when its parts are gone and the rest is not yet: no process is of that id and time.
+    std::fs::create_dir(&going).unwrap();
+    std::fs::write(going.join("owner"), "1 1\n").unwrap();
+    let mut sweep = Command::new(script("private-host"));
+    sweep.arg("sweep").arg(all.path());
+    output_of(&mut sweep).unwrap();
+    assert!(going.exists());
+}
+
+#[test]
 fn libvirtd_alone_can_be_killed_stopped_and_started_while_a_network_stays() {
     let host = Host::start().unwrap();
     host.observer()
