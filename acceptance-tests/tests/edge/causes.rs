@@ -78,7 +78,8 @@ fn each_reason_why_firmware_does_not_boot_from_its_network_is_told_by_its_cause(
     let host = &Host::start().unwrap();
     let authority = &Authority::new("boot").unwrap();
     let ca = authority.pem().unwrap();
-    let terraform = &Terraform::new().unwrap();
+    // To connect to a guest's port the provider has to be where the guest is.
+    let terraform = &Terraform::new().unwrap().inside(host);
     let before = host.inventory().unwrap();
     let mut servers = Vec::new();
     let mut config = hcl::on(host);

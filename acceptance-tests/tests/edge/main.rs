@@ -64,7 +64,8 @@ fn an_edge_node_boots_over_https_trusting_its_own_certificate_and_then_from_the_
     let key = KeyPair::generate().unwrap();
     let (good, other) = (Authority::new("good").unwrap(), Authority::new("other").unwrap());
     let server = BootServer::start(host, &good, "10.81.0.1", PORT).unwrap();
-    let terraform = &Terraform::new().unwrap();
+    // To connect to a guest's port the provider has to be where the guest is.
+    let terraform = &Terraform::new().unwrap().inside(host);
     let before = host.inventory().unwrap();
     let user_data = hcl::user_data(&key.public);
     let config = |ca: &str, more: &str| {

@@ -21,7 +21,8 @@ fn under_secure_boot_a_signed_system_starts_from_a_sata_disk_and_an_unsigned_fil
     let authority = Authority::new("boot").unwrap();
     let server = BootServer::start(host, &authority, "10.82.0.1", PORT).unwrap();
     serve_program(&server);
-    let terraform = &Terraform::new().unwrap();
+    // To connect to a guest's port the provider has to be where the guest is.
+    let terraform = &Terraform::new().unwrap().inside(host);
     let before = host.inventory().unwrap();
     let ca = authority.pem().unwrap();
     let user_data = hcl::user_data(&key.public);
