@@ -160,6 +160,9 @@ impl Act {
             self.busy(format!("{text} (another process uses the disk)"))
         } else if text.contains("asynchronous jobs running") {
             self.busy(text)
+        } else if text.contains("Tray of device") && text.contains("is not open") {
+            // Opened by libvirt for the change, and closed again before it by a guest that looks what is in it.
+            self.busy(format!("{text} (the guest has closed it)"))
         } else {
             self.refused(text)
         }

@@ -9,6 +9,10 @@ use crate::spec::{Choice, CpuModel, Graphics, MachineSpec, MachineType, Nested};
 
 type Result = std::result::Result<(), Failure>;
 
+/// How often a host that is busy is asked again, and after what time.
+const BUSY: u32 = 50;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
 pub(super) async fn a_machine_is_renamed_while_it_is_off_and_stays_the_same(lab: &Lab<'_>) -> Result {
     let spec = lab.defined("before").await?;
     let name = lab.fixture.fresh_name("after");
@@ -148,10 +152,21 @@ pub(super) async fn drives_come_and_go_in_a_running_machine(lab: &Lab<'_>) -> Re
         before.live_cdroms,
         "the drives"
     );
-    lab.driver.change_medium(&filled).await?;
+    change_medium(lab, &filled).await?;
     let detail = lab.detail(&id).await?;
     ensure_eq!(content(&detail, "sdb"), Some(&one), "what is in the drive");
     Ok(())
+}
+
+/// As callers do it: a guest that looks what is in the drive at that moment is waited for.
+async fn change_medium(lab: &Lab<'_>, spec: &MachineSpec) -> Result {
+    for _ in 0..BUSY {
+        match lab.driver.change_medium(spec).await {
+            Err(DriverError::Busy { .. }) => tokio::time::sleep(PAUSE).await,
+            other => return other.map_err(Into::into),
+        }
+    }
+    lab.driver.change_medium(spec).await.map_err(Into::into)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -172,8 +187,8 @@ async fn drives(lab: &Lab<'_>, bare: MachineSpec, started: Started) -> Result {
     };
     for medium in [Some(&one), Some(&two), None, Some(&one)] {
         let spec = with(medium);
-        lab.driver.change_medium(&spec).await?;
-        lab.driver.change_medium(&spec).await?;
+        change_medium(lab, &spec).await?;
+        change_medium(lab, &spec).await?;
         let detail = lab.detail(&bare.id).await?;
         ensure_eq!(content(&detail, "sdb"), medium, "what is in the drive");
         ensure_eq!(content(&detail, "sdc"), None, "what is in the empty drive");
