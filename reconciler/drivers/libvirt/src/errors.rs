@@ -252,6 +252,11 @@ mod tests {
             answer(C::InternalError, E::Qemu, 0, "Failed to get \"write\" lock"),
             D::Busy { .. }
         ));
+        let closed = "unable to execute QEMU command 'blockdev-remove-medium': Tray of device 'ua-labyard-media-a' is not open";
+        assert!(matches!(
+            answer(C::InternalError, E::Qemu, 0, closed),
+            D::Busy { .. }
+        ));
         assert!(matches!(
             answer(C::InternalError, E::Qemu, 0, "No more PCI slots"),
             D::Refused { .. }
