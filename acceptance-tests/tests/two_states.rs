@@ -201,6 +201,7 @@ fn a_run_that_was_broken_off_twice_and_lost_its_state_is_taken_up_by_its_own_nex
         comes("the provider's end", SOON, || {
             !labyard_acceptance_tests::processes::runs(provider)
         });
+        first.put_back_half_a_state("");
         assert!(
             first.attributes("labyard_vm.web").unwrap().is_none(),
             "{}",

@@ -179,6 +179,20 @@ impl<'h> Terraform<'h> {
         std::fs::read_to_string(self.state_file()).unwrap_or_default()
     }
 
+    /// Puts back what the state was where Terraform, ended while it wrote, has left half of it: it writes over the file
+    /// that is there. `before` is empty where there was none.
+    pub fn put_back_half_a_state(&self, before: &str) {
+        let left = self.state_text();
+        if left.is_empty() || serde_json::from_str::<serde_json::Value>(&left).is_ok() {
+            return;
+        }
+        eprintln!("Terraform has left half of its state");
+        match before {
+            "" => std::fs::remove_file(self.state_file()).unwrap(),
+            before => std::fs::write(self.state_file(), before).unwrap(),
+        }
+    }
+
     /// Where the state lies.
     pub fn state_file(&self) -> PathBuf {
         self.directory().join("terraform.tfstate")

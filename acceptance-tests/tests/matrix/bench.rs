@@ -205,14 +205,8 @@ impl<'h> Bench<'h> {
     /// Who ends a run twice is told that data may be lost: Terraform may leave its state half written, empty, or
     /// without what it knew. What it wrote before is beside it, and a person puts that back.
     fn put_back_state(&self, before: &str) {
-        let left = self.terraform.state_text();
-        let whole = serde_json::from_str::<serde_json::Value>(&left).is_ok();
-        if before.is_empty() {
-            if !whole && !left.is_empty() {
-                eprintln!("Terraform has written half of its first state");
-                std::fs::remove_file(self.terraform.state_file()).unwrap();
-            }
-        } else if !whole || !left.contains("labyard_vm") {
+        self.terraform.put_back_half_a_state(before);
+        if !before.is_empty() && !self.terraform.state_text().contains("labyard_vm") {
             eprintln!("Terraform has lost its state");
             std::fs::write(self.terraform.state_file(), before).unwrap();
         }
