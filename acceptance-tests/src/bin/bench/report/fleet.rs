@@ -9,7 +9,7 @@ use crate::subjects::Subject;
 pub fn growth(fleet: &[Cycles]) -> String {
     let mut text = "## Growth\n\n\
         The same commands with ever more machines on one host. The line is the one with the least squares through \
-        labyard's figures; \"off it\" is how far a figure lies from it. Terraform's own work bends: what labyard adds \
+        labyard's figures; \"off it\" is how many seconds a figure lies from it. Terraform's own work bends: what labyard adds \
         to the same schema in memory is shown by itself, and for each machine.\n"
         .to_owned();
     for verb in [Verb::NoOp, Verb::Plan, Verb::Apply, Verb::Destroy] {
@@ -39,7 +39,7 @@ fn command(text: &mut String, fleet: &[Cycles], verb: Verb) {
     line(
         text,
         format_args!(
-            "| machines | `terraform_data` | same schema, in memory | labyard | off the line | labyard / in memory | ms a machine | \
+            "| machines | `terraform_data` | same schema, in memory | labyard | off it, s | labyard / in memory | ms a machine | \
              over in memory, ms a machine |"
         ),
     );
@@ -51,10 +51,10 @@ fn command(text: &mut String, fleet: &[Cycles], verb: Verb) {
         line(
             text,
             format_args!(
-                "| {} | {:.3} | {memory:.3} | {is:.3} | {:+.0} % | {:.2} | {:.2} | {:.2} |",
+                "| {} | {:.3} | {memory:.3} | {is:.3} | {:+.2} | {:.2} | {:.2} | {:.2} |",
                 cycle.machines,
                 cycle.median(Subject::TerraformData, verb),
-                (is / on_line - 1.0) * 100.0,
+                is - on_line,
                 is / memory,
                 is / count * 1e3,
                 own(cycle) / count * 1e3
