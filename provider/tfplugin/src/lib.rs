@@ -1,6 +1,6 @@
 //! Terraform's plugin protocol, version 6, for providers written in Rust.
 //!
-//! - A provider implements [`Provider`] and, per resource, [`Resource`] (or [`DataSource`]), and its `main` is
+//! - A provider implements [`Provider`] and, per resource, [`Resource`] (or [`DataSource`], [`EphemeralResource`]), and its `main` is
 //!   [`serve`]. `examples/hello.rs` is the smallest one.
 //! - It sees whole values ([`value`]) by the types of its [`schema`]; [`convert`] turns them into plain structs.
 //! - The server plans what the schema says ([`plan`]) before the resource refines it, and checks every answer
@@ -39,4 +39,7 @@ pub use saver::Saver;
 #[doc(hidden)]
 pub use serve::serve_with;
 pub use serve::{ServeOptions, serve};
-pub use traits::{ApplyRequest, ConfigureRequest, Context, DataSource, Plan, Provider, Resource, State};
+pub use traits::{
+    ApplyRequest, ConfigureRequest, Context, DataSource, EphemeralResource, Opened, Plan, Provider, Renewed,
+    Resource, State,
+};

@@ -1,10 +1,11 @@
-//! What a provider implements: [`Provider`], [`Resource`], [`DataSource`].
+//! What a provider implements: [`Provider`], [`Resource`], [`DataSource`], [`EphemeralResource`].
 //!
 //! The server does the protocol's part before and after each call: it decodes, upgrades and checks values,
 //! plans over the value tree (defaults, computed, write-only, stability) and checks every response before it
 //! leaves. An implementation sees whole values and returns whole values.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,10 @@ pub trait Provider: Send + Sync + 'static {
     fn resources(&self) -> Vec<Arc<dyn Resource>>;
     /// The data sources.
     fn data_sources(&self) -> Vec<Arc<dyn DataSource>> {
+        Vec::new()
+    }
+    /// The ephemeral resources (protocol 6.7, Terraform 1.10).
+    fn ephemeral_resources(&self) -> Vec<Arc<dyn EphemeralResource>> {
         Vec::new()
     }
     /// Checks the provider block; values may be unknown.
@@ -99,6 +104,48 @@ pub trait DataSource: Send + Sync + 'static {
     async fn validate(&self, _config: &Value, _diags: &mut Diagnostics) {}
     /// Reads it.
     async fn read(&self, ctx: &Context, config: Value, diags: &mut Diagnostics) -> Option<Value>;
+}
+
+/// A value that Terraform holds while it runs and never stores. It is opened when its configuration is known, at plan
+/// and again at apply; renewed as often as it asks; closed when nothing needs it any more.
+#[async_trait]
+pub trait EphemeralResource: Send + Sync + 'static {
+    /// The type's name.
+    fn type_name(&self) -> &str;
+    /// Its attributes. Terraform accepts no write-only ones here.
+    fn schema(&self) -> &Schema;
+    /// Checks a configuration; values may be unknown.
+    async fn validate(&self, _config: &Value, _diags: &mut Diagnostics) {}
+    /// Opens it.
+    async fn open(&self, ctx: &Context, config: Value, diags: &mut Diagnostics) -> Option<Opened>;
+    /// Keeps it open, where [`Opened::renew_at`] asked for that; says when again, if so.
+    async fn renew(&self, _ctx: &Context, _private: Vec<u8>, diags: &mut Diagnostics) -> Option<Renewed> {
+        let detail = format!("{} never asks to be renewed.", self.type_name());
+        diags.error(None, "Nothing to renew", detail);
+        None
+    }
+    /// Closes it, with what the opening or the last renewal left.
+    async fn close(&self, _ctx: &Context, _private: Vec<u8>, _diags: &mut Diagnostics) {}
+}
+
+/// An ephemeral resource that was opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    /// The attributes, whole by the schema; what was configured stands there as it was.
+    pub value: Value,
+    /// When it has to be renewed, if it has.
+    pub renew_at: Option<SystemTime>,
+    /// What `renew` and `close` are handed, opaque to Terraform.
+    pub private: Vec<u8>,
+}
+
+/// An ephemeral resource that was renewed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Renewed {
+    /// When it has to be renewed again, if it has.
+    pub renew_at: Option<SystemTime>,
+    /// What `renew` and `close` are handed from now on.
+    pub private: Vec<u8>,
 }
 
 /// A stored object: its values and the provider's own bytes beside them.

@@ -88,5 +88,11 @@ faults! {
     DataFails "data_fails",
     DataPanics "data_panics",
 
+    EphemeralOpensNothing "ephemeral_opens_nothing",
+    EphemeralLeavesUnknown "ephemeral_leaves_unknown",
+    EphemeralFails "ephemeral_fails",
+    EphemeralPanics "ephemeral_panics",
+    EphemeralIsNotClosed "ephemeral_is_not_closed",
+
     ShutdownHangs "shutdown_hangs",
 }

@@ -9,6 +9,7 @@ mod at_apply;
 mod at_plan;
 mod at_read;
 mod fault;
+mod passing;
 mod reading;
 mod thing;
 
@@ -19,7 +20,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tfplugin::schema::{Attribute, Schema};
 use tfplugin::value::{Path, Type, Value};
-use tfplugin::{ConfigureRequest, DataSource, Diagnostics, Provider, Resource, ServeOptions, serve_with};
+use tfplugin::{
+    ConfigureRequest, DataSource, Diagnostics, EphemeralResource, Provider, Resource, ServeOptions,
+    serve_with,
+};
 
 use fault::Fault;
 
@@ -86,6 +90,10 @@ impl Provider for Faulty {
 
     fn data_sources(&self) -> Vec<Arc<dyn DataSource>> {
         vec![Arc::new(reading::Reading::new(self.fault))]
+    }
+
+    fn ephemeral_resources(&self) -> Vec<Arc<dyn EphemeralResource>> {
+        vec![Arc::new(passing::Passing::new(self.fault))]
     }
 
     async fn validate(&self, config: &Value, diags: &mut Diagnostics) {

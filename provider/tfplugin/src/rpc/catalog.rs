@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::wire::fault;
 use crate::diag::Diagnostics;
-use crate::traits::{DataSource, Provider, Resource};
+use crate::traits::{DataSource, EphemeralResource, Provider, Resource};
 use crate::value::Type;
 
 /// A resource or data source and the type of its values.
@@ -29,6 +29,7 @@ pub(super) struct Catalog {
     pub(super) provider_type: Type,
     pub(super) resources: BTreeMap<String, Entry<dyn Resource>>,
     pub(super) data_sources: BTreeMap<String, Entry<dyn DataSource>>,
+    pub(super) ephemeral_resources: BTreeMap<String, Entry<dyn EphemeralResource>>,
 }
 
 impl Catalog {
@@ -41,10 +42,15 @@ impl Catalog {
             let ty = Arc::new(item.schema().implied_type());
             (item.type_name().to_owned(), Entry { item, ty })
         });
+        let ephemeral_resources = provider.ephemeral_resources().into_iter().map(|item| {
+            let ty = Arc::new(item.schema().implied_type());
+            (item.type_name().to_owned(), Entry { item, ty })
+        });
         Self {
             provider_type: provider.schema().implied_type(),
             resources: resources.collect(),
             data_sources: data_sources.collect(),
+            ephemeral_resources: ephemeral_resources.collect(),
         }
     }
 
@@ -58,6 +64,15 @@ impl Catalog {
         self.data_sources
             .get(name)
             .ok_or_else(|| unknown("data source", name))
+    }
+
+    pub(super) fn ephemeral_resource(
+        &self,
+        name: &str,
+    ) -> Result<&Entry<dyn EphemeralResource>, Diagnostics> {
+        self.ephemeral_resources
+            .get(name)
+            .ok_or_else(|| unknown("ephemeral resource", name))
     }
 }
 

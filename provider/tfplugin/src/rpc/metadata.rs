@@ -25,10 +25,14 @@ pub(super) async fn get_metadata(
     let data_source = |name: &String| get_metadata::DataSourceMetadata {
         type_name: name.clone(),
     };
+    let ephemeral = |name: &String| get_metadata::EphemeralMetadata {
+        type_name: name.clone(),
+    };
     Ok(get_metadata::Response {
         server_capabilities: Some(capabilities()),
         resources: catalog.resources.keys().map(resource).collect(),
         data_sources: catalog.data_sources.keys().map(data_source).collect(),
+        ephemeral_resources: catalog.ephemeral_resources.keys().map(ephemeral).collect(),
         ..get_metadata::Response::default()
     })
 }

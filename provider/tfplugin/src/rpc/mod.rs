@@ -5,6 +5,7 @@
 mod apply;
 mod catalog;
 mod configure;
+mod ephemeral;
 mod guard;
 mod import;
 mod metadata;
@@ -159,13 +160,13 @@ provider_service! {
         = read_data_source::read_data_source;
 
     validate_ephemeral_resource_config(proto::validate_ephemeral_resource_config::Request)
-        -> proto::validate_ephemeral_resource_config::Response = not_offered::validate_ephemeral_resource_config;
+        -> proto::validate_ephemeral_resource_config::Response = validate::ephemeral_resource;
     open_ephemeral_resource(proto::open_ephemeral_resource::Request)
-        -> proto::open_ephemeral_resource::Response = not_offered::open_ephemeral_resource;
+        -> proto::open_ephemeral_resource::Response = ephemeral::open;
     renew_ephemeral_resource(proto::renew_ephemeral_resource::Request)
-        -> proto::renew_ephemeral_resource::Response = not_offered::renew_ephemeral_resource;
+        -> proto::renew_ephemeral_resource::Response = ephemeral::renew;
     close_ephemeral_resource(proto::close_ephemeral_resource::Request)
-        -> proto::close_ephemeral_resource::Response = not_offered::close_ephemeral_resource;
+        -> proto::close_ephemeral_resource::Response = ephemeral::close;
 
     validate_list_resource_config(proto::validate_list_resource_config::Request)
         -> proto::validate_list_resource_config::Response = not_offered::validate_list_resource_config;

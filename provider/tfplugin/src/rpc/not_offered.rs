@@ -35,14 +35,6 @@ refused! {
         = "resource that takes over the state of one of another type";
     generate_resource_config(proto::generate_resource_config::Request)
         -> proto::generate_resource_config::Response = "generation of configuration";
-    validate_ephemeral_resource_config(proto::validate_ephemeral_resource_config::Request)
-        -> proto::validate_ephemeral_resource_config::Response = "ephemeral resources";
-    open_ephemeral_resource(proto::open_ephemeral_resource::Request)
-        -> proto::open_ephemeral_resource::Response = "ephemeral resources";
-    renew_ephemeral_resource(proto::renew_ephemeral_resource::Request)
-        -> proto::renew_ephemeral_resource::Response = "ephemeral resources";
-    close_ephemeral_resource(proto::close_ephemeral_resource::Request)
-        -> proto::close_ephemeral_resource::Response = "ephemeral resources";
     validate_list_resource_config(proto::validate_list_resource_config::Request)
         -> proto::validate_list_resource_config::Response = "list resources";
     call_function(proto::call_function::Request) -> proto::call_function::Response = "functions";

@@ -32,10 +32,15 @@ pub(super) async fn get_provider_schema(
         .data_sources
         .iter()
         .map(|(name, entry)| (name.clone(), schema(entry.item.schema())));
+    let ephemeral_resources = catalog
+        .ephemeral_resources
+        .iter()
+        .map(|(name, entry)| (name.clone(), schema(entry.item.schema())));
     Ok(get_provider_schema::Response {
         provider: Some(schema(server.provider().schema())),
         resource_schemas: resources.collect(),
         data_source_schemas: data_sources.collect(),
+        ephemeral_resource_schemas: ephemeral_resources.collect(),
         server_capabilities: Some(capabilities()),
         ..get_provider_schema::Response::default()
     })

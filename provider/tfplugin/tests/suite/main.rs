@@ -4,6 +4,7 @@
 //! newer) is looked for on the PATH. Processes are looked at through /proc, so this is for Linux.
 #![cfg(target_os = "linux")]
 
+mod ephemeral;
 mod faults;
 mod interrupt;
 mod lifecycle;
