@@ -12,12 +12,13 @@ use labyard_driver::spec::Firmware;
 
 use crate::host::{Cordon, HostPolicy};
 use crate::image_store::StoredImage;
+use serde::{Deserialize, Serialize};
 
 /// Virtual processors for each of the host's, where nothing is configured: guests of a lab mostly wait.
 const CPUS_FOR_ONE: u32 = 8;
 
 /// What a host has and what is taken of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HostCapacity {
     /// The host.
     pub facts: HostFacts,
@@ -36,7 +37,7 @@ pub struct HostCapacity {
 }
 
 /// How many machines a host has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// All.
     pub all: u64,
@@ -47,7 +48,7 @@ pub struct Counts {
 }
 
 /// What a machine needs of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
     /// Processors and memory.
     pub size: MachineSize,
@@ -65,7 +66,7 @@ impl Need {
 }
 
 /// A disk to be made, or how far one is to grow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewDisk {
     /// Its pool; `None`: the host's own.
     pub pool: Option<PoolName>,
@@ -80,7 +81,7 @@ pub struct NewDisk {
 }
 
 /// The image of a disk to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImageNeed {
     /// None.
     None,
@@ -132,6 +133,13 @@ fn plus(a: MachineSize, b: MachineSize) -> MachineSize {
         cpus: a.cpus.saturating_add(b.cpus),
         memory: Mib(a.memory.0.saturating_add(b.memory.0)),
     }
+}
+
+/// How many machines of a size fit beside what is taken.
+fn fitting(limit: MachineSize, taken: MachineSize, size: MachineSize) -> u64 {
+    let memory = limit.memory.0.saturating_sub(taken.memory.0) / size.memory.0.max(1);
+    let cpus = limit.cpus.saturating_sub(taken.cpus) / size.cpus.max(1);
+    memory.min(cpus.into())
 }
 
 /// What the machines that `counts` take of a host.
@@ -221,6 +229,20 @@ impl HostCapacity {
             .into_iter()
             .find(|f| f.weight == Weight::Refused);
         refused.map(|finding| format!("{}: {}", finding.attribute, finding.detail))
+    }
+
+    /// How many more machines of that size the host has processors and memory for.
+    pub fn fitting(&self, size: MachineSize) -> u64 {
+        fitting(self.limit, self.taken, size)
+    }
+
+    /// How many it would have, were nothing else on it.
+    pub fn fitting_alone(&self, size: MachineSize) -> u64 {
+        let none = MachineSize {
+            cpus: 0,
+            memory: Mib(0),
+        };
+        fitting(self.limit, none, size)
     }
 
     /// How full the host is with a machine on it, in parts of a million.

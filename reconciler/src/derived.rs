@@ -9,9 +9,10 @@ use labyard_driver::observed::Snapshot;
 
 use crate::desired::{DesiredMachine, Wishes};
 use crate::identity::{SERIAL_PREFIX, derived_mac, derived_serial};
+use serde::{Deserialize, Serialize};
 
 /// What machines of other names have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     macs: BTreeSet<MacAddr>,
     serials: BTreeSet<String>,

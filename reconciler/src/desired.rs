@@ -7,28 +7,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use labyard_driver::ids::{
-    Bytes, Digest, DiskKey, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectName, PoolName,
-};
+use labyard_driver::ids::{Bytes, Digest, DiskKey, MediaKey, Mib, Namespace, NicKey, ObjectName, PoolName};
 use labyard_driver::lan::{Lan, VlanId};
-use labyard_driver::mark::{CloneMode, OnRemove};
+use labyard_driver::mark::{CloneMode, MemberMark, OnRemove};
 use labyard_driver::observed::Autostart;
 use labyard_driver::spec::{
     CpuModel, Dhcp, DirectBoot, DiskBus, Firmware, Graphics, Guards, MachineType, Nested, NetworkBoot,
-    NetworkMode, NicModel, SecureBoot, Tpm,
+    NetworkMode, SecureBoot, Tpm,
 };
 use labyard_schema::text::Span;
 use labyard_schema::{network, vm};
 use serde::{Deserialize, Serialize};
 
 use crate::desired_drives::desired_media;
+use crate::desired_nics::desired_nics;
 use crate::desired_seed::desired_seed;
 
 pub use crate::desired_drives::DesiredDrive;
+pub use crate::desired_nics::{DesiredNic, FixedAddress, fixed_address};
 pub use crate::desired_seed::{DesiredSeed, SeedVersion, seed_version};
 
 /// A machine as it shall be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DesiredMachine {
     /// The state it belongs to.
     pub namespace: Namespace,
@@ -78,10 +78,12 @@ pub struct DesiredMachine {
     pub wishes: Wishes,
     /// What its plan has promised and what it left to hooks.
     pub planned: Planned,
+    /// Which machine of a pool it is.
+    pub member: Option<MemberMark>,
 }
 
 /// What a machine's plan has promised and what it left to hooks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     /// NICs whose MAC a hook may still supply.
     pub open_macs: BTreeSet<NicKey>,
@@ -90,7 +92,7 @@ pub struct Planned {
 }
 
 /// A disk as it shall be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredDisk {
     /// Size; `None` is the image's own.
     pub size: Option<Bytes>,
@@ -126,7 +128,7 @@ pub fn default_on_remove(made_of_image: Option<&impl Sized>) -> OnRemove {
 }
 
 /// An image as it is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredImage {
     /// Where from.
     pub source: String,
@@ -137,7 +139,7 @@ pub struct DesiredImage {
 }
 
 /// A processor as it is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredCpu {
     /// Its model.
     pub model: Option<CpuModel>,
@@ -145,35 +147,8 @@ pub struct DesiredCpu {
     pub nested: Option<Nested>,
 }
 
-/// A NIC as it shall be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredNic {
-    /// The network as the user wrote it.
-    pub network: String,
-    /// Its address.
-    pub mac: MacAddr,
-    /// Its fixed IPv4 address.
-    pub fixed: Option<FixedAddress>,
-    /// Its VLAN; `None`: the network's.
-    pub vlan: Option<VlanId>,
-    /// Place in the boot order, as written.
-    pub boot: Option<u32>,
-    /// What it is for the guest.
-    pub model: NicModel,
-}
-
-/// A fixed IPv4 address of a NIC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FixedAddress {
-    /// The address with the prefix of its network.
-    pub address: ipnet::Ipv4Net,
-    /// The gateway that the guest is told by its seed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<std::net::Ipv4Addr>,
-}
-
 /// Power as it shall be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DesiredPower {
     /// On.
     Running,
@@ -182,7 +157,7 @@ pub enum DesiredPower {
 }
 
 /// A condition that a started machine is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wait {
     /// None.
     None,
@@ -195,7 +170,7 @@ pub enum Wait {
 }
 
 /// What a start waits for, and how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredReady {
     /// The condition.
     pub wait: Wait,
@@ -204,7 +179,7 @@ pub struct DesiredReady {
 }
 
 /// How a machine is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DesiredShutdown {
     /// Ask, and force after this long.
     Graceful(Duration),
@@ -380,6 +355,7 @@ impl DesiredMachine {
             },
             wishes: machine_wishes(vm),
             planned: Planned::default(),
+            member: None,
             disks,
             nics,
         })
@@ -454,46 +430,6 @@ pub fn parse_on_remove(text: &str) -> OnRemove {
         "detach" => OnRemove::Detach,
         _ => OnRemove::Refuse,
     }
-}
-
-fn desired_nics(
-    vm: &vm::Vm,
-    macs: &BTreeMap<String, String>,
-) -> Result<BTreeMap<NicKey, DesiredNic>, Unusable> {
-    let unusable = |message: String| Unusable {
-        attribute: "macs",
-        message,
-    };
-    vm.nics
-        .iter()
-        .flatten()
-        .map(|(key, nic)| {
-            let text = nic.mac.as_ref().or_else(|| macs.get(key));
-            let text = text.ok_or_else(|| unusable(format!("no MAC was planned for NIC {key:?}")))?;
-            let mac = text
-                .parse()
-                .map_err(|e: labyard_driver::ids::BadMac| unusable(e.to_string()))?;
-            Ok((
-                NicKey(key.clone()),
-                DesiredNic {
-                    network: nic.network.clone(),
-                    mac,
-                    fixed: nic.ipv4.as_ref().and_then(fixed_address),
-                    vlan: nic.vlan.and_then(vlan),
-                    boot: nic.boot,
-                    model: NicModel::parse(&nic.model).unwrap_or_default(),
-                },
-            ))
-        })
-        .collect()
-}
-
-/// A fixed address as it is written; the schema's checks leave none that cannot be read.
-pub fn fixed_address(ipv4: &vm::NicIpv4) -> Option<FixedAddress> {
-    Some(FixedAddress {
-        address: ipv4.address.parse().ok()?,
-        gateway: ipv4.gateway.as_ref().and_then(|text| text.parse().ok()),
-    })
 }
 
 /// A VLAN as it is written.
@@ -593,7 +529,7 @@ fn machine_wishes(vm: &vm::Vm) -> Wishes {
 }
 
 /// A network as it shall be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DesiredNetwork {
     /// The state it belongs to.
     pub namespace: Namespace,

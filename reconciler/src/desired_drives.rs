@@ -6,9 +6,10 @@ use labyard_driver::ids::MediaKey;
 use labyard_schema::vm;
 
 use crate::desired::{DesiredImage, desired_image};
+use serde::{Deserialize, Serialize};
 
 /// A CD drive as it shall be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredDrive {
     /// What is in it; nothing in an empty one.
     pub image: Option<DesiredImage>,

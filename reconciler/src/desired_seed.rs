@@ -7,7 +7,7 @@ use sha2::Digest as _;
 use crate::guest_config::GuestConfig;
 
 /// A seed as it shall be. Its Debug form shows no content.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredSeed {
     /// Who reads it.
     pub family: OsFamily,

@@ -7,9 +7,10 @@ use labyard_driver::mark::Stage;
 
 use crate::desired::Unusable;
 use crate::image::ImageError;
+use serde::{Deserialize, Serialize};
 
 /// Why a host is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Crowd {
     /// Of machines that stand.
     Settled,
@@ -18,7 +19,7 @@ pub enum Crowd {
 }
 
 /// An error of an operation.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum EngineError {
     /// The host answered with an error, or did not answer.
     #[error("host {host}, {what}: {source}")]
@@ -38,6 +39,24 @@ pub enum EngineError {
         host: HostName,
         /// What the driver met.
         message: String,
+    },
+    /// No image was made of a machine's disk.
+    #[error("{what} on host {host} was not captured: {why}")]
+    NotCaptured {
+        /// The host.
+        host: HostName,
+        /// The machine.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// A daemon was asked in the hosts' place, and did not do it.
+    #[error("{what}: {why}")]
+    Daemon {
+        /// What was asked for.
+        what: String,
+        /// What it said, or why it was not reached.
+        why: String,
     },
     /// The provider knows no such host.
     #[error("host {host:?} is not configured: the provider knows {known}")]
@@ -278,6 +297,48 @@ pub enum EngineError {
         /// What it did.
         trouble: HookTrouble,
     },
+    /// A machine has no moment to be put back to, or can have none.
+    #[error("{what} on host {host} cannot be put back to a kept moment: {why}")]
+    NoMoment {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// Why, and the way out.
+        why: String,
+    },
+    /// A machine that was put back still shows what was done since.
+    #[error(
+        "{what} on host {host} was put back to its kept moment, and its guest still has {found} of its last use: do not hand it out, make it anew"
+    )]
+    StillUsed {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// What was found.
+        found: String,
+    },
+    /// A machine that was to be handed out was handed out before, and not put back since.
+    #[error(
+        "{what} on host {host}: its mark says that somebody else was let in and that it was not put back since, so nobody is let in now. Put it back, or make it anew"
+    )]
+    InOtherHands {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+    },
+    /// The guest of a machine could not be brought to something.
+    #[error("{what} on host {host}: {why}")]
+    Guest {
+        /// The host.
+        host: HostName,
+        /// The object.
+        what: String,
+        /// What was tried, what was found, and the way out.
+        why: String,
+    },
     /// Another error, with where the machine stood when it came.
     #[error("{source}")]
     Staged {
@@ -299,7 +360,7 @@ pub enum EngineError {
 }
 
 /// How a hook stopped a stage.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum HookTrouble {
     /// It said no.
     #[error("denied it: {reason}. What was reached is kept; apply again when it agrees")]

@@ -33,6 +33,13 @@ pub async fn network_changed(object: &str, cancel: &CancellationToken) {
     }
 }
 
+/// The same behind a step of keeping a moment or of going back to it: `moment-recorded`, `reset-off`.
+pub async fn moment(step: &str, object: &str, cancel: &CancellationToken) {
+    if hold::is_named() {
+        hold::come_to(step, object, cancel.cancelled()).await;
+    }
+}
+
 /// The same for a stage that was taken back: its place is called `undo-disks`.
 pub async fn undone(stage: Stage, object: &str, cancel: &CancellationToken) {
     if hold::is_named() {

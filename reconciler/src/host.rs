@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use labyard_driver::ids::{HostName, HostUuid, Mib, Namespace, ObjectId, ObjectName, PoolName};
-use labyard_driver::observed::{MachineSize, Offers, Snapshot};
+use labyard_driver::observed::{Activity, MachineSize, Offers, PoolKind, Snapshot};
 use labyard_driver::spec::{Accelerator, ProbePayload};
 use labyard_driver::{Driver, DriverError};
 use tokio::sync::OnceCell;
@@ -18,9 +18,10 @@ use crate::image_store::ImageStore;
 use crate::lease_board::LeaseBoard;
 use crate::observe::{Observer, SharedError};
 use crate::view::Networks;
+use serde::{Deserialize, Serialize};
 
 /// Whether a host takes new machines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cordon {
     /// It does.
     #[default]
@@ -128,6 +129,15 @@ impl Host {
                 message: fault.unwrap_or_else(|| "the storage pool cannot be used".to_owned()),
             }
         })
+    }
+
+    /// The storage pools in which images may lie.
+    pub async fn image_pools(&self) -> Result<Vec<PoolName>, EngineError> {
+        let snapshot = self.recent().await?;
+        let pools = snapshot.host.pools.iter();
+        let of_files =
+            pools.filter(|pool| pool.kind == PoolKind::Directory && pool.active == Activity::Active);
+        Ok(of_files.map(|pool| pool.name.clone()).collect())
     }
 
     /// Remembers that a machine which a reading showed is gone, or has let go of its images.

@@ -1,13 +1,17 @@
 //! Who things are: tokens, MACs, and the names that objects bear on a host.
 
 use labyard_driver::ids::{
-    DiskKey, HostUuid, MacAddr, Namespace, NicKey, ObjectId, ObjectName, Token, UploadId, VolumeName,
+    DiskKey, HostUuid, MacAddr, Namespace, NicKey, ObjectId, ObjectName, ScreenName, Token, UploadId,
+    VolumeName,
 };
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
 /// The namespace whose objects bear their plain names.
 pub const PLAIN_NAMESPACE: &str = "default";
+
+const OVERLAY: &str = "-since";
+const MEMORY: &str = "-memory";
 
 /// A source of random bytes; handed in, so that tests can say what comes.
 pub trait Random: Send + Sync {
@@ -67,6 +71,12 @@ pub fn host_name(namespace: &Namespace, name: &ObjectName) -> String {
     }
 }
 
+/// Whether a volume of ours may be of this namespace: its name begins as that of its machine did.
+pub fn volume_may_be_of(volume: &VolumeName, namespace: &Namespace) -> bool {
+    let begins = format!("{namespace}.");
+    namespace.as_str() == PLAIN_NAMESPACE || volume.as_str().starts_with(&begins)
+}
+
 /// The volume of a disk. Keys hold no dot, so that the name can be read from its end.
 pub fn disk_volume(host_name: &str, key: &DiskKey, origin: &Token) -> VolumeName {
     VolumeName(format!("{host_name}.{key}.{origin}"))
@@ -80,6 +90,26 @@ pub fn seed_volume(host_name: &str, revision: u32, origin: &Token) -> VolumeName
 /// The volume of the firmware's variables.
 pub fn nvram_volume(host_name: &str, revision: u32, origin: &Token) -> VolumeName {
     VolumeName(format!("{host_name}.nvram.{revision}.{origin}"))
+}
+
+/// The overlay of a disk since a moment. No key begins with a hyphen, so that no disk's volume is called so.
+pub fn overlay_volume(host_name: &str, key: &DiskKey, origin: &Token) -> VolumeName {
+    VolumeName(format!("{host_name}.{key}.{OVERLAY}.{origin}"))
+}
+
+/// The file with the memory of a moment.
+pub fn memory_volume(host_name: &str, origin: &Token) -> VolumeName {
+    VolumeName(format!("{host_name}.{MEMORY}.{origin}"))
+}
+
+/// The screen before a machine.
+pub fn screen_name(origin: &Token) -> ScreenName {
+    ScreenName(format!("labyard-{origin}"))
+}
+
+/// Whether a volume that carries a machine's token was made for a moment of it.
+pub fn is_of_moment(volume: &VolumeName) -> bool {
+    matches!(volume.as_str().rsplit('.').nth(1), Some(OVERLAY | MEMORY))
 }
 
 /// The revision of a seed, of its volume's name.
@@ -136,6 +166,21 @@ pub fn derived_serial(host: &HostUuid, namespace: &Namespace, name: &ObjectName)
     format!("{SERIAL_PREFIX}{}", hex(&digest[..8]).to_uppercase())
 }
 
+/// Whether a file's name is that of a volume that labyard made: what is in them says so by the token at the end.
+///
+/// ```
+/// use labyard_reconciler::identity::names_a_volume;
+/// assert!(names_a_volume("web.root.0123456789abcdef0123456789abcdef"));
+/// assert!(names_a_volume("labyard-image.0123456789abcdef0123456789abcdef"));
+/// assert!(!names_a_volume("debian-13.qcow2"));
+/// ```
+#[must_use]
+pub fn names_a_volume(file: &str) -> bool {
+    let last = file.rsplit('.').next().unwrap_or_default();
+    let token = last.len() == 32 && last.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    token && last.len() < file.len()
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -181,5 +226,14 @@ mod tests {
         assert!(is_of_disk(&former, &key));
         assert!(!is_of_disk(&seed_volume("web", 1, &token), &key));
         assert!(!is_of_disk(&former, &"root".into()));
+        for of_moment in [overlay_volume("web", &key, &token), memory_volume("web", &token)] {
+            assert!(volume_carries(&of_moment, &token) && is_of_moment(&of_moment));
+            assert!(!is_of_disk(&of_moment, &key));
+        }
+        assert!(!is_of_moment(&disk_volume(
+            "web.memory",
+            &"memory".into(),
+            &token
+        )));
     }
 }

@@ -3,35 +3,33 @@
 //! An image is a pair of volumes. The data are in `labyard-image.UPLOAD`, named by the random id of its upload,
 //! which stands in a machine's mark before the first byte. An empty marker volume, made last, carries digest,
 //! upload, format and virtual size in its name: only a marked image is used. Removal goes the other way: marker
-//! first, then the marks of all machines are read again, then the data. What was sent from elsewhere and what the host
-//! copied of a file of its own ([`on_host`]) is the same from then on.
+//! first, then the marks of all machines are read again, then the data. What was sent from elsewhere, what another host
+//! had already ([`peers`]) and what the host copied of a file of its own ([`on_host`]) is the same from then on.
 
 mod collect;
+mod fill;
+mod kept;
 mod on_host;
+mod peers;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
-use labyard_driver::ids::{Bytes, Digest, PoolName, UploadId, VolumeName};
-use labyard_driver::mark::Mark;
-use labyard_driver::spec::{DiskFormat, VolumeContent, VolumeSpec};
+use labyard_driver::ids::{Bytes, Digest, Namespace, PoolName, UploadId, VolumeName};
+use labyard_driver::spec::DiskFormat;
 use labyard_driver::{Driver, DriverError};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::image::{
-    Fetcher, ImageError, ImageFormat, ImageSource, Sha256Digest, SingleFlight, StreamedSource,
-};
+use crate::image::{Fetcher, ImageError, ImageSource, KeptSource, Sha256Digest, SingleFlight};
 
 pub use collect::Retention;
+pub use kept::{Capture, KeptImage};
 
 const PREFIX: &str = "labyard-image.";
-/// Room that an upload leaves in the pool: libvirt does not survive a pool that runs full during an upload.
-const RESERVE: Bytes = Bytes::from_mib(1);
 /// Far longer than from another's marker to its look for others.
 const SETTLE: Duration = Duration::from_millis(400);
 /// How long a source without a digest is taken to be what it was: machines made one after another in one run get
@@ -112,6 +110,8 @@ pub struct Wanted {
     pub source: ImageSource,
     /// Its digest, as written or pinned.
     pub digest: Option<Digest>,
+    /// Whose machine it is for: captured images are found by name in a namespace.
+    pub namespace: Namespace,
     /// Until when.
     pub deadline: Instant,
 }
@@ -139,6 +139,12 @@ pub enum StoreError {
     /// A file of the host was written to while it was read and copied.
     #[error("the file was written to while it was copied: let whoever writes it finish, and apply again")]
     Changed,
+    /// No machine's disk was captured under that name, or not on a host that answers.
+    #[error(
+        "{0} is not in this storage pool, nor on another host that answers: labyard image list shows what is, and labyard \
+         vm capture makes one of a machine's disk"
+    )]
+    NotKept(KeptSource),
     /// The pool has no room.
     #[error("the image has {length}, and the storage pool has {available} left")]
     NoSpace {
@@ -161,6 +167,7 @@ pub struct ImageStore {
     /// How many have asked for a collection, and up to which of them was collected.
     asked: AtomicU64,
     collected: Mutex<HashMap<PoolName, u64>>,
+    peers: peers::Peers,
 }
 
 /// What this process has learnt of images; whoever uses it looks whether the image still stands.
@@ -203,6 +210,7 @@ impl ImageStore {
             known: Known::default(),
             asked: AtomicU64::new(0),
             collected: Mutex::default(),
+            peers: peers::Peers::default(),
         }
     }
 
@@ -220,7 +228,12 @@ impl ImageStore {
             if let Some(found) = self.find_wanted(pool, wanted).await? {
                 return Ok(found);
             }
-            let key = format!("{pool} {} {:?}", wanted.source, wanted.digest);
+            // A name means something in its namespace alone.
+            let whose = match &wanted.source {
+                ImageSource::Kept(_) => wanted.namespace.as_str(),
+                _ => "",
+            };
+            let key = format!("{pool} {whose} {} {:?}", wanted.source, wanted.digest);
             // Boxed, since the compiler cannot see that a future behind a closure's return is Send for every lifetime.
             let begin: BoxFuture<'a, _> = Box::pin(self.begin(pool, wanted, fetcher, upload, announce));
             let stored = self.flights.run(key, move || begin).await?;
@@ -250,9 +263,10 @@ impl ImageStore {
             return Ok(whole);
         }
         self.withdraw(pool, &volume).await?;
-        let result = match &wanted.source {
-            ImageSource::Streamed(source) => self.upload(pool, (source, wanted), fetcher, upload).await,
-            ImageSource::OnHost(path) => self.copy(pool, (path, wanted), fetcher, upload).await,
+        let result = match self.had_from_peers(pool, wanted, fetcher, &upload).await {
+            Ok(Some(image)) => Ok(image),
+            Ok(None) => self.had_from_source(pool, wanted, fetcher, upload).await,
+            Err(error) => Err(error),
         };
         if result.as_ref().is_err_and(|error| !lost(error)) {
             // The volume is named in a mark, so that what cannot be removed now is removed later.
@@ -261,9 +275,23 @@ impl ImageStore {
         result
     }
 
+    async fn had_from_source(
+        &self,
+        pool: &PoolName,
+        wanted: &Wanted,
+        fetcher: &Fetcher,
+        upload: UploadId,
+    ) -> Result<StoredImage, StoreError> {
+        match &wanted.source {
+            ImageSource::Streamed(source) => self.upload(pool, (source, wanted), fetcher, upload).await,
+            ImageSource::OnHost(path) => self.copy(pool, (path, wanted), fetcher, upload).await,
+            ImageSource::Kept(kept) => Err(StoreError::NotKept(kept.clone())),
+        }
+    }
+
     /// Removes an upload. A host may have made its marker and answered with an error; one that outlived the data would
     /// call whole what is sent under that name next.
-    async fn withdraw(&self, pool: &PoolName, volume: &VolumeName) -> Result<(), DriverError> {
+    pub(crate) async fn withdraw(&self, pool: &PoolName, volume: &VolumeName) -> Result<(), DriverError> {
         let volumes = self.driver.volumes(pool).await?;
         for marker in markers_of(&volumes, volume) {
             self.driver.delete_volume(pool, marker).await?;
@@ -276,6 +304,12 @@ impl ImageStore {
         pool: &PoolName,
         wanted: &Wanted,
     ) -> Result<Option<StoredImage>, DriverError> {
+        if let (ImageSource::Kept(kept), None) = (&wanted.source, &wanted.digest) {
+            return match self.digest_of(pool, &wanted.namespace, kept).await? {
+                Some(digest) => self.find(pool, &digest).await,
+                None => Ok(None),
+            };
+        }
         let seen = || self.known.source(&wanted.source.to_string());
         match wanted.digest.clone().or_else(seen) {
             Some(digest) => self.find(pool, &digest).await,
@@ -340,120 +374,6 @@ impl ImageStore {
         found.sort_by(|a, b| a.upload.cmp(&b.upload));
         Ok(found)
     }
-
-    async fn upload(
-        &self,
-        pool: &PoolName,
-        (source, wanted): (&StreamedSource, &Wanted),
-        fetcher: &Fetcher,
-        upload: UploadId,
-    ) -> Result<StoredImage, StoreError> {
-        let open = fetcher
-            .open(source, wanted.expected(), Some(wanted.deadline))
-            .await?;
-        let length = Bytes(open.length);
-        self.check_room(pool, length).await?;
-        let name = data_volume(&upload);
-        let content = VolumeContent::Upload { length };
-        self.driver
-            .create_volume(&VolumeSpec {
-                pool: pool.clone(),
-                name: name.clone(),
-                content,
-            })
-            .await?;
-        let digest = open.stream.digest();
-        let left = wanted
-            .deadline
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_secs(1));
-        let stream = open.stream.map(|chunk| chunk.map_err(Into::into)).boxed();
-        self.driver
-            .upload(pool, &name, length, stream, left)
-            .await
-            .map_err(unwrap_source)?;
-        let Some(digest) = digest.get() else {
-            // The stream ended well, or the driver would have failed: it then has a digest.
-            return Err(DriverError::Refused {
-                doing: format!("uploading {}", wanted.source),
-                message: "the upload ended before the source did".to_owned(),
-            }
-            .into());
-        };
-        let image = StoredImage {
-            volume: name,
-            upload,
-            digest: Digest(digest.to_string()),
-            format: disk_format(open.header.format),
-            virtual_size: Bytes(open.header.virtual_size),
-        };
-        self.publish(pool, image).await.map_err(Into::into)
-    }
-
-    async fn check_room(&self, pool: &PoolName, length: Bytes) -> Result<(), StoreError> {
-        let available = self.driver.pool_room(pool).await?.available;
-        match available.0 < length.0 + RESERVE.0 {
-            true => Err(StoreError::NoSpace { length, available }),
-            false => Ok(()),
-        }
-    }
-
-    /// Marks an upload as whole, unless another of the same digest is: then that one is used.
-    async fn publish(&self, pool: &PoolName, image: StoredImage) -> Result<StoredImage, DriverError> {
-        if let Some(other) = self.find(pool, &image.digest).await?
-            && other.upload != image.upload
-        {
-            self.driver.delete_volume(pool, &image.volume).await?;
-            return Ok(other);
-        }
-        match self.driver.create_volume(&marker_of(pool, &image)).await {
-            Ok(_) | Err(DriverError::Exists { .. }) => self.settle(pool, image).await,
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Of runs that mark uploads of one image at the same time one keeps its own, and the others use that.
-    async fn settle(&self, pool: &PoolName, image: StoredImage) -> Result<StoredImage, DriverError> {
-        let another = |i: &StoredImage| i.digest == image.digest && i.upload != image.upload;
-        let Some(first) = self.find_where(pool, another).await? else {
-            return Ok(image);
-        };
-        let other = if first.upload < image.upload {
-            first
-        } else {
-            // Whoever made that saw this one as well and gives way at once, or looked too early and never will.
-            sleep(SETTLE).await;
-            match self.find_where(pool, another).await? {
-                Some(other) => other,
-                None => return Ok(image),
-            }
-        };
-        self.driver.delete_volume(pool, &image.marker()).await?;
-        let marks = self.driver.marks().await?;
-        let needs = |mark: &Mark| mark.image_volumes().any(|volume| *volume == image.volume);
-        if marks.iter().filter(|(_, mark)| needs(mark)).count() > 1 {
-            // Somebody took it meanwhile.
-            self.driver.create_volume(&marker_of(pool, &image)).await?;
-            return Ok(image);
-        }
-        self.driver.delete_volume(pool, &image.volume).await?;
-        Ok(other)
-    }
-}
-
-fn marker_of(pool: &PoolName, image: &StoredImage) -> VolumeSpec {
-    VolumeSpec {
-        pool: pool.clone(),
-        name: image.marker(),
-        content: VolumeContent::Upload { length: Bytes(0) },
-    }
-}
-
-fn disk_format(format: ImageFormat) -> DiskFormat {
-    match format {
-        ImageFormat::Qcow2 => DiskFormat::Qcow2,
-        _ => DiskFormat::Raw,
-    }
 }
 
 fn lost(error: &StoreError) -> bool {
@@ -461,17 +381,6 @@ fn lost(error: &StoreError) -> bool {
         error,
         StoreError::Driver(DriverError::ReplyLost { .. } | DriverError::Unreachable { .. })
     )
-}
-
-/// An upload that failed at its source failed by the source's own error.
-fn unwrap_source(error: DriverError) -> StoreError {
-    match error {
-        DriverError::Source { what, cause } => match cause.downcast::<ImageError>() {
-            Ok(image) => StoreError::Image(*image),
-            Err(cause) => StoreError::Driver(DriverError::Source { what, cause }),
-        },
-        other => StoreError::Driver(other),
-    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ pub const SEED_TARGET: &str = "sda";
 pub fn intend(desired: &DesiredMachine, before: &Mark, host_name: &str, storage: &Storage) -> Mark {
     let mut mark = before.clone();
     mark.name = desired.name.clone();
+    if desired.member.is_some() {
+        mark.member.clone_from(&desired.member);
+    }
     for (key, disk) in before
         .disks
         .iter()

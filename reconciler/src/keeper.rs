@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use labyard_driver::Driver;
 use labyard_driver::ids::ObjectId;
-use labyard_driver::mark::Ownership;
+use labyard_driver::mark::{Mark, Ownership};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::engine::Deps;
@@ -61,6 +61,16 @@ impl Keeper {
         if let Some(held) = self.held().get_mut(id) {
             held.told = Told::Answered;
         }
+    }
+
+    /// Whether Terraform has been told of an object that this process builds.
+    pub fn told(&self, id: &ObjectId) -> Option<Told> {
+        self.held().get(id).map(|held| held.told)
+    }
+
+    /// The record of an object that this process builds.
+    pub fn record(&self, id: &ObjectId) -> Option<Arc<Record>> {
+        self.held().get(id).map(|held| held.record.clone())
     }
 
     /// The object is gone or no longer this process's.
@@ -153,13 +163,15 @@ async fn renew(record: &Record, renewals: &Arc<dyn Driver>, deps: &Deps) {
     }
 }
 
+/// A mark of an object that a state has.
+pub(crate) fn confirmed(mark: &mut Mark) {
+    mark.ownership = Ownership::Confirmed;
+    mark.lease = None;
+}
+
 /// Writes into the mark that a state has the object.
 pub async fn confirm(record: &Record, driver: &Arc<dyn Driver>) {
-    let change = |mark: &mut labyard_driver::mark::Mark| {
-        mark.ownership = Ownership::Confirmed;
-        mark.lease = None;
-    };
-    if let Err(error) = record.update_through(driver, change).await {
+    if let Err(error) = record.update_through(driver, confirmed).await {
         tracing::warn!(object = %record.id, %error, "not confirmed; the next run does it");
     }
 }

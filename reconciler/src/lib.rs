@@ -11,7 +11,7 @@
 //! - [`hooks`]: the operator's word before and after a stage; [`journal`]: what every stage did and took.
 //! - [`engine`]: what the provider calls; [`keeper`] keeps leases and confirms what a state has taken.
 //!
-//! Beside them: [`guest_config`] (what a guest is told, as NoCloud's documents), [`identity`], [`derived`], [`lease`], [`record`], [`addresses`], [`image_store`], [`wait`], [`console`].
+//! Beside them: [`moment`] (whether a machine can be put back), [`sockets`] (who is connected to a guest), [`guest_config`] (what a guest is told, as NoCloud's documents), [`identity`], [`derived`], [`lease`], [`record`], [`addresses`], [`image_store`], [`wait`], [`want`], [`console`], [`wire`].
 
 pub mod addresses;
 pub mod boot_order;
@@ -21,6 +21,7 @@ pub mod console;
 pub mod derived;
 pub mod desired;
 mod desired_drives;
+mod desired_nics;
 mod desired_seed;
 pub mod diff;
 pub mod engine;
@@ -43,15 +44,19 @@ pub mod lease;
 pub mod lease_board;
 mod left;
 pub mod live;
+pub mod moment;
 pub mod nvram;
 pub mod observe;
 pub mod record;
 pub mod room;
 pub mod run;
 pub mod seed;
+pub mod sockets;
 pub mod steps;
 pub mod takeover;
 pub mod view;
 pub mod wait;
+pub mod want;
+pub mod wire;
 
 pub use error::EngineError;

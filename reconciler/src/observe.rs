@@ -33,6 +33,7 @@ pub struct Observer {
 struct Read {
     mutations: u64,
     network_mutations: u64,
+    began: Instant,
     ended: Instant,
     result: Result<Arc<Snapshot>, SharedError>,
 }
@@ -57,6 +58,13 @@ impl Observer {
     pub fn invalidate_networks(&self) {
         self.network_mutations.fetch_add(1, Ordering::SeqCst);
         self.invalidate();
+    }
+
+    /// What began to be read before that moment serves nobody any more: a process that lives on sees what others did
+    /// before it was asked.
+    pub async fn forget_begun_before(&self, since: Instant) {
+        let mut last = self.last.lock().await;
+        last.take_if(|read| read.result.is_ok() && read.began < since);
     }
 
     /// The host as it is after every mutation so far.
@@ -85,10 +93,12 @@ impl Observer {
         }
         let mutations = self.mutations.load(Ordering::SeqCst);
         let network_mutations = self.network_mutations.load(Ordering::SeqCst);
+        let began = Instant::now();
         let result = self.driver.snapshot().await.map(Arc::new).map_err(Arc::new);
         *last = Some(Read {
             mutations,
             network_mutations,
+            began,
             ended: Instant::now(),
             result: result.clone(),
         });

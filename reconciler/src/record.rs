@@ -38,6 +38,11 @@ impl Record {
         self.mark.lock().await
     }
 
+    /// Takes up the mark as it stands on the host now: of an object that nobody builds others write it as well.
+    pub async fn take_up(&self, now: Mark) {
+        *self.mark.lock().await = now;
+    }
+
     /// Changes the mark and writes it; on an error the record stays as it was.
     pub async fn update(&self, change: impl FnOnce(&mut Mark)) -> Result<Mark, DriverError> {
         self.update_through(&self.driver, change).await

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use labyard_driver::ids::DiskKey;
 use labyard_driver::observed::ObservedDisk;
+use serde::{Deserialize, Serialize};
 
 /// A disk that cannot become labyard's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obstacle {
     /// The key that it would have.
     pub disk: DiskKey,

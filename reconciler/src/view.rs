@@ -15,9 +15,9 @@ use labyard_driver::mark::{
     CloneMode, DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove, Ownership, SeedMark, Stage,
 };
 use labyard_driver::observed::{
-    Activity, Attachment, Autostart, Cable, Capacity, Detail, Hardware, MachineDetail, NetworkStanding,
-    ObservedDisk, ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, Power, Room, Snapshot,
-    Standing,
+    Activity, Attachment, Autostart, Cable, Capacity, Detail, Hardware, MachineDetail, MarkState,
+    NetworkStanding, ObservedDisk, ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, Power,
+    Room, Snapshot, Standing,
 };
 use labyard_driver::spec::{Dhcp, DirectBoot, DiskBus, Firmware, Guards, NetworkBoot, NetworkMode, NicModel};
 
@@ -26,9 +26,10 @@ use crate::desired::{FixedAddress, Wishes};
 use crate::error::EngineError;
 use crate::identity::{self, Identity};
 use crate::takeover::{Obstacle, obstacles};
+use serde::{Deserialize, Serialize};
 
 /// A machine as it is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineView {
     /// Its name: the user's, or the host's for a foreign one.
     pub name: ObjectName,
@@ -83,7 +84,7 @@ pub struct MachineView {
 }
 
 /// Whose an object is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Owner {
     /// It carries no mark.
     Foreign,
@@ -99,7 +100,7 @@ pub enum Owner {
 }
 
 /// Whether the running machine differs from its definition in what only a start changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pending {
     /// It runs as defined, or not at all.
     Nothing,
@@ -108,7 +109,7 @@ pub enum Pending {
 }
 
 /// A disk as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskView {
     /// Its size, where the host told in time.
     pub size: Option<Bytes>,
@@ -127,7 +128,7 @@ pub struct DiskView {
 }
 
 /// A CD drive as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediumView {
     /// The image that was inserted last.
     pub image: Option<ImageMark>,
@@ -138,7 +139,7 @@ pub struct MediumView {
 }
 
 /// What is in a CD drive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     /// The image that was inserted, or nothing where there was none.
     AsRecorded,
@@ -160,7 +161,7 @@ impl MediumView {
 }
 
 /// A NIC as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NicView {
     /// The network, in the user's spelling where it is the one that the mark names, or what it was unplugged from.
     pub network: String,
@@ -181,7 +182,7 @@ pub struct NicView {
 }
 
 /// The seed as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SeedView {
     /// There never was one.
     None,
@@ -555,7 +556,8 @@ pub struct Networks<'a> {
 }
 
 impl<'a> Networks<'a> {
-    /// The network that a name in a configuration means: ours of this namespace first, then the host's.
+    /// The network that a name in a configuration means: ours of this namespace first, then the host's, of which those
+    /// that another namespace has made are that one's alone; but what bears its plain name is for all.
     pub fn resolve(&self, name: &str) -> Option<&'a ObservedNetwork> {
         let networks = &self.snapshot.networks;
         let ours = self.namespace.and_then(|namespace| {
@@ -565,7 +567,13 @@ impl<'a> Networks<'a> {
                     .is_some_and(|m| &m.namespace == namespace && m.name.as_str() == name)
             })
         });
-        ours.or_else(|| networks.iter().find(|n| n.host_name == name))
+        let named = |n: &&ObservedNetwork| n.host_name == name && self.may_name(&n.mark);
+        ours.or_else(|| networks.iter().find(named))
+    }
+
+    fn may_name(&self, mark: &MarkState) -> bool {
+        let own = |of: &Namespace| of.as_str() == identity::PLAIN_NAMESPACE || self.namespace == Some(of);
+        *mark == MarkState::None || mark.ours().is_some_and(|mark| own(&mark.namespace))
     }
 
     /// Whether a fixed address is kept for a MAC, where that is the network's to do.
@@ -593,7 +601,7 @@ pub fn hands_out(network: &ObservedNetwork) -> bool {
 }
 
 /// A network as it is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkView {
     /// Its name: the user's, or the host's for a foreign one.
     pub name: ObjectName,

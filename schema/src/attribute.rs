@@ -194,6 +194,13 @@ impl Attribute {
         self
     }
 
+    /// A change takes effect at once.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.change = Change::Live;
+        self
+    }
+
     /// A change restarts a running machine.
     #[must_use]
     pub fn restart(mut self) -> Self {

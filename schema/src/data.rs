@@ -1,4 +1,4 @@
-//! Data sources: what a host, a machine or a network is at this moment. Read anew at every plan, never compared.
+//! Data sources: what a host, a machine, a network, a code or a pool is at this moment. Read anew at every plan, never compared.
 
 use std::collections::BTreeMap;
 
@@ -149,5 +149,69 @@ attributes! {
         address: Option<String> = computed();
         /// Host name that the guest sent.
         hostname: Option<String> = computed();
+    }
+
+    /// An access code as it is now: how often it was used, and its claims.
+    pub struct AccessCodeData {
+        /// Name of the code in this namespace.
+        name: String = required();
+        /// Id of the code in its store.
+        id: Option<String> = computed();
+        /// How often it was used, by all together.
+        uses: Option<u64> = computed();
+        /// Its codes by key, without the codes themselves.
+        codes: Option<BTreeMap<String, CodeValueData>> = computed();
+        /// Claims by phase: `queued`, `bound`, `ready`, `paused`, and those that are over, `expired`, `released`, `failed`.
+        claims: Option<BTreeMap<String, u64>> = computed();
+    }
+
+    /// One code.
+    pub struct CodeValueData {
+        /// How often it was used.
+        uses: Option<u64> = computed();
+        /// How often it may be used; null without limit.
+        max_uses: Option<u64> = computed();
+        /// Whether it was revoked: nobody gets machines by it.
+        revoked: Option<bool> = computed();
+    }
+
+    /// A pool as it is now: its machines, who waits, and how it fares.
+    pub struct VmPoolData {
+        /// Name of the pool in this namespace.
+        name: String = required();
+        /// Id of the pool in its store.
+        id: Option<String> = computed();
+        /// How it fares: `settled`; `filling`, while machines are missing or are made; `rolling`, while free machines are of an older template; `failing`, while the template fails and is tried again; `given_up`, when it has failed too often; `draining`, on its way out.
+        condition: Option<String> = computed();
+        /// Why the last machine could not be made; null when the one after it was.
+        cause: Option<String> = computed();
+        /// Number of the template, raised by each change of it.
+        generation: Option<u64> = computed();
+        /// Machines by state: `free`, `building`, `claimed`, `recycling`, `retiring`, `failed`.
+        counts: Option<BTreeMap<String, u64>> = computed();
+        /// Machines that waiting claims want.
+        waiting: Option<u64> = computed();
+        /// Machines by name.
+        machines: Option<BTreeMap<String, PoolMachineData>> = computed();
+    }
+
+    /// A machine of a pool.
+    pub struct PoolMachineData {
+        /// Host that it is on; null while it has none.
+        host: Option<String> = computed();
+        /// State: `free`, `building`, `claimed`, `recycling`, `retiring` or `failed`.
+        state: Option<String> = computed();
+        /// Number of the template that it was made of.
+        generation: Option<u64> = computed();
+    }
+
+    /// The codes of an access code, read for other configuration without being stored anywhere.
+    pub struct AccessCodeEphemeral {
+        /// Name of the code in this namespace.
+        name: String = required();
+        /// Id of the code in its store. Write `labyard_access_code.NAME.id` here where the same apply makes the code: then it is read when it has been made.
+        id: Option<String> = optional_computed();
+        /// The codes that can be used, by key: `main`, or the keys of a batch. Those given by `code_wo` too.
+        codes: Option<BTreeMap<String, String>> = computed().sensitive();
     }
 }

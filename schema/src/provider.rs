@@ -6,7 +6,7 @@ use crate::attribute::attributes;
 use crate::check;
 use crate::hooks::Hook;
 use crate::problem::{At, Problem};
-use crate::text::Span;
+use crate::text::{Secret, Span};
 
 /// How a host may run guests.
 pub const ACCELERATORS: &[&str] = &["auto", "kvm", "qemu"];
@@ -21,6 +21,12 @@ pub const DEFAULT_HOST: &str = "default";
 pub const DEFAULT_URI: &str = "qemu:///system";
 /// The environment variable that makes the provider read only.
 pub const READ_ONLY_VARIABLE: &str = "LABYARD_READ_ONLY";
+/// The environment variable that gives the store.
+pub const STORE_VARIABLE: &str = "LABYARD_STORE";
+/// The environment variable that gives the daemon.
+pub const ENDPOINT_VARIABLE: &str = "LABYARD_ENDPOINT";
+/// The environment variable that gives the token for it.
+pub const TOKEN_VARIABLE: &str = "LABYARD_TOKEN";
 /// The environment variables that the provider reads, with what they mean.
 pub const VARIABLES: &[(&str, &str)] = &[
     (
@@ -34,6 +40,23 @@ pub const VARIABLES: &[(&str, &str)] = &[
     (
         "LABYARD_JOURNAL",
         "`journal`, where the provider block has none: a directory, or `off`",
+    ),
+    (
+        STORE_VARIABLE,
+        "`store`, where the provider block has none: the place for a URL with a password",
+    ),
+    (ENDPOINT_VARIABLE, "`endpoint`, where the provider block has none"),
+    (
+        TOKEN_VARIABLE,
+        "`token`, where the provider block has none: the place for it",
+    ),
+    (
+        "LABYARD_STORE_KEY",
+        "the key of the store's secrets, 32 bytes in Base64, as `openssl rand -base64 32` prints them",
+    ),
+    (
+        "LABYARD_STORE_KEY_FILE",
+        "`store_key_file`, where the provider block has none",
     ),
     (
         "SSH_AUTH_SOCK",
@@ -62,6 +85,16 @@ attributes! {
         hooks: Option<BTreeMap<String, Hook>> = optional();
         /// Directory for the journal of stages, attempts, waits and hooks, or `off`. Also by the environment variable `LABYARD_JOURNAL`; otherwise `labyard/journal` in the user's state directory (`$XDG_STATE_HOME`, `~/.local/state`).
         journal: Option<String> = optional();
+        /// Where pools and access codes are kept: the absolute path of an SQLite file on this computer, which is made where it is missing, or the URL of a PostgreSQL database, `postgres://user@host/database`. Also by the environment variable `LABYARD_STORE`. Machines and networks need none.
+        store: Option<String> = optional();
+        /// File with the key that seals the store's secrets: 32 bytes in Base64, as `openssl rand -base64 32` prints them, readable by its owner alone. Also by the environment variable `LABYARD_STORE_KEY_FILE`, or the key itself by `LABYARD_STORE_KEY`. Left out: beside an SQLite file, its path with `.key`, made with it; PostgreSQL needs one.
+        store_key_file: Option<String> = optional().check(check::absolute_path);
+        /// A daemon (`labyard serve`) that does everything in this provider's place, like `https://labyard.example:7443`, or `http://` on this computer: hosts, their credentials, hooks and store are in its configuration, so that none of `hosts`, `store`, `store_key_file`, `hooks` and `journal` stand beside it. Also by the environment variable `LABYARD_ENDPOINT`. Machines and pools are the same as without.
+        endpoint: Option<String> = optional();
+        /// Token for `endpoint`, of the role `admin`, or `viewer` under `read_only`: `labyard token create` prints one. Also by the environment variable `LABYARD_TOKEN`, which keeps it out of plans that are written to a file.
+        token: Option<Secret> = optional().sensitive();
+        /// File of the certificate authorities, PEM, that the daemon's certificate is believed of, besides those of the system.
+        ca_file: Option<String> = optional().check(check::absolute_path);
     }
 
     /// One host; exactly one kind is set.
@@ -110,7 +143,31 @@ impl ProviderConfig {
         let hosts = hosts.filter_map(|(name, host)| host.problem(name));
         let hooks = self.hooks.iter().flatten();
         let hooks = hooks.flat_map(|(moment, hook)| hook.problems(moment));
-        hosts.chain(hooks).collect()
+        hosts
+            .chain(hooks)
+            .chain(self.misplaced("endpoint", self.endpoint.is_some()))
+            .collect()
+    }
+
+    /// What cannot stand beside a daemon, where there is one; `named` is where it was named.
+    pub fn misplaced(&self, named: &str, is_named: bool) -> Vec<Problem> {
+        let theirs = [
+            ("hosts", self.hosts.is_some()),
+            ("store", self.store.is_some()),
+            ("store_key_file", self.store_key_file.is_some()),
+            ("hooks", self.hooks.is_some()),
+            ("journal", self.journal.is_some()),
+        ];
+        let theirs = theirs.into_iter().filter(|(_, is_set)| *is_set && is_named);
+        theirs
+            .map(|(name, _)| {
+                let detail = format!(
+                    "{named} names a daemon, which has {name} in its own configuration: take {name} out here, or do \
+                     without the daemon."
+                );
+                Problem::new(vec![At::Attribute(name)], "Not beside a daemon", detail)
+            })
+            .collect()
     }
 }
 
@@ -141,6 +198,23 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_daemon_has_does_not_stand_beside_its_endpoint() {
+        let config = ProviderConfig {
+            endpoint: Some("https://labyard.example".into()),
+            store: Some("/s".into()),
+            hosts: Some(BTreeMap::new()),
+            ..ProviderConfig::default()
+        };
+        let at: Vec<_> = config.problems().into_iter().map(|problem| problem.at).collect();
+        assert_eq!(at, [[At::Attribute("hosts")], [At::Attribute("store")]]);
+        let alone = ProviderConfig {
+            endpoint: config.endpoint,
+            ..ProviderConfig::default()
+        };
+        assert!(alone.problems().is_empty());
+    }
 
     #[test]
     fn a_host_has_exactly_one_kind() {

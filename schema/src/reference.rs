@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::attribute::{Attribute, Change, Described, Presence, Shape};
-use crate::{data, network, provider, vm};
+use crate::{access_code, data, network, provider, vm, vm_pool};
 
 /// A page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ enum Kind {
     Provider,
     Resource,
     DataSource,
+    Ephemeral,
 }
 
 impl Kind {
@@ -49,6 +50,7 @@ impl Kind {
             Self::Provider => "Provider",
             Self::Resource => "Resource",
             Self::DataSource => "Data source",
+            Self::Ephemeral => "Ephemeral resource",
         }
     }
 }
@@ -68,9 +70,22 @@ fn subjects() -> Vec<Subject> {
         subject::<provider::ProviderConfig>("index", "labyard", Kind::Provider),
         subject::<vm::Vm>("resources/vm", "labyard_vm", Kind::Resource),
         subject::<network::Network>("resources/network", "labyard_network", Kind::Resource),
+        subject::<vm_pool::VmPool>("resources/vm_pool", "labyard_vm_pool", Kind::Resource),
+        subject::<access_code::AccessCode>("resources/access_code", "labyard_access_code", Kind::Resource),
         subject::<data::HostData>("data-sources/host", "labyard_host", Kind::DataSource),
         subject::<data::VmData>("data-sources/vm", "labyard_vm", Kind::DataSource),
         subject::<data::NetworkData>("data-sources/network", "labyard_network", Kind::DataSource),
+        subject::<data::VmPoolData>("data-sources/vm_pool", "labyard_vm_pool", Kind::DataSource),
+        subject::<data::AccessCodeData>(
+            "data-sources/access_code",
+            "labyard_access_code",
+            Kind::DataSource,
+        ),
+        subject::<data::AccessCodeEphemeral>(
+            "ephemeral-resources/access_code",
+            "labyard_access_code",
+            Kind::Ephemeral,
+        ),
     ]
 }
 
@@ -93,6 +108,7 @@ fn text(subject: &Subject, examples: &Examples) -> String {
         Kind::Provider => "provider/provider.tf".to_owned(),
         Kind::Resource => format!("resources/{name}/resource.tf"),
         Kind::DataSource => format!("data-sources/{name}/data-source.tf"),
+        Kind::Ephemeral => format!("ephemeral-resources/{name}/ephemeral-resource.tf"),
     };
     if let Some(example) = examples.get(&folder) {
         let _ = write!(

@@ -55,6 +55,20 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// Reads a moment as RFC 3339 writes it, `2026-09-01T08:00:00+02:00`: milliseconds since 1970.
+///
+/// # Errors
+/// A text that says what is accepted.
+pub fn parse_moment(text: &str) -> Result<i64, String> {
+    let bad = || {
+        format!(
+            "{text:?} is no moment: write it like 2026-09-01T08:00:00Z, or with the offset of its zone, 2026-09-01T08:00:00+02:00"
+        )
+    };
+    let moment: jiff::Timestamp = text.parse().map_err(|_| bad())?;
+    Ok(moment.as_millisecond())
+}
+
 /// A secret: read from a configuration, never written anywhere; it prints and serialises as nothing.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -111,6 +125,17 @@ mod tests {
             "5 m",
         ] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_moment_has_the_offset_of_its_zone() {
+        assert_eq!(
+            parse_moment("2026-09-01T08:00:00+02:00"),
+            parse_moment("2026-09-01T06:00:00Z")
+        );
+        for bad in ["", "2026-09-01", "2026-09-01T08:00:00", "tomorrow"] {
+            assert!(parse_moment(bad).is_err(), "{bad}");
         }
     }
 

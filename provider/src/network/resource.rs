@@ -59,6 +59,7 @@ fn bounds(
 ) -> Bounds {
     Bounds {
         reserve: Reserve::Named,
+        fence: None,
         cancel: ctx.cancel.clone(),
         limit: Span::or(timeouts.and_then(of), LIMIT),
     }

@@ -1,11 +1,11 @@
 //! What a plan says of images that lie on the hypervisor: whether they are there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::HostName;
 use labyard_reconciler::host::Cordon;
-use labyard_schema::vm::Vm;
+use labyard_reconciler::want::on_host;
 use tfplugin::value::Path;
 use tfplugin::{Diagnostics, Plan};
 
@@ -30,24 +30,6 @@ fn wanted(plan: &Plan) -> BTreeMap<String, Path> {
         }
     }
     files
-}
-
-/// The path on the host that a source names, as the engine reads it: host:///path is host:/path.
-fn on_host(source: &str) -> Option<&str> {
-    let path = source.strip_prefix("host:")?;
-    Some(if path.starts_with("///") { &path[2..] } else { path })
-}
-
-/// The files of the host that a machine is made from.
-pub fn of(vm: &Vm) -> BTreeSet<String> {
-    let disks = vm.disks.iter().flatten();
-    let disks = disks.filter_map(|(_, disk)| Some(&disk.image.as_ref()?.source));
-    let media = vm.media.iter().flatten();
-    let media = media.filter_map(|(_, drive)| Some(&drive.image.as_ref()?.source));
-    disks
-        .chain(media)
-        .filter_map(|source| on_host(source).map(str::to_owned))
-        .collect()
 }
 
 /// Looks whether any host has them, for a machine that names none. What cannot be asked now is asked when it is placed.

@@ -98,6 +98,7 @@ fn bounds(ctx: &Context, written: Option<&Span>, fallback: Duration) -> Bounds {
         reserve: Reserve::Named,
         cancel: ctx.cancel.clone(),
         limit: Span::or(written, fallback),
+        fence: None,
     }
 }
 
@@ -276,18 +277,7 @@ impl Machines {
         let Some(vm) = planned_vm(request, diags) else {
             return;
         };
-        let want = Want {
-            namespace: context.namespace.clone(),
-            name: ObjectName(vm.name.clone()),
-            need: room::need(&vm, None),
-            networks: vm
-                .nics
-                .iter()
-                .flatten()
-                .map(|(_, nic)| nic.network.clone())
-                .collect(),
-            files: host_files::of(&vm),
-        };
+        let want = Want::of(&context.namespace, &vm, None);
         let limit = vm.timeouts.as_ref().and_then(|t| t.create.clone());
         let bounds = bounds(ctx, limit.as_ref(), CREATE);
         let desired =
@@ -376,7 +366,7 @@ impl Resource for Machines {
             taken,
         });
         planning::settle(plan, on);
-        if plan.prior.is_null() && context.hooks.may_supply_addresses() {
+        if plan.prior.is_null() && labyard_reconciler::hooks::may_supply_addresses(context.hooks.moments()) {
             planning::leave_macs_open(plan);
         }
         if let (Some(facts), Where::On(host)) = (facts, &place) {

@@ -8,17 +8,29 @@ use bytes::Bytes as Chunk;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use crate::copy::{Copying, DiskCopy};
 use crate::error::DriverError;
+use crate::guest::{GuestAnswer, GuestTask};
 use crate::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use crate::mark::Mark;
+use crate::moment::{Footing, MomentSpec, Resume, SavedMemory};
 use crate::observed::{
     Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation,
     Snapshot, VolumeDetail,
 };
+use crate::screen::{Callers, Screen};
 use crate::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, SecureBoot, VolumeSpec};
 
 /// Chunks in order, on their way to a host or from one. An error in it aborts an upload.
 pub type UploadStream = BoxStream<'static, Result<Chunk, Box<dyn std::error::Error + Send + Sync>>>;
+
+/// What is read of a volume.
+pub struct VolumeBytes {
+    /// How much it is, where the host says so beforehand.
+    pub length: Option<Bytes>,
+    /// The bytes.
+    pub stream: UploadStream,
+}
 
 /// Something happened on the host: a reason to look again, never a fact to rely on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +92,75 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Starts a machine; one that runs already is left alone, a paused one is resumed.
     async fn start_machine(&self, id: &ObjectId) -> Result<(), DriverError>;
+
+    /// Stops a running machine's processors where they are; a machine that is paused or off is left alone.
+    /// [`Driver::start_machine`] lets it run on.
+    async fn suspend_machine(&self, id: &ObjectId) -> Result<(), DriverError>;
+
+    /// Lets the disks of a moment stand, in a machine's definition, on the volumes of that moment or on overlays over
+    /// them, and writes its mark. What runs is left alone; volumes that are not there yet are accepted.
+    async fn set_footing(&self, moment: &MomentSpec, footing: Footing) -> Result<(), DriverError>;
+
+    /// Keeps the memory of a running machine in the moment's file, which stops the machine. One that is off is left
+    /// alone. What stood in the file is lost.
+    ///
+    /// # Errors
+    /// [`DriverError::NoSpace`] where the pool has no room: the machine runs on then.
+    async fn save_memory(&self, moment: &MomentSpec) -> Result<(), DriverError>;
+
+    /// Whether the moment's memory was kept to the end.
+    async fn saved_memory(&self, moment: &MomentSpec) -> Result<SavedMemory, DriverError>;
+
+    /// Puts a machine that is off back to a moment: its definition as it was then, with this mark and its disks on
+    /// the overlays, which have to be there and fresh; its memory as it was. The kept memory serves any number of
+    /// times.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`] where the machine is not off, or where the kept memory, or a file that the machine
+    /// had in a drive, is gone.
+    async fn return_to(&self, moment: &MomentSpec, resume: Resume) -> Result<(), DriverError>;
+
+    /// Lets a machine be reached over these cards by these callers alone, in what runs and in the definition, from now on
+    /// and after each start, whoever was let in before. Connections of others that stand are cut. The same again changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`DriverError::Exists`] where the screen's name is another machine's; [`DriverError::Refused`] where something of
+    /// somebody else's stands before a card; [`DriverError::Unsupported`] where the host has no screens, or none for such a
+    /// card.
+    async fn screen_machine(&self, screen: &Screen, callers: &Callers) -> Result<(), DriverError>;
+
+    /// Whom a screen lets in, read now; `None` where it does not stand before each of these cards that the machine has, in
+    /// what runs and in the definition.
+    async fn screened(&self, screen: &Screen) -> Result<Option<Callers>, DriverError>;
+
+    /// Removes the screen of a machine that is off or gone; gone already is success, and another's of its name is left
+    /// alone.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`] where a machine runs behind it.
+    async fn remove_screen(&self, screen: &Screen) -> Result<(), DriverError>;
+
+    /// Begins to copy a disk of a running machine as it is at this moment; the machine runs on, and its disk stays what it
+    /// is. One copy of a machine goes on at a time.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`] where the machine does not run, or has no such disk; [`DriverError::Unsupported`] where
+    /// the host cannot.
+    async fn begin_copy(&self, id: &ObjectId, copy: &DiskCopy) -> Result<(), DriverError>;
+
+    /// How far a copy is that was begun.
+    async fn copying(&self, id: &ObjectId, copy: &DiskCopy) -> Result<Copying, DriverError>;
+
+    /// Ends a copy that goes on; one that does not is left alone, and so is any other.
+    async fn end_copy(&self, id: &ObjectId, copy: &DiskCopy) -> Result<(), DriverError>;
+
+    /// Asks the guest's agent for something.
+    ///
+    /// # Errors
+    /// [`DriverError::Busy`] where no agent answers (now); [`DriverError::Refused`] where it answers that it cannot,
+    /// [`DriverError::Unsupported`] where it does not know the task.
+    async fn ask_guest(&self, id: &ObjectId, task: &GuestTask) -> Result<GuestAnswer, DriverError>;
 
     /// Asks the guest to shut down and returns at once; done when the machine is seen stopped.
     async fn request_shutdown(&self, id: &ObjectId) -> Result<(), DriverError>;
@@ -144,6 +225,10 @@ pub trait Driver: Send + Sync + 'static {
         name: &VolumeName,
         limit: Bytes,
     ) -> Result<Vec<u8>, DriverError>;
+
+    /// The bytes of a volume, in order, as they lie in it; what it stands on is not among them. The stream ends where the
+    /// volume ends.
+    async fn read_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<VolumeBytes, DriverError>;
 
     /// Reads a file of firmware variables whole.
     ///

@@ -1,9 +1,10 @@
 //! What can go wrong on a host, by what the caller must do about it.
 
 use crate::mark::Mark;
+use serde::{Deserialize, Serialize};
 
 /// An error of a driver. The variants are what callers tell apart; the text is for people.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum DriverError {
     /// The object does not exist. The only error that may drop something from a state.
     #[error("{what} does not exist")]
@@ -69,6 +70,7 @@ pub enum DriverError {
         what: String,
         /// Why.
         #[source]
+        #[serde(with = "as_text")]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The object carries another mark than the caller expects.
@@ -88,5 +90,20 @@ impl DriverError {
             self,
             Self::Busy { .. } | Self::Unreachable { .. } | Self::ReplyLost { .. }
         )
+    }
+}
+
+/// A cause as the words that it says of itself; on the other side these are the cause.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+    pub(super) fn serialize<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(cause)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cause, D::Error> {
+        Ok(String::deserialize(deserializer)?.into())
     }
 }

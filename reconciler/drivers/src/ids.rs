@@ -56,6 +56,8 @@ text_newtype! {
     VolumeName;
     /// A storage pool's name.
     PoolName;
+    /// A screen's name on its host.
+    ScreenName;
     /// A random id of one upload of one image.
     UploadId;
     /// A SHA-256 digest, 64 lower-case hex digits.

@@ -12,14 +12,18 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod copy;
 pub mod driver;
 pub mod error;
+pub mod guest;
 pub mod hold;
 pub mod ids;
 pub mod lan;
 pub mod mark;
+pub mod moment;
 pub mod observed;
+pub mod screen;
 pub mod spec;
 
-pub use driver::{Console, Driver, HostEvent, UploadStream};
+pub use driver::{Console, Driver, HostEvent, UploadStream, VolumeBytes};
 pub use error::DriverError;

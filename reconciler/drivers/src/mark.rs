@@ -2,21 +2,25 @@
 //!
 //! It is the record of the object and stands before any side effect: who it is (token), who builds it (lease),
 //! every volume that belongs to it, and what the user wrote that the host cannot show. It is stored as JSON;
-//! unknown fields of a newer version are kept from being misread by [`Mark::parse`] refusing the version.
+//! unknown fields of a newer version are kept from being misread by [`Mark::parse`] refusing the version. A mark is
+//! written in the oldest version that has all that is in it, so that older programs read what they can work with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::guest::UseMark;
 use crate::ids::{
     Digest, DiskKey, MacAddr, MediaKey, Namespace, NicKey, ObjectName, PoolName, Token, UnixMillis, UploadId,
     VolumeName,
 };
+use crate::moment::MomentMark;
+use crate::screen::Callers;
 use crate::spec::{DiskFormat, SecureBoot};
 
-/// The format that this program writes and the newest that it reads.
-pub const VERSION: u32 = 1;
+/// The newest format that this program writes and reads: 2 has moments, uses, captures and machines of pools.
+pub const VERSION: u32 = 2;
 
 /// The XML namespace of the mark where a host keeps metadata as XML.
 pub const XML_NAMESPACE: &str = "https://labyard.dev/mark/1";
@@ -229,6 +233,57 @@ pub struct SeedMark {
     pub revision: u32,
 }
 
+/// An image that is being made of a disk of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureMark {
+    /// Its pool.
+    pub pool: PoolName,
+    /// The volume that is being filled.
+    pub volume: VolumeName,
+    /// That filling of it.
+    pub upload: UploadId,
+    /// What becomes of the machine when the image is made.
+    #[serde(default, skip_serializing_if = "AfterCapture::is_as_it_is")]
+    pub after: AfterCapture,
+    /// Whether its guest may be held still, and what is its own set aside.
+    #[serde(default, skip_serializing_if = "GuestOfCapture::is_itself")]
+    pub guest: GuestOfCapture,
+}
+
+/// What a capture may have left in a guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuestOfCapture {
+    /// Nothing.
+    #[default]
+    Itself,
+    /// Its file systems may stand still, and its keys may be set aside.
+    Held,
+}
+
+impl GuestOfCapture {
+    fn is_itself(&self) -> bool {
+        *self == Self::Itself
+    }
+}
+
+/// What becomes of a machine of which an image was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterCapture {
+    /// It stays as it is.
+    #[default]
+    AsItIs,
+    /// It was shut down for it, and is started again.
+    Started,
+}
+
+impl AfterCapture {
+    fn is_as_it_is(&self) -> bool {
+        *self == Self::AsItIs
+    }
+}
+
 /// Whether a hook was heard to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -331,11 +386,22 @@ impl Leaving {
     }
 }
 
+/// Which machine of which pool it is: enough to know it again where the store that said so is lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberMark {
+    /// The pool's name in the mark's namespace.
+    pub pool: String,
+    /// The machine's identity in the store that had it made.
+    pub id: String,
+    /// Its number in the pool.
+    pub number: i64,
+    /// The pool's generation that it was made by.
+    pub generation: i64,
+}
+
 /// What a machine's or network's object carries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
-    /// [`VERSION`] of the writer.
-    pub version: u32,
     /// The state it belongs to.
     pub namespace: Namespace,
     /// What it is.
@@ -353,6 +419,9 @@ pub struct Mark {
     /// Who builds it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+    /// Which machine of a pool it is; none where it is no pool's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberMark>,
     /// Its disks by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub disks: BTreeMap<DiskKey, DiskMark>,
@@ -389,6 +458,18 @@ pub struct Mark {
     /// The operator's hooks that were called for it, and what they supplied.
     #[serde(default, skip_serializing_if = "HooksMark::is_empty")]
     pub hooks: HooksMark,
+    /// The moment that it can be put back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<MomentMark>,
+    /// That it was handed out since it was made or put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<UseMark>,
+    /// Whom its screen lets in; none where it never had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<Callers>,
+    /// The image that is being made of one of its disks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureMark>,
     /// What the user wrote and the host cannot show; its shape is the reconciler's.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub wishes: serde_json::Value,
@@ -412,7 +493,6 @@ impl Mark {
     /// Of an object that is being built and has nothing yet; nobody's lease is in it.
     pub fn building(kind: Kind, namespace: Namespace, name: ObjectName, token: Token) -> Self {
         Self {
-            version: VERSION,
             namespace,
             kind,
             name,
@@ -421,6 +501,7 @@ impl Mark {
             ownership: Ownership::Building,
             stage: Stage::Record,
             lease: None,
+            member: None,
             disks: BTreeMap::new(),
             media: BTreeMap::new(),
             ejecting: BTreeSet::new(),
@@ -433,6 +514,10 @@ impl Mark {
             leaving: Leaving::default(),
             give_back: Vec::new(),
             hooks: HooksMark::default(),
+            moment: None,
+            used: None,
+            callers: None,
+            capture: None,
             wishes: serde_json::Value::Null,
         }
     }
@@ -455,8 +540,33 @@ impl Mark {
 
     /// The mark as it is stored.
     pub fn to_text(&self) -> String {
+        #[derive(Serialize)]
+        struct Stored<'m> {
+            version: u32,
+            #[serde(flatten)]
+            mark: &'m Mark,
+        }
+        let stored = Stored {
+            version: self.version(),
+            mark: self,
+        };
         // A mark has only string keys and finite numbers, so that it always has a JSON form.
-        serde_json::to_string(self).unwrap_or_default()
+        serde_json::to_string(&stored).unwrap_or_default()
+    }
+
+    /// The oldest format that has all that is in it: what a program does not know it would drop with its next change.
+    fn version(&self) -> u32 {
+        let Self {
+            moment,
+            used,
+            capture,
+            member,
+            ..
+        } = self;
+        match (moment, used, capture, member) {
+            (None, None, None, None) => 1,
+            _ => VERSION,
+        }
     }
 
     /// Every volume that belongs to the object, images in the shared store left out.
@@ -470,6 +580,7 @@ impl Mark {
         let all: BTreeSet<_> = disks
             .chain(seed)
             .chain(nvram)
+            .chain(self.moment.iter().flat_map(MomentMark::volumes))
             .chain(self.discard.iter().cloned())
             .collect();
         all.difference(&self.released).cloned().collect()
@@ -483,6 +594,7 @@ impl Mark {
             .chain(media)
             .filter_map(|image| image.as_ref()?.volume.as_ref())
             .chain(&self.ejecting)
+            .chain(self.capture.iter().map(|capture| &capture.volume))
     }
 
     /// Every pool in which something lies that the object owns or needs.
@@ -496,6 +608,67 @@ impl Mark {
             .map(|(pool, _)| pool)
             .chain(images)
             .chain(self.media.values().map(|medium| medium.pool.clone()))
+            .chain(self.capture.iter().map(|capture| capture.pool.clone()))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_of_the_oldest_version_that_has_all_that_is_in_it() {
+        let version = |mark: &Mark| {
+            let text: serde_json::Value = serde_json::from_str(&mark.to_text()).unwrap();
+            text["version"].clone()
+        };
+        let plain = Mark::building(
+            Kind::Machine,
+            "default".into(),
+            "web".into(),
+            Token("t".to_owned()),
+        );
+        assert_eq!(version(&plain), 1);
+        let used = UseMark {
+            word: "w".to_owned(),
+            user: None,
+            key: None,
+            password: Default::default(),
+        };
+        let capture = CaptureMark {
+            pool: "default".into(),
+            volume: "labyard-image.u".into(),
+            upload: UploadId("u".to_owned()),
+            after: AfterCapture::AsItIs,
+            guest: GuestOfCapture::Held,
+        };
+        let member = MemberMark {
+            pool: "k8s".to_owned(),
+            id: "m".to_owned(),
+            number: 1,
+            generation: 1,
+        };
+        for (used, capture, member) in [
+            (Some(used), None, None),
+            (None, Some(capture), None),
+            (None, None, Some(member)),
+        ] {
+            let mark = Mark {
+                used,
+                capture,
+                member,
+                ..plain.clone()
+            };
+            assert_eq!(version(&mark), 2);
+            assert_eq!(Mark::parse(&mark.to_text()).unwrap(), mark);
+        }
+        assert_eq!(Mark::parse(&plain.to_text()).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_mark_of_a_newer_version_is_not_read() {
+        let newer = Mark::parse(r#"{"version": 3}"#);
+        assert!(matches!(newer, Err(MarkError::Newer { found: 3 })), "{newer:?}");
     }
 }

@@ -9,8 +9,8 @@ use crate::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, VolumeName};
 use crate::lan::{Lan, VlanId};
 use crate::mark::Mark;
 use crate::spec::{
-    Accelerator, CpuModel, Dhcp, DirectBoot, DiskBus, DiskFormat, Firmware, Graphics, Guards, MachineType,
-    Nested, NetworkBoot, NetworkMode, NicModel, SecureBoot,
+    Accelerator, CpuModel, Dhcp, DirectBoot, DiskBus, DiskFormat, Firmware, Graphics, Guards, Isolation,
+    MachineType, Nested, NetworkBoot, NetworkMode, NicModel, SecureBoot,
 };
 
 /// Everything of interest on one host at one time.
@@ -72,6 +72,8 @@ pub enum Ability {
     BridgeVlan,
     /// CD drives without a medium that are plugged into running machines.
     EmptyDrive,
+    /// Machines are put back to a moment, memory and disks.
+    Moments,
 }
 
 /// Whether a host has something to offer.
@@ -357,6 +359,9 @@ pub struct ObservedNic {
     pub cable: Cable,
     /// What it is for the guest; `None` for something that labyard does not make.
     pub model: Option<NicModel>,
+    /// Whom it reaches on its network, by its definition where that has it.
+    #[serde(default)]
+    pub isolation: Isolation,
     /// Where it stands.
     pub standing: Standing,
     /// Addresses that the host knows it by at present (leases), IPv4 first.

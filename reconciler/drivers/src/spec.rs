@@ -375,6 +375,20 @@ pub struct NicSpec {
     /// What it is for the guest.
     #[serde(default)]
     pub model: NicModel,
+    /// Whom it reaches on its network.
+    #[serde(default)]
+    pub isolation: Isolation,
+}
+
+/// Whom a NIC reaches on its network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Everybody. Asked for, it leaves a NIC as it is.
+    #[default]
+    Open,
+    /// The host, and those who are open; none that is kept apart too.
+    Apart,
 }
 
 /// One change of a running machine; its definition is brought along by [`crate::Driver::define_machine`].

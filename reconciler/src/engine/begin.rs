@@ -6,12 +6,13 @@ use std::sync::Arc;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{DiskKey, PoolName, VolumeName};
 use labyard_driver::mark::{DiskMark, Kind, Made, Mark, NicMark, NvramMark, Ownership, SeedMark, Stage};
-use labyard_driver::observed::{Attachment, Detail, MarkState, ObservedMachine};
+use labyard_driver::observed::{Attachment, Detail, MarkState, ObservedMachine, ObservedNetwork};
 use tokio::time::Instant;
 
 use super::claim::{same_host, same_owner};
 use super::embedded::describe;
 use super::machines::find_in;
+use super::screens::screen_of;
 use super::{Bounds, Embedded, ObjectRef};
 use crate::console::Tail;
 use crate::desired::DesiredMachine;
@@ -52,6 +53,7 @@ impl Embedded {
             deadline: Instant::now() + bounds.limit,
             limit: bounds.limit,
             reserve: bounds.reserve,
+            fence: bounds.fence.clone(),
             stage: Stage::Record,
             lets_go: false,
             seen: Vec::new(),
@@ -69,6 +71,7 @@ impl Embedded {
         );
         Mark {
             lease: Some(lease),
+            member: desired.member.clone(),
             ..Mark::building(
                 Kind::Machine,
                 desired.namespace.clone(),
@@ -277,16 +280,18 @@ impl Embedded {
             snapshot: &snapshot,
             namespace: Some(&known.namespace),
         };
-        for nic in mark.nics.values_mut() {
-            nic.reserved = networks.resolve(&nic.network).and_then(|network| {
-                network
-                    .reservations
-                    .iter()
-                    .find(|r| r.mac == nic.mac)
-                    .map(|r| r.address)
-            });
+        for (key, nic) in &mut mark.nics {
+            let network = networks.resolve(&nic.network);
+            // Nothing but its MAC says whose a reservation is: on networks of other namespaces only one's own name's is.
+            let own = identity::derived_mac(&snapshot.host.uuid, &object.namespace, &object.name, key);
+            let may_be_its = |network: &&ObservedNetwork| {
+                let of_network = network.mark.ours().map(|mark| &mark.namespace);
+                nic.mac == own || of_network == Some(&object.namespace)
+            };
+            let kept = network.filter(may_be_its).map(|network| &network.reservations);
+            nic.reserved = kept.and_then(|all| Some(all.iter().find(|r| r.mac == nic.mac)?.address));
         }
-        let there = left::volumes(work.host, &snapshot, identity, &object.pools).await?;
+        let there = left::volumes(work.host, &snapshot, object).await?;
         // The host's pool, and the machine's name, may have been others when a disk was made.
         for (key, disk) in &mut mark.disks {
             let is_it = |(_, volume): &&(PoolName, VolumeName)| {
@@ -298,6 +303,9 @@ impl Embedded {
         }
         mark.discard.extend(outlived(&there, identity::seed_revision));
         mark.discard.extend(outlived(&there, identity::nvram_revision));
+        // Without its definition there is nothing that the memory could go on in.
+        let of_moment = there.iter().filter(|(_, volume)| identity::is_of_moment(volume));
+        mark.discard.extend(of_moment.cloned());
         let latest = there
             .iter()
             .filter_map(|(pool, volume)| identity::seed_revision(volume).map(|r| (r, pool, volume)))
@@ -333,15 +341,16 @@ impl Embedded {
         work: &mut Work<'_>,
         object: &ObjectRef,
     ) -> Result<(), EngineError> {
-        let Some(identity) = &object.identity else {
+        if object.identity.is_none() {
             return Ok(());
-        };
+        }
         let known = work.desired.clone();
         self.put_back(work, object, &known).await?;
         tell_of_removal(work).await?;
         crate::steps::release_addresses(work).await?;
+        remove_screen(work).await?;
         let snapshot = work.host.fresh().await?;
-        for (pool, volume) in left::volumes(work.host, &snapshot, identity, &object.pools).await? {
+        for (pool, volume) in left::volumes(work.host, &snapshot, object).await? {
             work.may_mutate().await?;
             work.host
                 .driver
@@ -352,6 +361,17 @@ impl Embedded {
         work.host.observer.invalidate();
         Ok(())
     }
+}
+
+/// Of a machine of a pool nobody can say any more whether it had a screen.
+async fn remove_screen(work: &Work<'_>) -> Result<(), EngineError> {
+    if work.desired.member.is_none() {
+        return Ok(());
+    }
+    work.may_mutate().await?;
+    let screen = screen_of(&work.id, &work.mark().await);
+    let removed = work.host.driver.remove_screen(&screen).await;
+    removed.map_err(work.failed())
 }
 
 /// The volumes of a kind that a later one has replaced: all but that of the highest revision.

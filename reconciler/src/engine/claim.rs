@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use labyard_driver::DriverError;
 use labyard_driver::ids::{Namespace, ObjectId, ObjectName};
-use labyard_driver::mark::{Kind, Lease, Mark, Ownership};
+use labyard_driver::mark::{Kind, Lease, Mark, MemberMark, Ownership};
 use labyard_driver::observed::{MarkState, Snapshot};
 use tokio::time::{Instant, sleep};
 
@@ -15,7 +15,7 @@ use super::{Bounds, Deps, ObjectRef};
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity::{self, Identity};
-use crate::keeper;
+use crate::keeper::{self, Keeper};
 use crate::lease::{self, Holder};
 use crate::record::Record;
 
@@ -43,6 +43,8 @@ pub(super) struct Name<'a> {
     pub namespace: &'a Namespace,
     /// The user's name.
     pub name: &'a ObjectName,
+    /// Which machine of a pool it is.
+    pub member: Option<&'a MemberMark>,
 }
 
 struct Standing {
@@ -53,7 +55,7 @@ struct Standing {
 /// Looks whether the name is free, waits for a living builder, and adopts what a dead one left.
 pub(super) async fn claim(
     host: &Host,
-    deps: &Deps,
+    (deps, keeper): (&Deps, &Keeper),
     name: &Name<'_>,
     bounds: &Bounds,
 ) -> Result<Claim, EngineError> {
@@ -68,18 +70,20 @@ pub(super) async fn claim(
             return Ok(Claim::Free);
         };
         let mark = ours(host, name, &standing)?;
-        match lease::holder(
+        let holder = lease::holder(
             mark.lease.as_ref(),
             &deps.engine,
             deps.processes.as_ref(),
             deps.clock.now(),
-        ) {
-            Holder::Dead => {
+        );
+        match holder {
+            // What this engine let go of has nobody, whatever its mark still says.
+            Holder::Ours if keeper.record(&standing.id).is_some() => return Err(twice(host, name)),
+            Holder::Dead | Holder::Ours => {
                 if let Some(adopted) = adopt(host, deps, name.kind, &standing.id, mark).await? {
                     return Ok(Claim::Adopted(standing.id, Box::new(adopted)));
                 }
             }
-            Holder::Ours => return Err(twice(host, name)),
             Holder::Alive if Instant::now() >= give_up => {
                 return Err(being_built(host, name, mark.lease.as_ref()));
             }
@@ -154,6 +158,14 @@ fn ours<'a>(host: &Host, name: &Name<'_>, standing: &'a Standing) -> Result<&'a 
                  what it replaces: leave that out, or change the name with it"
             ),
         )),
+        // What a dead builder of a pool's machine left is that pool's, and of nobody else.
+        MarkState::Ours(mark) if mark.member.as_ref().map(|m| &m.id) != name.member.map(|m| &m.id) => {
+            let whose = mark.member.as_ref().map_or_else(
+                || "begun as a machine of no pool".to_owned(),
+                |member| format!("begun as machine {} of pool {}", member.number, member.pool),
+            );
+            Err(exists(whose, "Choose another name".to_owned()))
+        }
         MarkState::Ours(mark) => Ok(mark),
     }
 }
@@ -168,9 +180,14 @@ fn twice(host: &Host, name: &Name<'_>) -> EngineError {
 }
 
 fn being_built(host: &Host, name: &Name<'_>, lease: Option<&Lease>) -> EngineError {
+    built_by(host, describe(name.kind, name.name.as_str()), lease)
+}
+
+/// That another builds it.
+pub(super) fn built_by(host: &Host, what: String, lease: Option<&Lease>) -> EngineError {
     EngineError::BeingBuilt {
         host: host.name.clone(),
-        what: describe(name.kind, name.name.as_str()),
+        what,
         builder: lease.map_or("unknown".to_owned(), |l| {
             format!("process {}, engine {}", l.pid, l.engine)
         }),

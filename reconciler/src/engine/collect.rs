@@ -56,24 +56,25 @@ async fn collect(host: &Host, deps: &Deps, of: &Mark) {
     let pools = snapshot.host.pools.iter().filter(|pool| {
         pool.kind == PoolKind::Directory && pool.active == Activity::Active && in_use(&pool.name)
     });
+    for pool in pools {
+        collect_in(host, deps, &pool.name).await;
+    }
+}
+
+/// The same of one pool.
+pub(super) async fn collect_in(host: &Host, deps: &Deps, pool: &PoolName) {
     let retention = Retention {
         keep: host.policy.image_retention,
         now: deps.clock.now(),
     };
-    for pool in pools {
-        let needed = |marks: &[(ObjectId, Mark)]| needed_images(deps, marks);
-        match host.images.collect(&pool.name, retention, needed).await {
-            Ok(removed) if removed.is_empty() => {}
-            Ok(removed) => {
-                tracing::info!(
-                    host = %host.name, pool = %pool.name, images = removed.len(), "removed images that no machine needs"
-                );
-                host.observer.invalidate();
-            }
-            Err(error) => {
-                tracing::warn!(host = %host.name, pool = %pool.name, %error, "images were not collected");
-            }
+    let needed = |marks: &[(ObjectId, Mark)]| needed_images(deps, marks);
+    match host.images.collect(pool, retention, needed).await {
+        Ok(removed) if removed.is_empty() => {}
+        Ok(removed) => {
+            tracing::info!(host = %host.name, %pool, images = removed.len(), "removed images that no machine needs");
+            host.observer.invalidate();
         }
+        Err(error) => tracing::warn!(host = %host.name, %pool, %error, "images were not collected"),
     }
 }
 

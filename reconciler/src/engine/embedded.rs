@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName};
-use labyard_driver::mark::{Kind, Mark};
+use labyard_driver::mark::{Kind, Mark, Stage};
 use labyard_driver::observed::{DhcpLease, HostFacts, HostFile, Offers, Room, Snapshot};
+use labyard_driver::screen::Callers;
 
 use super::patience::patiently;
-use super::{Bounds, Deps, DesiredOn, Engine, Look, ObjectRef, Reading, ReportOn, Run, Want};
+use super::{
+    Admission, AtStage, Bounds, Capture, Captured, Departure, Deps, DesiredOn, Engine, HostImage, Look,
+    Marked, ObjectRef, Reading, ReportOn, Run, Traffic, Want,
+};
 use crate::capacity::HostCapacity;
 use crate::derived::Taken;
 use crate::desired::{DesiredMachine, DesiredNetwork};
@@ -46,11 +51,16 @@ pub enum Access {
 impl Embedded {
     /// An engine over these hosts; nothing is contacted yet.
     pub fn new(hosts: impl IntoIterator<Item = Host>, deps: Deps) -> Self {
+        let hosts: BTreeMap<_, _> = hosts
+            .into_iter()
+            .map(|host| (host.name.clone(), Arc::new(host)))
+            .collect();
+        for host in hosts.values() {
+            let others = hosts.values().filter(|other| other.name != host.name);
+            host.images.meet(others.map(Arc::downgrade).collect());
+        }
         Self {
-            hosts: hosts
-                .into_iter()
-                .map(|host| (host.name.clone(), Arc::new(host)))
-                .collect(),
+            hosts,
             deps: Arc::new(deps),
             keeper: Arc::new(Keeper::default()),
             choosing: std::sync::Mutex::default(),
@@ -63,6 +73,19 @@ impl Embedded {
     #[must_use]
     pub fn with_access(self, access: Access) -> Self {
         Self { access, ..self }
+    }
+
+    /// A verb on a machine that stands, as often as it takes within its bounds.
+    async fn with_machine<'a>(
+        &self,
+        object: &ObjectRef,
+        bounds: &Bounds,
+        attempt: impl FnMut() -> BoxFuture<'a, Result<(), EngineError>> + Send,
+    ) -> Result<(), EngineError> {
+        self.may_change(&object.host, Kind::Machine, object.name.as_str())?;
+        let host = self.host(&object.host)?;
+        let what = describe(Kind::Machine, object.name.as_str());
+        patiently(host, &what, bounds, Stage::Ready, attempt).await
     }
 
     /// Refuses to change an object where hosts are only read.
@@ -208,7 +231,7 @@ impl Engine for Embedded {
             describe(Kind::Network, object.name.as_str()),
         );
         let change = || self.network_update(object, desired, bounds.clone()).boxed();
-        patiently(host, &what, &bounds, change).await
+        patiently(host, &what, &bounds, Stage::Define, change).await
     }
 
     async fn destroy_network(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
@@ -218,7 +241,7 @@ impl Engine for Embedded {
             describe(Kind::Network, object.name.as_str()),
         );
         let remove = || self.network_destroy(object).boxed();
-        patiently(host, &what, &bounds, remove).await
+        patiently(host, &what, &bounds, Stage::Define, remove).await
     }
 
     fn cordon(&self, host: &HostName) -> Cordon {
@@ -272,6 +295,104 @@ impl Engine for Embedded {
             .addresses(id)
             .await
             .map_err(host.failed(format!("machine {id}")))
+    }
+
+    async fn keep_moment(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
+        let keep = || self.moment_keep(object, &bounds).boxed();
+        self.with_machine(object, &bounds, keep).await
+    }
+
+    async fn reset_machine(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
+        let reset = || self.machine_reset(object, &bounds).boxed();
+        self.with_machine(object, &bounds, reset).await
+    }
+
+    async fn await_agent(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
+        let wait = || self.agent_awaited(object, &bounds).boxed();
+        self.with_machine(object, &bounds, wait).await
+    }
+
+    async fn lock_password(&self, object: &ObjectRef, user: &str, bounds: Bounds) -> Result<(), EngineError> {
+        let lock = || self.password_locked(object, user, &bounds).boxed();
+        self.with_machine(object, &bounds, lock).await
+    }
+
+    async fn hold_machine(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
+        let hold = || self.machine_hold(object, &bounds).boxed();
+        self.with_machine(object, &bounds, hold).await
+    }
+
+    async fn wake_machine(&self, object: &ObjectRef, bounds: Bounds) -> Result<(), EngineError> {
+        let wake = || self.machine_wake(object, &bounds).boxed();
+        self.with_machine(object, &bounds, wake).await
+    }
+
+    async fn screen_machine(
+        &self,
+        object: &ObjectRef,
+        callers: &Callers,
+        bounds: Bounds,
+    ) -> Result<(), EngineError> {
+        let screen = || self.machine_screen(object, callers, &bounds).boxed();
+        self.with_machine(object, &bounds, screen).await
+    }
+
+    async fn renew_screen(&self, object: &ObjectRef) -> Result<bool, EngineError> {
+        self.may_change(&object.host, Kind::Machine, object.name.as_str())?;
+        self.screen_renewed(object).await
+    }
+
+    async fn admit(
+        &self,
+        object: &ObjectRef,
+        admission: &Admission,
+        bounds: Bounds,
+    ) -> Result<(), EngineError> {
+        let admit = || self.user_admit(object, admission, &bounds).boxed();
+        self.with_machine(object, &bounds, admit).await
+    }
+
+    async fn dismiss(
+        &self,
+        object: &ObjectRef,
+        departure: Departure,
+        bounds: Bounds,
+    ) -> Result<(), EngineError> {
+        let dismiss = || self.user_dismiss(object, departure, &bounds).boxed();
+        self.with_machine(object, &bounds, dismiss).await
+    }
+
+    async fn traffic(&self, object: &ObjectRef) -> Result<Traffic, EngineError> {
+        self.guest_traffic(object).await
+    }
+
+    async fn members(&self, host: &HostName) -> Result<Vec<Marked>, EngineError> {
+        super::members::on(self.host(host)?).await
+    }
+
+    async fn confirm_machine(&self, object: &ObjectRef) -> Result<(), EngineError> {
+        self.may_change(&object.host, Kind::Machine, object.name.as_str())?;
+        self.machine_confirm(object).await
+    }
+
+    async fn images(&self, host: &HostName) -> Result<Vec<HostImage>, EngineError> {
+        self.images_of(host).await
+    }
+
+    async fn capture_machine(
+        &self,
+        object: &ObjectRef,
+        capture: &Capture,
+        bounds: Bounds,
+        at: AtStage<'_>,
+    ) -> Result<Captured, EngineError> {
+        self.may_change(&object.host, Kind::Machine, object.name.as_str())?;
+        self.machine_capture(object, capture, &bounds, at).await
+    }
+
+    async fn forget_image(&self, host: &HostName, image: &HostImage) -> Result<(), EngineError> {
+        self.may_change(host, Kind::Machine, image.image.name.as_str())?;
+        self.image_forget(host, image).await
     }
 
     async fn finish(&self, run: Run) {

@@ -51,11 +51,8 @@ impl Embedded {
         let snapshot = host.fresh().await?;
         let Some(machine) = find_in(&snapshot, object) else {
             same_host(host, Kind::Machine, object, &snapshot)?;
-            let Some(identity) = &object.identity else {
-                return Ok(Reading::Gone);
-            };
             // Whether its disks are still there only the pools can tell.
-            let left = left::volumes(host, &snapshot, identity, &object.pools).await?;
+            let left = left::volumes(host, &snapshot, object).await?;
             return Ok(if left.is_empty() {
                 Reading::Gone
             } else {
@@ -170,9 +167,10 @@ impl Embedded {
             kind: Kind::Machine,
             namespace: &desired.namespace,
             name: &desired.name,
+            member: desired.member.as_ref(),
         };
         for _ in 0..RACES {
-            let claimed = claim(&host, &self.deps, &name, &bounds).await?;
+            let claimed = claim(&host, (&self.deps, &self.keeper), &name, &bounds).await?;
             let mut work = self.work(&host, desired, &bounds).await?;
             match claimed {
                 Claim::Free => {
@@ -264,11 +262,8 @@ impl Embedded {
 
     /// Whether disks of a machine without definition are there.
     async fn rest_is_there(&self, host: &Host, object: &ObjectRef) -> Result<bool, EngineError> {
-        let Some(identity) = &object.identity else {
-            return Ok(false);
-        };
         let snapshot = host.fresh().await?;
-        let left = left::volumes(host, &snapshot, identity, &object.pools).await?;
+        let left = left::volumes(host, &snapshot, object).await?;
         Ok(!left.is_empty())
     }
 

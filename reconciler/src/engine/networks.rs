@@ -90,6 +90,7 @@ impl Embedded {
             kind: Kind::Network,
             namespace: &desired.namespace,
             name: &desired.name,
+            member: None,
         };
         let (spec, made) = self.network_begin(&host, &name, desired, &bounds).await?;
         let record = Arc::new(Record::new(host.driver.clone(), made.id.clone(), spec.mark));
@@ -110,7 +111,7 @@ impl Embedded {
         let began = Instant::now();
         let mut races = 1;
         loop {
-            let claim = claim(host, &self.deps, name, bounds).await?;
+            let claim = claim(host, (&self.deps, &self.keeper), name, bounds).await?;
             let left = Bounds {
                 limit: bounds.limit.saturating_sub(began.elapsed()),
                 ..bounds.clone()
@@ -120,7 +121,7 @@ impl Embedded {
                     let spec = network_spec(desired, id, *mark);
                     let passage = self.passage(host, &spec.mark, Event::Create);
                     let change = || told(host, &what, passage.changed_with_guests(&spec, &bounds.cancel));
-                    let made = patiently(host, &what, &left, change).await;
+                    let made = patiently(host, &what, &left, Stage::Define, change).await;
                     (spec, made)
                 }
                 Claim::Free => {
@@ -128,7 +129,7 @@ impl Embedded {
                     let spec = network_spec(desired, id, self.network_mark(desired));
                     let passage = self.passage(host, &spec.mark, Event::Create);
                     let create = || told(host, &what, passage.stage(MAKE, created(host, &spec)));
-                    let made = patiently(host, &what, &left, create).await;
+                    let made = patiently(host, &what, &left, Stage::Define, create).await;
                     (spec, made)
                 }
             };

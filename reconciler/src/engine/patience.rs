@@ -1,4 +1,4 @@
-//! An operation on a network within its time: again while the host is busy or out of reach, no further once the user
+//! An operation on a network, or with a standing machine, within its time: again while the host is busy or out of reach, no further once the user
 //! has ended the run.
 
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub(super) async fn patiently<'a, T>(
     host: &Host,
     what: &str,
     bounds: &Bounds,
+    stage: Stage,
     mut attempt: impl FnMut() -> BoxFuture<'a, Result<T, EngineError>>,
 ) -> Result<T, EngineError> {
     let deadline = Instant::now() + bounds.limit;
@@ -29,7 +30,7 @@ pub(super) async fn patiently<'a, T>(
         host: host.name.clone(),
         what: what.to_owned(),
         limit: format!("{}s", bounds.limit.as_secs()),
-        stage: Stage::Define,
+        stage,
     };
     let mut pause = BACK_OFF;
     for left in (0..ATTEMPTS).rev() {
@@ -37,7 +38,7 @@ pub(super) async fn patiently<'a, T>(
             return Err(EngineError::Cancelled {
                 host: host.name.clone(),
                 what: what.to_owned(),
-                stage: Stage::Define,
+                stage,
             });
         }
         match timeout_at(deadline, attempt()).await {

@@ -22,13 +22,14 @@ use crate::host::{Cordon, Host};
 use crate::identity;
 use crate::steps::Progress;
 use crate::view::Networks;
+use serde::{Deserialize, Serialize};
 
 /// How often all hosts are asked again while others place machines at the same time.
 const ROUNDS: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// A machine that is to be placed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Want {
     /// The state it belongs to.
     pub namespace: Namespace,
@@ -40,6 +41,14 @@ pub struct Want {
     pub networks: BTreeSet<String>,
     /// Files of the host's own that its images are taken from.
     pub files: BTreeSet<String>,
+    /// The hosts that it may be on; `None`: all.
+    pub hosts: Option<BTreeSet<HostName>>,
+}
+
+impl Want {
+    fn may_be_on(&self, host: &HostName) -> bool {
+        self.hosts.as_ref().is_none_or(|hosts| hosts.contains(host))
+    }
 }
 
 /// What is desired, on a host.
@@ -228,7 +237,10 @@ impl Embedded {
         want: &Want,
         refused: &BTreeSet<HostName>,
     ) -> Result<Vec<(&Arc<Host>, Judged)>, EngineError> {
-        let asked = self.hosts.values().filter(|host| !refused.contains(&host.name));
+        let asked = self
+            .hosts
+            .values()
+            .filter(|host| want.may_be_on(&host.name) && !refused.contains(&host.name));
         let judged = asked.map(async |host| match read_for(host, want).await {
             Ok((snapshot, offers)) => Ok((host, judge(host, &snapshot, offers.as_ref(), want))),
             Err(error) => Ok((host, Err(passed_over(host, want, &error)?))),
@@ -243,7 +255,10 @@ impl Embedded {
         refused: &BTreeSet<HostName>,
         reasons: &mut BTreeMap<HostName, String>,
     ) -> Result<Option<Candidate>, EngineError> {
-        let asked = self.hosts.values().filter(|host| !refused.contains(&host.name));
+        let asked = self
+            .hosts
+            .values()
+            .filter(|host| want.may_be_on(&host.name) && !refused.contains(&host.name));
         let read = asked.map(async |host| (host, read_for(host, want).await));
         let read = futures::future::join_all(read).await;
         // Chosen and counted without a pause in between: others of this process see it.

@@ -21,6 +21,7 @@ use labyard_schema::text::Secret;
 use labyard_schema::vm::{self, OsFamily};
 
 use crate::seed::{Kind, looks_like};
+use serde::{Deserialize, Serialize};
 
 pub use crypt::Salt;
 pub use network::is_generated as is_generated_network;
@@ -28,7 +29,7 @@ pub use overlap::overruled;
 pub use windows::users_part;
 
 /// What a guest shall be told. Its Debug form shows no secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestConfig {
     /// Its host name.
     pub hostname: String,
@@ -45,18 +46,19 @@ pub struct GuestConfig {
 }
 
 /// Who administers a guest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admin {
     /// Its name; `None` is the one that the image has.
     pub name: Option<String>,
     /// Its password.
+    #[serde(default, with = "crate::wire::revealed_where_given")]
     pub password: Option<Secret>,
     /// Its public SSH keys.
     pub keys: Vec<String>,
 }
 
 /// A user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Public SSH keys.
     pub keys: Vec<String>,
@@ -65,7 +67,7 @@ pub struct User {
 }
 
 /// What a user may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rights {
     /// What users may.
     Ordinary,
@@ -74,13 +76,14 @@ pub enum Rights {
 }
 
 /// A domain to join.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainJoin {
     /// Its DNS name.
     pub domain: String,
     /// Who may add computers.
     pub username: String,
     /// That user's password.
+    #[serde(with = "crate::wire::revealed")]
     pub password: Secret,
     /// Where the computer goes in the directory.
     pub ou: Option<String>,

@@ -13,7 +13,7 @@ use super::request::Request;
 use super::{Key, sign};
 use crate::image::error::{ConnectStage, Fault};
 use crate::image::fetch::Web;
-use crate::image::{Limits, Proxies};
+use crate::image::{Limits, Proxies, Reach};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const SIGNATURE: HeaderName = HeaderName::from_static(sign::HEADER);
@@ -27,7 +27,11 @@ pub(super) struct Urls {
 impl Default for Urls {
     fn default() -> Self {
         Self {
-            web: Web::new(Limits::default(), Proxies::Environment, Vec::new()),
+            web: Web::new(
+                Limits::default(),
+                (Proxies::Environment, Reach::Everything),
+                Vec::new(),
+            ),
         }
     }
 }

@@ -194,12 +194,16 @@ impl Hooks {
         })
     }
 
-    /// Whether a machine's addresses and MACs may come from a hook when it is made: its plan leaves them open.
-    pub fn may_supply_addresses(&self) -> bool {
-        supplied::ADDRESS_MOMENTS
-            .iter()
-            .any(|moment| self.by_moment.contains_key(*moment))
+    /// The moments that have a hook.
+    pub fn moments(&self) -> impl Iterator<Item = &str> {
+        self.by_moment.keys().map(String::as_str)
     }
+}
+
+/// Whether a machine's addresses and MACs may come from hooks at these moments when it is made: its plan leaves them open.
+pub fn may_supply_addresses<'a>(moments: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut moments = moments.into_iter();
+    moments.any(|moment| supplied::ADDRESS_MOMENTS.contains(&moment))
 }
 
 impl Hook {

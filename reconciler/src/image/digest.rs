@@ -23,6 +23,22 @@ impl Sha256Digest {
         hasher.finish()
     }
 
+    /// The digest of all that a reader has.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn of_all(mut from: impl std::io::Read) -> std::io::Result<Self> {
+        let (mut hasher, mut space) = (Hasher::default(), vec![0; 1 << 20]);
+        loop {
+            match from.read(&mut space) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(read) => hasher.update(&space[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// The raw 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -23,6 +23,20 @@ pub struct ImageError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
+    /// It is nothing that may be read or called for whoever named it.
+    #[error("{0}")]
+    OutOfReach(String),
+    /// What another engine met, in its words.
+    #[error("{message}")]
+    Told {
+        /// Its words.
+        message: String,
+        /// Whether trying again may help with nothing changed.
+        transient: bool,
+    },
+    /// No machine's disk was captured under that name, or not where it can be had now.
+    #[error("{0}")]
+    NotKept(String),
     /// The first bytes do not make a usable image.
     #[error(transparent)]
     Header(#[from] HeaderError),
@@ -230,6 +244,9 @@ impl Fault {
                 )
             }
             Fault::Status { status } => matches!(status, 408 | 429 | 500..=599),
+            // It may be captured, and a host that has it may answer again.
+            Fault::NotKept(_) => true,
+            Fault::Told { transient, .. } => *transient,
             _ => false,
         }
     }

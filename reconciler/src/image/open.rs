@@ -13,6 +13,7 @@ use super::exact::ImageStream;
 use super::fetch::{self, Web};
 use super::header::{Detected, ImageHeader, Layout, detect};
 use super::pace::{ByteStream, Paced};
+use super::reach::Reach;
 use super::source::StreamedSource;
 use super::spool::spool;
 
@@ -51,6 +52,8 @@ pub struct Options {
     pub extra_certificates: Vec<PathBuf>,
     /// Whose word counts on proxies.
     pub proxies: Proxies,
+    /// What may be read and called.
+    pub reach: Reach,
 }
 
 /// Where proxies come from.
@@ -69,6 +72,7 @@ impl Default for Options {
             spool_directory: std::env::temp_dir(),
             extra_certificates: Vec::new(),
             proxies: Proxies::Environment,
+            reach: Reach::Everything,
         }
     }
 }
@@ -96,7 +100,7 @@ impl Fetcher {
     pub fn new(options: Options) -> Self {
         let web = Web::new(
             options.limits.clone(),
-            options.proxies,
+            (options.proxies, options.reach.clone()),
             options.extra_certificates.clone(),
         );
         Self { options, web }
@@ -128,7 +132,9 @@ impl Fetcher {
         deadline: Option<Instant>,
     ) -> Result<OpenImage, Fault> {
         let fetch::Opened { length, bytes } = match source {
-            StreamedSource::File(path) => fetch::file::open(path).await?,
+            StreamedSource::File(path) => {
+                fetch::file::open(&self.options.reach.allowed_file(path, expected).await?).await?
+            }
             StreamedSource::Web(url) => self.web.get(url).await?,
         };
         let read = Read {

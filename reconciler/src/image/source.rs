@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use labyard_schema::check;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// Where an image comes from.
@@ -13,7 +15,26 @@ pub enum ImageSource {
     Streamed(StreamedSource),
     /// It already lies on the hypervisor; the engine never sees its bytes.
     OnHost(HostPath),
+    /// An image that was captured from a machine.
+    Kept(KeptSource),
 }
+
+/// An image that was captured, by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptSource {
+    /// Its name.
+    pub name: ImageName,
+    /// Which revision; the newest where nothing is said.
+    pub revision: Option<Revision>,
+}
+
+/// The name of a captured image: 1 to 40 lower-case letters, digits and `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ImageName(String);
+
+/// The number of a captured image among those of its name, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Revision(pub u32);
 
 /// A source whose bytes the engine reads and sends to the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +62,9 @@ pub enum SourceError {
     )]
     BarePath(String),
     /// Another scheme.
-    #[error("image.source has the scheme {0:?}, which is not known; use https:, http:, file: or host:")]
+    #[error(
+        "image.source has the scheme {0:?}, which is not known; use https:, http:, file:, host: or image:"
+    )]
     Scheme(String),
     /// Not a URL.
     #[error("image.source is not a valid URL: {0}")]
@@ -62,6 +85,9 @@ pub enum SourceError {
     /// `host:` with a relative path.
     #[error("image.source host:{0} is not absolute; write the full path on the hypervisor")]
     RelativeOnHost(String),
+    /// `image:` with something that is no name of an image.
+    #[error("image.source: {0}")]
+    NoImage(String),
     /// A control character in a path.
     #[error("image.source holds a control character")]
     Control,
@@ -87,6 +113,7 @@ impl FromStr for ImageSource {
             "https" | "http" => parse_url(text),
             "file" => parse_file(rest),
             "host" => parse_host(rest),
+            "image" => parse_kept(rest),
             other => Err(SourceError::Scheme(other.to_owned())),
         }
     }
@@ -142,6 +169,54 @@ fn parse_host(rest: &str) -> Result<ImageSource, SourceError> {
     Ok(ImageSource::OnHost(HostPath(path.to_owned())))
 }
 
+fn parse_kept(rest: &str) -> Result<ImageSource, SourceError> {
+    check::kept_image(rest).map_err(SourceError::NoImage)?;
+    let (name, revision) = match rest.split_once('@') {
+        Some((name, revision)) => (name, revision.parse().ok().map(Revision)),
+        None => (rest, None),
+    };
+    Ok(ImageSource::Kept(KeptSource {
+        name: ImageName(name.to_owned()),
+        revision,
+    }))
+}
+
+impl ImageName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        check::image_name(text).map(|()| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for KeptSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.revision {
+            Some(revision) => write!(f, "image:{}@{revision}", self.name),
+            None => write!(f, "image:{}", self.name),
+        }
+    }
+}
+
 impl HostPath {
     /// The path as the hypervisor takes it.
     pub fn as_str(&self) -> &str {
@@ -170,6 +245,7 @@ impl fmt::Display for ImageSource {
         match self {
             ImageSource::Streamed(source) => source.fmt(f),
             ImageSource::OnHost(path) => path.fmt(f),
+            ImageSource::Kept(kept) => kept.fmt(f),
         }
     }
 }
@@ -263,6 +339,25 @@ mod tests {
         assert_eq!(parse("host:"), Err(SourceError::NoPath("host:")));
         assert_eq!(parse("host:a/b"), Err(SourceError::RelativeOnHost("a/b".into())));
         assert_eq!(parse("file:/a\nb"), Err(SourceError::Control));
+    }
+
+    #[test]
+    fn a_captured_image_is_named_with_its_revision_or_without() {
+        for text in ["image:golden", "image:golden@3"] {
+            let source = parse(text).unwrap();
+            assert!(matches!(source, ImageSource::Kept(_)));
+            assert_eq!(source.to_string(), text);
+        }
+        for bad in [
+            "image:",
+            "image:Golden",
+            "image:a.b",
+            "image:golden@",
+            "image:golden@0",
+            "image:golden@x",
+        ] {
+            assert!(matches!(parse(bad), Err(SourceError::NoImage(_))), "{bad}");
+        }
     }
 
     #[test]

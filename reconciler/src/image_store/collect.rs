@@ -9,7 +9,7 @@ use labyard_driver::ids::{Bytes, ObjectId, PoolName, UnixMillis, VolumeName};
 use labyard_driver::mark::Mark;
 use labyard_driver::spec::{VolumeContent, VolumeSpec};
 
-use super::{ImageStore, PREFIX, StoredImage, is_data, markers_of};
+use super::{ImageStore, KeptImage, PREFIX, StoredImage, is_data, markers_of};
 
 /// How long images stay that nobody needs.
 #[derive(Clone, Copy, Debug)]
@@ -116,10 +116,18 @@ impl ImageStore {
         volumes: &[VolumeName],
         retention: Retention,
     ) -> Result<bool, DriverError> {
-        let whole = volumes
+        let image = volumes
             .iter()
             .filter_map(StoredImage::from_marker)
-            .any(|image| image.volume == *volume);
+            .find(|image| image.volume == *volume);
+        let mut names = volumes.iter().filter_map(KeptImage::read);
+        if image
+            .as_ref()
+            .is_some_and(|image| names.any(|kept| kept.digest == image.digest))
+        {
+            return Ok(true);
+        }
+        let whole = image.is_some();
         let Some(keep) = retention.keep.filter(|_| whole) else {
             return Ok(false);
         };
@@ -155,7 +163,15 @@ impl ImageStore {
         for marker in &markers {
             self.driver.delete_volume(pool, marker).await?;
         }
-        if needed(&self.driver.marks().await?).contains(volume) {
+        let digests: Vec<_> = markers
+            .iter()
+            .filter_map(|marker| StoredImage::from_marker(marker))
+            .collect();
+        let names = self.kept(pool).await?;
+        let named = names
+            .iter()
+            .any(|kept| digests.iter().any(|image| image.digest == kept.digest));
+        if named || needed(&self.driver.marks().await?).contains(volume) {
             // Somebody took it between the two looks: it is whole, so it is marked again.
             for marker in &markers {
                 let content = VolumeContent::Upload { length: Bytes(0) };

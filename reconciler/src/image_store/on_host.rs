@@ -3,15 +3,15 @@
 //! The bytes pass through the connection one way, to be hashed, and are not kept. What the host copies afterwards are
 //! the bytes that were hashed, unless somebody wrote to the file meanwhile: its version tells, and then the copy goes.
 
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, Digest, PoolName, UploadId};
 use labyard_driver::observed::HostFile;
 use labyard_driver::spec::{VolumeContent, VolumeSpec};
 use tokio::time::{Instant, timeout_at};
 
-use super::{ImageStore, StoreError, StoredImage, Wanted, data_volume, disk_format};
-use crate::image::error::Fault;
+use super::fill::{as_source, disk_format};
+use super::{ImageStore, StoreError, StoredImage, Wanted, data_volume};
 use crate::image::{Fetcher, HostPath, ImageHeader};
 
 impl ImageStore {
@@ -71,19 +71,8 @@ impl ImageStore {
             .read_host_file(path.as_str())
             .await
             .map_err(of_the_file)?;
-        let mut received = 0;
-        let bytes = bytes.map(move |piece| match piece {
-            Ok(piece) => {
-                received += piece.len() as u64;
-                Ok(piece)
-            }
-            Err(error) => Err(Fault::Read {
-                received,
-                reason: error.to_string(),
-            }),
-        });
         let bounds = (wanted.expected(), Some(wanted.deadline));
-        let open = fetcher.open_bytes(path.to_string(), file.length.0, bytes.boxed(), bounds);
+        let open = fetcher.open_bytes(path.to_string(), file.length.0, as_source(bytes), bounds);
         let open = open.await?;
         let digest = open.stream.digest();
         open.stream.try_for_each(|_| std::future::ready(Ok(()))).await?;

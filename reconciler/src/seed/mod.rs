@@ -9,6 +9,7 @@ mod kind;
 mod meta_data;
 
 use crate::guest_config::{is_generated_network, users_part};
+use serde::{Deserialize, Serialize};
 
 pub use kind::{Kind, looks_like};
 pub use meta_data::{MetaDataError, instance_id};
@@ -42,7 +43,7 @@ pub struct NoCloud<'a> {
 /// What a seed was made of, as it was written. Its Debug form shows no content.
 ///
 /// A secret user-data cannot be told from a plain one here: who reads must know from the machine's mark.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
     /// User data.
     pub user_data: Option<String>,

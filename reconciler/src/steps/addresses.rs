@@ -90,6 +90,7 @@ async fn keep_fixed(
     let driver = &work.host.driver;
     let other = |r: &&Reservation| r.mac == nic.mac && r.address != IpAddr::V4(address);
     if let Some(other) = network.reservations.iter().find(other) {
+        not_anothers(work, key, nic, (network, other)).await?;
         driver
             .release_address(&network.id, nic.mac, other.address)
             .await
@@ -102,11 +103,34 @@ async fn keep_fixed(
     };
     match keep(work, network, &reservation).await {
         Err(DriverError::Exists { what }) => {
+            // Something came since the network was read.
+            let now = driver.network(&network.id).await.map_err(work.failed())?;
+            if let Some(other) = now.reservations.iter().find(other) {
+                not_anothers(work, key, nic, (&now, other)).await?;
+            }
             let holder = format!("another machine ({what})");
             Err(unfit(Unfit::Taken { address, holder }))
         }
         result => result.map_err(work.failed()),
     }
+}
+
+/// Refuses a MAC for which the network keeps an address, where another machine has it.
+async fn not_anothers(
+    work: &Work<'_>,
+    key: &NicKey,
+    nic: &NicMark,
+    (network, kept): (&ObservedNetwork, &Reservation),
+) -> Outcome {
+    if !others_have(work, network, nic.mac).await? {
+        return Ok(());
+    }
+    let at = format!("nics[{:?}].mac", key.as_str());
+    let message = format!(
+        "{} is another machine's on network {:?}, which keeps {} for it: write another MAC, or leave it out",
+        nic.mac, network.host_name, kept.address
+    );
+    Err(work.at(at, message))
 }
 
 async fn reserve(

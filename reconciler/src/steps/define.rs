@@ -4,8 +4,8 @@
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
 use labyard_driver::mark::{Leaving, Ownership, Stage};
-use labyard_driver::observed::{MachineDetail, Power};
-use labyard_driver::spec::{DriveSpec, MachineSpec};
+use labyard_driver::observed::{MachineDetail, ObservedNic, Power};
+use labyard_driver::spec::{DriveSpec, Isolation, MachineSpec, NicSpec};
 
 use super::{Outcome, Work, disks, firmware, live, power};
 use crate::bystanders::refuse_used;
@@ -112,10 +112,12 @@ fn verify(work: &Work<'_>, spec: &MachineSpec, detail: Option<&MachineDetail>) -
                 .iter()
                 .any(|there| there.volume.as_ref() == Some(&d.volume))
         })
-        && spec
-            .nics
-            .iter()
-            .all(|n| detail.nics.iter().any(|there| there.mac == n.mac))
+        && spec.nics.iter().all(|n| {
+            detail
+                .nics
+                .iter()
+                .any(|there| there.mac == n.mac && keeps_apart(n, there))
+        })
         && fits(spec, &detail.hardware)
         && spec.media.iter().all(|drive| holds(drive, detail));
     if same {
@@ -126,6 +128,11 @@ fn verify(work: &Work<'_>, spec: &MachineSpec, detail: Option<&MachineDetail>) -
         what: work.what(),
         why: "the host does not show the definition that it accepted".to_owned(),
     })
+}
+
+/// A NIC that shall be kept apart is.
+fn keeps_apart(wanted: &NicSpec, there: &ObservedNic) -> bool {
+    wanted.isolation == Isolation::Open || there.isolation == wanted.isolation
 }
 
 /// Whether a drive has in it what was asked for, in what runs too.

@@ -11,7 +11,7 @@ use labyard_driver::spec::DiskFormat;
 use super::{Outcome, Work};
 use crate::error::EngineError;
 use crate::identity::new_upload;
-use crate::image::ImageSource;
+use crate::image::{Fault, ImageError, ImageSource};
 use crate::image_store::{Announce, StoreError, StoredImage, Wanted};
 use crate::record::Record;
 
@@ -101,6 +101,7 @@ async fn fetch(
     let wanted = Wanted {
         source,
         digest,
+        namespace: work.desired.namespace.clone(),
         deadline: work.deadline,
     };
     // An upload that this machine began and did not finish is begun again under its name: nothing is left over.
@@ -122,6 +123,13 @@ async fn fetch(
     stored.map_err(|error| match error {
         StoreError::Image(source) => EngineError::Image { attribute, source },
         StoreError::Driver(source) => work.failed()(source),
+        kept @ StoreError::NotKept(_) => EngineError::Image {
+            attribute: format!("{attribute}.source"),
+            source: ImageError {
+                origin: image.source.clone(),
+                fault: Fault::NotKept(format!("host {}: {kept}", work.host.name)),
+            },
+        },
         file @ (StoreError::HostFile(_) | StoreError::Changed) => {
             let message = format!("{} on host {}: {file}", image.source, work.host.name);
             work.at(format!("{attribute}.source"), message)
@@ -197,6 +205,7 @@ pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
                     image.upload = None;
                 }
                 mark.ejecting.clear();
+                mark.capture = None;
             })
             .await?;
         }

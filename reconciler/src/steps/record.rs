@@ -8,6 +8,7 @@ use labyard_driver::spec::{Firmware, Tpm};
 use std::sync::Arc;
 
 use super::{Outcome, Work};
+use crate::engine::screens::screen_of;
 use crate::intent::intend;
 use crate::record::Record;
 
@@ -20,6 +21,7 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         let mark = intend(&work.desired, &work.first_mark, &work.host_name, &work.storage);
         let accelerator = work.accelerator().await?;
         let spec = work.bare_spec(mark.clone(), accelerator);
+        work.may_mutate().await?;
         let recorded = match work.host.driver.record_machine(&spec).await {
             Err(error @ (DriverError::ReplyLost { .. } | DriverError::Exists { .. })) => {
                 // It may have happened: the token tells whether what stands there is this very record.
@@ -78,6 +80,11 @@ pub(super) fn undo<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         put_tpm_back(work).await?;
         work.may_mutate().await?;
+        let mark = work.mark().await;
+        if mark.callers.is_some() {
+            let removed = work.host.driver.remove_screen(&screen_of(&work.id, &mark)).await;
+            removed.map_err(work.failed())?;
+        }
         work.host
             .driver
             .remove_machine(&work.id)

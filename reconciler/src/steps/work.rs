@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::boot_order;
 use crate::console::Tail;
 use crate::desired::{DesiredMachine, Wishes, desired_cpu};
-use crate::engine::{Deps, Reserve};
+use crate::engine::{Deps, Fence, Reserve};
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity::Identity;
@@ -25,9 +25,10 @@ use crate::intent::{SEED_TARGET, Storage, boot_order};
 use crate::keeper::Keeper;
 use crate::record::Record;
 use crate::view::Networks;
+use serde::{Deserialize, Serialize};
 
 /// What an operation has reached: handed out after every step, so that nothing of it can be lost.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Progress {
     /// The machine.
     pub identity: Identity,
@@ -67,6 +68,8 @@ pub struct Work<'a> {
     pub limit: Duration,
     /// Whether it may take more of the host than there is.
     pub reserve: Reserve,
+    /// Asked right before each change, where somebody else may take the work over.
+    pub fence: Option<Arc<dyn Fence>>,
     /// Where the operation is.
     pub stage: Stage,
     /// Whether images left its drives that nobody may need any more.
@@ -157,6 +160,11 @@ impl Work<'_> {
         if let Some(record) = &self.record
             && let Some(until) = record.lease_until().await
             && until <= self.deps.clock.now()
+        {
+            return Err(EngineError::LeaseLost { host, what });
+        }
+        if let Some(fence) = &self.fence
+            && !fence.holds().await
         {
             return Err(EngineError::LeaseLost { host, what });
         }
@@ -255,6 +263,7 @@ impl Work<'_> {
                 mac: nic.mac,
                 attachment,
                 vlan: nic.vlan,
+                isolation: nic.isolation,
                 model: nic.model,
             })
         });

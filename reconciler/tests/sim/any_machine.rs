@@ -68,7 +68,7 @@ pub fn host(slow: bool) -> SimHost {
 
 /// What a machine has by the newer attributes.
 #[derive(Clone, Debug)]
-struct Wide {
+pub struct Wide {
     cpus_max: Option<u32>,
     memory_max: Option<u64>,
     bus: &'static str,
@@ -131,7 +131,7 @@ fn authority(second: bool) -> String {
 
 impl Wide {
     /// Writes it into a configuration; firmware is what it is for ever.
-    fn into(self, vm: &mut vm::Vm, uefi: bool) {
+    pub fn into(self, vm: &mut vm::Vm, uefi: bool) {
         vm.cpus_max = self.cpus_max;
         vm.memory_max_mib = self.memory_max;
         vm.serial = self.serial.map(str::to_owned);
@@ -178,7 +178,7 @@ impl Wide {
     }
 }
 
-fn machine() -> impl Strategy<Value = (vm::Vm, Wide)> {
+pub fn machine() -> impl Strategy<Value = (vm::Vm, Wide)> {
     let sizes = (1..4_u32, 64..512_u64, any::<[bool; 3]>());
     (sizes, "[a-c]{0,2}", kit(), wide()).prop_map(|((cpus, memory, [data, nic, runs]), seed, kit, wide)| {
         let media = kit.media();

@@ -6,6 +6,7 @@ use labyard_driver::Driver;
 use labyard_driver::mark::{Mark, Ownership};
 use labyard_driver_sim::{Edge, Fault, FaultKind, Settings, SimDriver, SimHost};
 
+use labyard_reconciler::EngineError;
 use labyard_reconciler::engine::Engine;
 
 use crate::rig::{Rig, Table, assert_whole, config, inventory, wish};
@@ -155,4 +156,20 @@ async fn what_a_dead_builder_began_for_another_configuration_becomes_the_wanted_
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_engine_lets_go_of_is_taken_up_by_its_next_create_and_what_it_holds_is_not() {
+    let (sim, table) = (SimHost::new(Settings::default()), Table::default());
+    let rig = Rig::start(&sim, &table);
+    rig.network().await.unwrap();
+    let wanted = wish(&config("web"));
+    let (made, first) = rig.create(&wanted).await;
+    let id = made.unwrap().id;
+    let held = rig.create(&wanted).await.0.unwrap_err();
+    assert!(matches!(held, EngineError::AlreadyExists { .. }), "{held}");
+    rig.engine.let_go(&rig.host, &id).await;
+    let (again, second) = rig.create(&wanted).await;
+    assert_eq!(again.unwrap().id, id, "the same machine");
+    assert_ne!(first.unwrap().token, second.unwrap().token);
 }

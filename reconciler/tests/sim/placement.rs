@@ -83,6 +83,7 @@ async fn place_of(engine: Arc<Embedded>, name: String, file: Option<&str>) -> Re
         },
         networks: BTreeSet::new(),
         files: file.map(str::to_owned).into_iter().collect(),
+        hosts: None,
     };
     let root = file.map(|path| vm::Disk {
         image: Some(vm::Image {

@@ -6,8 +6,9 @@ use labyard_driver::ids::{Bytes, PoolName};
 use labyard_driver::observed::PoolKind;
 use labyard_driver_sim::{ForeignHand, PoolSettings, Settings, SimHost};
 use labyard_reconciler::engine::{Engine, Reading};
+use labyard_reconciler::identity::Identity;
 
-use crate::rig::{Rig, Table, bounds, config, wish};
+use crate::rig::{Rig, Table, bounds, config, inventory, wish};
 
 fn host() -> SimHost {
     let of = |kind| PoolSettings {
@@ -104,4 +105,47 @@ async fn a_machine_has_its_disks_where_they_are_asked_for_and_loses_none() {
             assert_eq!(volumes(&sim, pool), Vec::<String>::new(), "{pool}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_names_the_token_of_anothers_disks_gets_none_of_them() {
+    let (sim, table) = (host(), Table::default());
+    let rig = Rig::start(&sim, &table);
+    rig.network().await.unwrap();
+    let wish = wish(&in_pools("fast", "default"));
+    let view = rig.create(&wish).await.0.unwrap();
+    let before = inventory(&sim);
+    let theirs = Identity {
+        token: "another".into(),
+        id: "0c7f1f2e-0000-4000-8000-000000000001".into(),
+        ..view.identity().unwrap().clone()
+    };
+    let mut object = rig.object(&wish, Some(&theirs));
+    object.id = Some(theirs.id.clone());
+    object.pools = [PoolName::from("fast")].into();
+    assert!(matches!(
+        rig.engine.read_machine(&object).await.unwrap(),
+        Reading::Gone
+    ));
+    rig.engine
+        .destroy_machine(&object, &wish, bounds())
+        .await
+        .unwrap();
+    assert_eq!(inventory(&sim), before);
+
+    // Nor does one of another namespace where the definition is gone, and only the names tell whose they are.
+    sim.by_other_hand(&ForeignHand::Undefine(view.id.clone()))
+        .unwrap();
+    let rig = Rig::start(&sim, &table);
+    let before = inventory(&sim);
+    object.namespace = "physics".into();
+    assert!(matches!(
+        rig.engine.read_machine(&object).await.unwrap(),
+        Reading::Gone
+    ));
+    rig.engine
+        .destroy_machine(&object, &wish, bounds())
+        .await
+        .unwrap();
+    assert_eq!(inventory(&sim), before);
 }

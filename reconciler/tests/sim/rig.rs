@@ -222,6 +222,7 @@ impl Rig {
 pub fn bounds() -> Bounds {
     Bounds {
         reserve: Default::default(),
+        fence: None,
         cancel: CancellationToken::new(),
         limit: Duration::from_secs(1800),
     }
@@ -350,6 +351,7 @@ pub fn inventory(sim: &SimHost) -> Vec<String> {
         .chain(networks)
         .chain(volumes)
         .chain(reservations)
+        .chain(sim.screens().iter().map(|screen| format!("screen {screen}")))
         .collect();
     all.sort();
     all

@@ -7,6 +7,7 @@ use crate::attribute::attributes;
 use crate::check;
 use crate::problem::{At, Problem};
 use crate::text::Secret;
+use serde::{Deserialize, Serialize};
 
 /// Families of operating systems.
 pub const OS_FAMILIES: &[&str] = &["linux", "windows"];
@@ -69,7 +70,7 @@ attributes! {
 }
 
 /// A family of operating systems.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OsFamily {
     /// Configured by cloud-init.
     Linux,

@@ -118,7 +118,7 @@ attributes! {
 
     /// An image: qcow2 or raw.
     pub struct Image {
-        /// `https://…`, `http://…`, `file:` and a path on the computer that runs Terraform, or `host:` and a path on the hypervisor, which copies the file into its storage pool and leaves it as it is.
+        /// `https://…`, `http://…`, `file:` and a path on the computer that runs Terraform, `host:` and a path on the hypervisor, which copies the file into its storage pool and leaves it as it is, or `image:` and the name of an image that was captured from a machine of this namespace, the newest revision (`image:golden`) or a certain one (`image:golden@3`).
         source: String = required().replace().check(check::image_source);
         /// SHA-256 digest of the image. Left out: pinned by what is seen at create. Writing that one down later changes nothing; another one is another image.
         sha256: Option<String> = optional().replace().check(check::sha256);
@@ -135,7 +135,7 @@ attributes! {
     /// An image of a CD, raw (ISO 9660).
     pub struct MediumImage {
         /// `https://…`, `http://…`, `file:` and a path on the computer that runs Terraform, or `host:` and a path on the hypervisor, which copies the file into its storage pool and leaves it as it is.
-        source: String = required().check(check::image_source);
+        source: String = required().check(check::medium_source);
         /// SHA-256 digest of the image. Left out: pinned by what is seen when it is inserted.
         sha256: Option<String> = optional().check(check::sha256);
     }

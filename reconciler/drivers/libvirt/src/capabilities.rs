@@ -81,7 +81,11 @@ fn accelerators(capabilities: &Element) -> Vec<Accelerator> {
 /// VLANs on bridges that are not Open vSwitch's came with libvirt 11.0. libvirt 9.0 makes QEMU a request without a file
 /// for a drive without a medium, and 11.3 none; of those between, the younger ones are believed.
 fn abilities(version: Version) -> BTreeSet<Ability> {
-    let since = [(11, Ability::BridgeVlan), (10, Ability::EmptyDrive)];
+    let since = [
+        (11, Ability::BridgeVlan),
+        (10, Ability::EmptyDrive),
+        (0, Ability::Moments),
+    ];
     let has = |(major, ability)| (version >= Version::new(major, 0, 0)).then_some(ability);
     since.into_iter().filter_map(has).collect()
 }
@@ -234,11 +238,14 @@ mod tests {
     #[test]
     fn what_a_host_can_depends_on_its_version() {
         let abilities = |version| offers(None, version).abilities;
-        assert_eq!(abilities(Version::new(9, 0, 0)), BTreeSet::new());
-        assert_eq!(abilities(Version::new(10, 9, 0)), [Ability::EmptyDrive].into());
+        assert_eq!(abilities(Version::new(9, 0, 0)), [Ability::Moments].into());
+        assert_eq!(
+            abilities(Version::new(10, 9, 0)),
+            [Ability::EmptyDrive, Ability::Moments].into()
+        );
         assert_eq!(
             abilities(Version::new(11, 0, 0)),
-            [Ability::BridgeVlan, Ability::EmptyDrive].into()
+            [Ability::BridgeVlan, Ability::EmptyDrive, Ability::Moments].into()
         );
     }
 

@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use labyard_driver::copy::{Copying, DiskCopy};
 use labyard_driver::driver::{AgentState, Console, VariablesOf};
+use labyard_driver::guest::{GuestAnswer, GuestTask};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
+use labyard_driver::moment::{Footing, MomentSpec, Resume, SavedMemory};
 use labyard_driver::observed::{
     Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation,
     Snapshot, VolumeDetail,
 };
+use labyard_driver::screen::{Callers, Screen};
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
-use labyard_driver::{Driver, DriverError, HostEvent, UploadStream};
+use labyard_driver::{Driver, DriverError, HostEvent, UploadStream, VolumeBytes};
 use tokio::sync::broadcast;
 
 use crate::config::LibvirtConfig;
@@ -21,8 +25,8 @@ use crate::events::Events;
 use crate::host::Host;
 use crate::reservations::Reach;
 use crate::{
-    files, guest, live, machines, media, networks, observe, probe, reservations, snapshot, upload, variables,
-    volumes, wires,
+    agent, copies, files, guest, live, machines, media, moments, networks, observe, probe, reservations,
+    screens, snapshot, upload, variables, volumes, wires,
 };
 
 /// A libvirt host. It connects when it is first needed, and anew after a connection was lost; another driver of the
@@ -98,6 +102,54 @@ impl Driver for LibvirtDriver {
         machines::start(&self.host, id).await
     }
 
+    async fn suspend_machine(&self, id: &ObjectId) -> Result<(), DriverError> {
+        moments::suspend(&self.host, id).await
+    }
+
+    async fn set_footing(&self, moment: &MomentSpec, footing: Footing) -> Result<(), DriverError> {
+        moments::set_footing(&self.host, moment, footing).await
+    }
+
+    async fn save_memory(&self, moment: &MomentSpec) -> Result<(), DriverError> {
+        moments::save(&self.host, moment).await
+    }
+
+    async fn saved_memory(&self, moment: &MomentSpec) -> Result<SavedMemory, DriverError> {
+        moments::saved(&self.host, moment).await
+    }
+
+    async fn return_to(&self, moment: &MomentSpec, resume: Resume) -> Result<(), DriverError> {
+        moments::return_to(&self.host, moment, resume).await
+    }
+
+    async fn screen_machine(&self, screen: &Screen, callers: &Callers) -> Result<(), DriverError> {
+        screens::screen(&self.host, screen, callers).await
+    }
+
+    async fn screened(&self, screen: &Screen) -> Result<Option<Callers>, DriverError> {
+        screens::screened(&self.host, screen).await
+    }
+
+    async fn remove_screen(&self, screen: &Screen) -> Result<(), DriverError> {
+        screens::remove(&self.host, screen).await
+    }
+
+    async fn begin_copy(&self, id: &ObjectId, copy: &DiskCopy) -> Result<(), DriverError> {
+        copies::begin(&self.host, id, copy).await
+    }
+
+    async fn copying(&self, id: &ObjectId, copy: &DiskCopy) -> Result<Copying, DriverError> {
+        copies::how_far(&self.host, id, copy).await
+    }
+
+    async fn end_copy(&self, id: &ObjectId, copy: &DiskCopy) -> Result<(), DriverError> {
+        copies::end(&self.host, id, copy).await
+    }
+
+    async fn ask_guest(&self, id: &ObjectId, task: &GuestTask) -> Result<GuestAnswer, DriverError> {
+        agent::ask(&self.host, id, task).await
+    }
+
     async fn request_shutdown(&self, id: &ObjectId) -> Result<(), DriverError> {
         machines::request_shutdown(&self.host, id).await
     }
@@ -164,6 +216,10 @@ impl Driver for LibvirtDriver {
         limit: Bytes,
     ) -> Result<Vec<u8>, DriverError> {
         upload::download(&self.host, pool, name, limit).await
+    }
+
+    async fn read_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<VolumeBytes, DriverError> {
+        upload::read(&self.host, pool, name).await
     }
 
     async fn firmware_variables(&self, of: &VariablesOf) -> Result<Vec<u8>, DriverError> {

@@ -274,7 +274,7 @@ pub(crate) async fn read(host: &Host, path: &str) -> Result<UploadStream, Driver
 }
 
 /// The connection is held until the last of them.
-fn pieces(line: StreamLine, download: Download) -> UploadStream {
+pub(crate) fn pieces(line: StreamLine, download: Download) -> UploadStream {
     let next = async |(line, mut download): (StreamLine, Download)| {
         let piece = download.next().await.transpose()?;
         let piece = piece.map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>);

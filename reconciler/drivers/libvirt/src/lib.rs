@@ -2,13 +2,15 @@
 //!
 //! - `host` holds the connection and what is read of a host once; `errors` and `explain` turn libvirt's errors into
 //!   what a caller must do, and set-up mistakes into commands.
-//! - `xml` is a tree that writes unedited parts as it read them; `machine_xml`, `network_xml`, `volume_xml` and
-//!   `mark_xml` are pure: specification to definition and back.
+//! - `xml` is a tree that writes unedited parts as it read them; `machine_xml`, `network_xml`, `volume_xml`, `screen_xml`
+//!   and `mark_xml` are pure: specification to definition and back.
 //! - `snapshot` and `sizes` are the bulk read, `observe` the read of one machine; `machines`, `live`, `media`, `networks`,
-//!   `reservations`, `volumes`, `files`, `upload`, `guest`, `events` and `probe` are the verbs, by noun.
+//!   `reservations`, `screens`, `volumes`, `files`, `upload`, `guest`, `agent`, `moments`, `events` and `probe` are the verbs, by noun.
 
+mod agent;
 mod capabilities;
 mod config;
+mod copies;
 mod driver;
 mod errors;
 mod events;
@@ -21,6 +23,7 @@ mod machine_xml;
 mod machines;
 mod mark_xml;
 mod media;
+mod moments;
 mod network_reading;
 mod network_xml;
 mod networks;
@@ -29,6 +32,8 @@ mod places;
 mod pools;
 mod probe;
 mod reservations;
+mod screen_xml;
+mod screens;
 mod sizes;
 mod snapshot;
 #[cfg(test)]

@@ -11,11 +11,12 @@ use bytes::{Bytes as Chunk, BytesMut};
 use futures::StreamExt;
 use labyard_driver::ids::{Bytes, PoolName, VolumeName};
 use labyard_driver::spec::DiskFormat;
-use labyard_driver::{DriverError, UploadStream};
+use labyard_driver::{DriverError, UploadStream, VolumeBytes};
 use libvirt_rpc::{Connection, Upload};
 use tokio::time::{Instant, timeout_at};
 
 use crate::errors::{Act, During};
+use crate::files;
 use crate::host::{Host, parse};
 use crate::volume_xml;
 use crate::volumes::{act, reference};
@@ -169,6 +170,28 @@ async fn wait_until_seen(
         tokio::time::sleep(PROBE_STEP).await;
     }
     Err(act.busy("libvirt has not looked at the uploaded image yet"))
+}
+
+/// The bytes of a volume, one piece after another.
+pub(crate) async fn read(
+    host: &Host,
+    pool: &PoolName,
+    name: &VolumeName,
+) -> Result<VolumeBytes, DriverError> {
+    let act = self::act("reading", pool, name);
+    let line = host.connect_for_streams().await?;
+    let connection = line.connection()?;
+    let volume = reference(pool, name);
+    let text = connection.storage_vol_get_xml_desc(&volume).await.during(&act)?;
+    let length = volume_xml::length(&parse(&act, &text)?);
+    let opened = connection
+        .within(STEP)
+        .storage_vol_download(&volume, 0, None)
+        .await;
+    Ok(VolumeBytes {
+        length,
+        stream: files::pieces(line, opened.during(&act)?),
+    })
 }
 
 pub(crate) async fn download(

@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use labyard_driver::copy::{Copying, DiskCopy};
 use labyard_driver::driver::{AgentState, VariablesOf};
+use labyard_driver::guest::{GuestAnswer, GuestTask};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
+use labyard_driver::moment::{Footing, MomentSpec, Resume, SavedMemory};
 use labyard_driver::observed::{
     Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation,
     Snapshot, VolumeDetail,
 };
+use labyard_driver::screen::{Callers, Screen};
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
-use labyard_driver::{Console, Driver, DriverError, HostEvent, UploadStream};
+use labyard_driver::{Console, Driver, DriverError, HostEvent, UploadStream, VolumeBytes};
 use tokio::sync::broadcast;
 
 use crate::host::SimHost;
@@ -105,6 +109,60 @@ impl Driver for SimDriver {
         self.done(Request::StartMachine(id.clone())).await
     }
 
+    async fn suspend_machine(&self, id: &ObjectId) -> Result<(), DriverError> {
+        self.done(Request::SuspendMachine(id.clone())).await
+    }
+
+    async fn set_footing(&self, moment: &MomentSpec, footing: Footing) -> Result<(), DriverError> {
+        self.done(Request::SetFooting(Box::new(moment.clone()), footing))
+            .await
+    }
+
+    async fn save_memory(&self, moment: &MomentSpec) -> Result<(), DriverError> {
+        self.done(Request::SaveMemory(Box::new(moment.clone()))).await
+    }
+
+    async fn saved_memory(&self, moment: &MomentSpec) -> Result<SavedMemory, DriverError> {
+        let request = Request::SavedMemory(Box::new(moment.clone()));
+        ask!(self, request, Reply::Memory)
+    }
+
+    async fn return_to(&self, moment: &MomentSpec, resume: Resume) -> Result<(), DriverError> {
+        self.done(Request::ReturnTo(Box::new(moment.clone()), resume))
+            .await
+    }
+
+    async fn screen_machine(&self, screen: &Screen, callers: &Callers) -> Result<(), DriverError> {
+        self.done(Request::ScreenMachine(screen.clone(), callers.clone()))
+            .await
+    }
+
+    async fn screened(&self, screen: &Screen) -> Result<Option<Callers>, DriverError> {
+        ask!(self, Request::Screened(screen.clone()), Reply::Screened)
+    }
+
+    async fn remove_screen(&self, screen: &Screen) -> Result<(), DriverError> {
+        self.done(Request::RemoveScreen(screen.clone())).await
+    }
+
+    async fn begin_copy(&self, id: &ObjectId, copy: &DiskCopy) -> Result<(), DriverError> {
+        self.done(Request::BeginCopy(id.clone(), copy.clone())).await
+    }
+
+    async fn copying(&self, id: &ObjectId, copy: &DiskCopy) -> Result<Copying, DriverError> {
+        let request = Request::Copying(id.clone(), copy.clone());
+        ask!(self, request, Reply::Copying)
+    }
+
+    async fn end_copy(&self, id: &ObjectId, copy: &DiskCopy) -> Result<(), DriverError> {
+        self.done(Request::EndCopy(id.clone(), copy.clone())).await
+    }
+
+    async fn ask_guest(&self, id: &ObjectId, task: &GuestTask) -> Result<GuestAnswer, DriverError> {
+        let request = Request::AskGuest(id.clone(), task.clone());
+        ask!(self, request, Reply::Guest)
+    }
+
     async fn request_shutdown(&self, id: &ObjectId) -> Result<(), DriverError> {
         self.done(Request::Shutdown(id.clone())).await
     }
@@ -176,6 +234,15 @@ impl Driver for SimDriver {
     ) -> Result<Vec<u8>, DriverError> {
         let request = Request::Download(pool.clone(), name.clone(), limit);
         ask!(self, request, Reply::Content)
+    }
+
+    async fn read_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<VolumeBytes, DriverError> {
+        let request = Request::ReadVolume(pool.clone(), name.clone());
+        let content = ask!(self, request, Reply::Content)?;
+        Ok(VolumeBytes {
+            length: Some(Bytes(content.len() as u64)),
+            stream: futures::stream::iter([Ok(content.into())]).boxed(),
+        })
     }
 
     async fn firmware_variables(&self, of: &VariablesOf) -> Result<Vec<u8>, DriverError> {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use labyard_driver::ids::{Bytes, ObjectId, PoolName, VolumeName};
+use labyard_driver::ids::{Bytes, ObjectId, PoolName, ScreenName, VolumeName};
 use labyard_driver::observed::Snapshot;
 use labyard_driver::{DriverError, HostEvent, UploadStream};
 use tokio::sync::{broadcast, watch};
@@ -160,6 +160,16 @@ impl SimHost {
     /// Everything on the host, read past latency, faults and the log.
     pub fn look(&self) -> Snapshot {
         self.inner.look(|state, now| state.snapshot(now))
+    }
+
+    /// Whether a caller from this address would get through to a running machine: its screen lets it in.
+    pub fn lets_in(&self, machine: &ObjectId, from: std::net::IpAddr) -> bool {
+        self.inner.look(|state, _| state.lets_in(machine, from))
+    }
+
+    /// The screens that stand, or are left, on the host.
+    pub fn screens(&self) -> Vec<ScreenName> {
+        self.inner.look(|state, _| state.screen_names())
     }
 
     pub(crate) fn state_now(&self) -> State {

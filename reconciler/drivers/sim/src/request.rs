@@ -3,13 +3,17 @@
 use std::net::IpAddr;
 
 use labyard_driver::DriverError;
+use labyard_driver::copy::{Copying, DiskCopy};
 use labyard_driver::driver::{AgentState, VariablesOf};
+use labyard_driver::guest::{GuestAnswer, GuestTask};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
+use labyard_driver::moment::{Footing, MomentSpec, Resume, SavedMemory};
 use labyard_driver::observed::{
     Autostart, DhcpLease, HostFile, ObservedMachine, ObservedNetwork, Offers, PoolRoom, Reservation,
     Snapshot, VolumeDetail,
 };
+use labyard_driver::screen::{Callers, Screen};
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, VolumeSpec};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +35,18 @@ pub enum Verb {
     DefineMachine,
     WriteMark,
     StartMachine,
+    SuspendMachine,
+    SetFooting,
+    SaveMemory,
+    SavedMemory,
+    ReturnTo,
+    ScreenMachine,
+    Screened,
+    RemoveScreen,
+    BeginCopy,
+    Copying,
+    EndCopy,
+    AskGuest,
     RequestShutdown,
     PowerOff,
     RemoveMachine,
@@ -45,6 +61,7 @@ pub enum Verb {
     CreateVolume,
     Upload,
     Download,
+    ReadVolume,
     FirmwareVariables,
     HostFile,
     ReadHostFile,
@@ -78,6 +95,7 @@ impl Verb {
                 | Self::Volume
                 | Self::Volumes
                 | Self::Download
+                | Self::ReadVolume
                 | Self::FirmwareVariables
                 | Self::HostFile
                 | Self::ReadHostFile
@@ -85,6 +103,9 @@ impl Verb {
                 | Self::Leases
                 | Self::Addresses
                 | Self::AgentAnswers
+                | Self::SavedMemory
+                | Self::Copying
+                | Self::Screened
                 | Self::Console
                 | Self::Events
                 | Self::ProbeAccelerator
@@ -103,6 +124,18 @@ pub(crate) enum Request {
     DefineMachine(Box<MachineSpec>),
     WriteMark(ObjectId, Box<Mark>),
     StartMachine(ObjectId),
+    SuspendMachine(ObjectId),
+    SetFooting(Box<MomentSpec>, Footing),
+    SaveMemory(Box<MomentSpec>),
+    SavedMemory(Box<MomentSpec>),
+    ReturnTo(Box<MomentSpec>, Resume),
+    ScreenMachine(Screen, Callers),
+    Screened(Screen),
+    RemoveScreen(Screen),
+    BeginCopy(ObjectId, DiskCopy),
+    Copying(ObjectId, DiskCopy),
+    EndCopy(ObjectId, DiskCopy),
+    AskGuest(ObjectId, GuestTask),
     Shutdown(ObjectId),
     PowerOff(ObjectId),
     RemoveMachine(ObjectId),
@@ -116,6 +149,7 @@ pub(crate) enum Request {
     Volumes(PoolName),
     CreateVolume(VolumeSpec),
     Download(PoolName, VolumeName, Bytes),
+    ReadVolume(PoolName, VolumeName),
     FirmwareVariables(VariablesOf),
     HostFile(String),
     ReadHostFile(String),
@@ -152,6 +186,10 @@ pub(crate) enum Reply {
     Leases(Vec<DhcpLease>),
     Addresses(Vec<(MacAddr, IpAddr)>),
     Agent(AgentState),
+    Memory(SavedMemory),
+    Guest(GuestAnswer),
+    Copying(Copying),
+    Screened(Option<Callers>),
     Console { run: u64, position: usize },
     ConsoleStep(ConsoleStep),
     Accelerator(Accelerator),
@@ -168,6 +206,18 @@ impl Request {
             Self::DefineMachine(_) => Verb::DefineMachine,
             Self::WriteMark(..) => Verb::WriteMark,
             Self::StartMachine(_) => Verb::StartMachine,
+            Self::SuspendMachine(_) => Verb::SuspendMachine,
+            Self::SetFooting(..) => Verb::SetFooting,
+            Self::SaveMemory(_) => Verb::SaveMemory,
+            Self::SavedMemory(_) => Verb::SavedMemory,
+            Self::ReturnTo(..) => Verb::ReturnTo,
+            Self::ScreenMachine(..) => Verb::ScreenMachine,
+            Self::Screened(_) => Verb::Screened,
+            Self::RemoveScreen(_) => Verb::RemoveScreen,
+            Self::BeginCopy(..) => Verb::BeginCopy,
+            Self::Copying(..) => Verb::Copying,
+            Self::EndCopy(..) => Verb::EndCopy,
+            Self::AskGuest(..) => Verb::AskGuest,
             Self::Shutdown(_) => Verb::RequestShutdown,
             Self::PowerOff(_) => Verb::PowerOff,
             Self::RemoveMachine(_) => Verb::RemoveMachine,
@@ -181,6 +231,7 @@ impl Request {
             Self::Volumes(_) => Verb::Volumes,
             Self::CreateVolume(_) => Verb::CreateVolume,
             Self::Download(..) => Verb::Download,
+            Self::ReadVolume(..) => Verb::ReadVolume,
             Self::FirmwareVariables(_) => Verb::FirmwareVariables,
             Self::HostFile(_) => Verb::HostFile,
             Self::ReadHostFile(_) => Verb::ReadHostFile,
@@ -211,10 +262,22 @@ impl Request {
             | Self::ChangeMedium(spec)
             | Self::ChangeLive(spec, _) => spec.id.to_string(),
             Self::CreateNetwork(spec) | Self::ChangeNetwork(spec) => spec.id.to_string(),
+            Self::SetFooting(moment, _)
+            | Self::SaveMemory(moment)
+            | Self::SavedMemory(moment)
+            | Self::ReturnTo(moment, _) => moment.id.to_string(),
+            Self::ScreenMachine(screen, _) | Self::Screened(screen) | Self::RemoveScreen(screen) => {
+                screen.of.to_string()
+            }
             Self::Machine(id)
             | Self::WriteMark(id, _)
             | Self::ReattachGuests(id)
             | Self::StartMachine(id)
+            | Self::SuspendMachine(id)
+            | Self::BeginCopy(id, _)
+            | Self::Copying(id, _)
+            | Self::EndCopy(id, _)
+            | Self::AskGuest(id, _)
             | Self::Shutdown(id)
             | Self::PowerOff(id)
             | Self::RemoveMachine(id)
@@ -234,9 +297,10 @@ impl Request {
             Self::CreateVolume(spec) => spec.name.to_string(),
             Self::FirmwareVariables(of) => format!("{of:?}"),
             Self::HostFile(path) | Self::ReadHostFile(path) => path.clone(),
-            Self::Volume(_, name) | Self::Download(_, name, _) | Self::DeleteVolume(_, name) => {
-                name.to_string()
-            }
+            Self::Volume(_, name)
+            | Self::Download(_, name, _)
+            | Self::ReadVolume(_, name)
+            | Self::DeleteVolume(_, name) => name.to_string(),
         }
     }
 }
@@ -253,6 +317,18 @@ impl State {
             Request::DefineMachine(spec) => self.define_machine(spec, now).map(machine),
             Request::WriteMark(id, mark) => self.write_mark(id, mark).map(done),
             Request::StartMachine(id) => self.start_machine(id, now).map(done),
+            Request::SuspendMachine(id) => self.suspend_machine(id, now).map(done),
+            Request::SetFooting(moment, footing) => self.set_footing(moment, *footing).map(done),
+            Request::SaveMemory(moment) => self.save_memory(moment, now).map(done),
+            Request::SavedMemory(moment) => self.saved_memory(moment).map(Reply::Memory),
+            Request::ReturnTo(moment, resume) => self.return_to(moment, *resume, now).map(done),
+            Request::ScreenMachine(screen, callers) => self.screen_machine(screen, callers).map(done),
+            Request::Screened(screen) => self.screened(screen).map(Reply::Screened),
+            Request::RemoveScreen(screen) => self.remove_screen(screen).map(done),
+            Request::BeginCopy(id, copy) => self.begin_copy(id, copy, now).map(done),
+            Request::Copying(id, copy) => self.copying(id, copy).map(Reply::Copying),
+            Request::EndCopy(id, copy) => self.end_copy(id, copy).map(done),
+            Request::AskGuest(id, task) => self.ask_guest(id, task, now).map(Reply::Guest),
             Request::Shutdown(id) => self.request_shutdown(id, now).map(done),
             Request::PowerOff(id) => self.power_off(id, now).map(done),
             Request::RemoveMachine(id) => self.remove_machine(id).map(done),
@@ -274,6 +350,7 @@ impl State {
             | Request::Volumes(_)
             | Request::CreateVolume(_)
             | Request::Download(..)
+            | Request::ReadVolume(..)
             | Request::FirmwareVariables(_)
             | Request::HostFile(_)
             | Request::ReadHostFile(_)
@@ -289,6 +366,7 @@ impl State {
             Request::Volumes(pool) => self.volume_names(pool).map(Reply::Volumes),
             Request::CreateVolume(spec) => self.create_volume(spec).map(Reply::Volume),
             Request::Download(pool, name, limit) => self.download(pool, name, *limit).map(Reply::Content),
+            Request::ReadVolume(pool, name) => self.read_volume(pool, name).map(Reply::Content),
             Request::FirmwareVariables(of) => self.firmware_variables(of).map(Reply::Content),
             Request::HostFile(path) => self.host_file(path).map(Reply::File),
             Request::ReadHostFile(path) => self.read_host_file(path).map(Reply::Content),

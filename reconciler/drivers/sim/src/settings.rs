@@ -18,6 +18,8 @@ pub struct Settings {
     pub latency: Latency,
     /// How long a caller waits for an answer before it takes the reply for lost.
     pub call_deadline: Duration,
+    /// How long a disk of a running machine is copied.
+    pub copy: Duration,
     /// The storage pool; `None`: the host has none.
     pub pool: Option<PoolName>,
     /// The pool's room in all.
@@ -42,6 +44,7 @@ impl Default for Settings {
             seed: 0,
             latency: Latency::default(),
             call_deadline: Duration::from_secs(30),
+            copy: Duration::from_millis(600),
             pool: Some(PoolName::from("default")),
             pool_capacity: Bytes::from_gib(1 << 14),
             other_pools: BTreeMap::new(),

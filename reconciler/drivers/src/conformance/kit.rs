@@ -5,7 +5,7 @@ use super::sample;
 use crate::DriverError;
 use crate::ids::VolumeName;
 use crate::observed::{Ability, Autostart, MachineDetail};
-use crate::spec::{Choice, CpuModel, Graphics, MachineSpec, MachineType, Nested};
+use crate::spec::{Choice, CpuModel, Graphics, Isolation, MachineSpec, MachineType, Nested};
 
 type Result = std::result::Result<(), Failure>;
 
@@ -218,4 +218,17 @@ async fn drives(lab: &Lab<'_>, bare: MachineSpec, started: Started) -> Result {
 
 fn content<'d>(detail: &'d MachineDetail, target: &str) -> Option<&'d VolumeName> {
     detail.cdroms.get(target)?.as_ref()?.volume.as_ref()
+}
+
+pub(super) async fn a_card_is_kept_apart_and_stays_so(lab: &Lab<'_>) -> Result {
+    let mut spec = sample::with_nic(lab.machine("apart"), &lab.fixture.fresh_name("net"));
+    spec.nics[0].isolation = Isolation::Apart;
+    lab.define(&spec).await?;
+    let shown = lab.detail(&spec.id).await?.nics[0].isolation;
+    ensure_eq!(shown, Isolation::Apart, "as asked for");
+    spec.nics[0].isolation = Isolation::Open;
+    lab.driver.define_machine(&spec).await?;
+    let shown = lab.detail(&spec.id).await?.nics[0].isolation;
+    ensure_eq!(shown, Isolation::Apart, "where nothing is asked for any more");
+    Ok(())
 }

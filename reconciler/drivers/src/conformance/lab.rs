@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Fixture, Guest, Guests, sample};
-use crate::ids::{ObjectId, PoolName, VolumeName};
+use crate::ids::{ObjectId, PoolName, ScreenName, VolumeName};
 use crate::observed::{Ability, MachineDetail, ObservedMachine, Power};
+use crate::screen::Screen;
 use crate::spec::{MachineSpec, NetworkSpec};
 use crate::{Driver, DriverError};
 
@@ -27,6 +28,7 @@ enum Made {
     Machine(ObjectId),
     Network(ObjectId),
     Volume(PoolName, VolumeName),
+    Screen(Screen),
 }
 
 /// Why a case failed, and where.
@@ -191,6 +193,17 @@ impl<'a> Lab<'a> {
         Ok(name)
     }
 
+    /// A screen before all cards of a machine, not there yet.
+    pub fn screen(&self, spec: &MachineSpec) -> Screen {
+        let screen = Screen {
+            of: spec.id.clone(),
+            name: ScreenName(self.fixture.fresh_name("screen")),
+            nics: spec.nics.iter().map(|nic| nic.mac).collect(),
+        };
+        self.note(Made::Screen(screen.clone()));
+        screen
+    }
+
     /// A machine that boots, not there yet.
     pub fn bootable(&self, hint: &str) -> Result<(MachineSpec, Guest), Failure> {
         let Guests::Boot(guest) = self.fixture.guests() else {
@@ -244,6 +257,7 @@ impl<'a> Lab<'a> {
         for other in made {
             match other {
                 Made::Machine(_) => {}
+                Made::Screen(screen) => driver.remove_screen(&screen).await?,
                 Made::Network(id) => driver.remove_network(&id).await?,
                 Made::Volume(pool, name) => driver.delete_volume(&pool, &name).await?,
             }

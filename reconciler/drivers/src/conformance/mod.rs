@@ -15,6 +15,7 @@
 //! its own, and each is cleaned up after, also when it failed. What a fixture cannot offer (guests that boot, a
 //! small pool, somebody else's hands) skips the cases that need it, and the report says so.
 
+mod copies;
 mod files;
 mod firmware;
 mod fixture;
@@ -24,10 +25,12 @@ mod kit;
 mod lab;
 mod live;
 mod machines;
+mod moments;
 mod networks;
 mod power;
 mod report;
 pub mod sample;
+mod screens;
 mod uploads;
 mod volumes;
 
@@ -99,6 +102,7 @@ cases! {
         autostart_is_set_and_seen_alone_and_in_the_snapshot,
         hardware_is_as_asked_for_and_stays_where_nothing_is_asked,
         drives_come_and_go_in_a_stopped_machine,
+        a_card_is_kept_apart_and_stays_so,
     }
     MachinesThatStart: kit {
         drives_come_and_go_in_a_running_machine,
@@ -122,6 +126,7 @@ cases! {
     Nothing: uploads {
         an_upload_is_read_back_as_it_was_sent,
         an_upload_of_a_qcow2_image_is_recognised,
+        a_disk_that_is_read_and_sent_is_the_same_disk,
         a_stream_that_ends_early_is_an_error_of_the_source,
         a_stream_that_runs_over_is_an_error_of_the_source,
         a_stream_that_fails_is_an_error_of_the_source,
@@ -192,6 +197,31 @@ cases! {
         a_console_gives_bytes_and_ends_with_the_machine,
         a_guest_gets_the_address_reserved_for_it,
         a_guest_gets_an_address_of_the_range,
+    }
+    Nothing: moments {
+        a_footing_is_taken_back_and_a_stopped_machine_has_no_memory,
+    }
+    GuestsThatBoot: moments {
+        a_machine_goes_back_to_its_moment_as_often_as_asked,
+        a_machine_that_goes_back_paused_goes_on_when_started,
+        an_agent_keeps_files_keys_and_the_time,
+    }
+    Networks: screens {
+        a_screen_lets_in_whom_it_is_told_and_says_so,
+        a_screen_goes_when_its_machine_does_not_run_and_not_before,
+        the_name_of_another_machines_screen_is_taken,
+        what_is_changed_of_a_machine_leaves_its_screen,
+    }
+    GuestsThatBoot: screens {
+        a_screen_is_told_while_its_machine_runs_and_outlives_its_moment,
+    }
+    Nothing: copies {
+        a_disk_of_a_machine_that_is_off_is_not_copied_as_of_a_running_one,
+    }
+    GuestsThatBoot: copies {
+        a_disk_is_copied_while_its_machine_runs,
+        a_copy_that_was_ended_midway_is_begun_again,
+        what_is_a_systems_own_is_set_aside_and_put_back,
     }
     OtherHands: files {
         a_file_is_read_as_it_stands_and_left_alone,

@@ -9,8 +9,8 @@ use crate::mark::{DiskMark, Kind, Made, Mark};
 use crate::observed::{Attachment, Autostart};
 use crate::spec::{
     Accelerator, CpuSpec, Dhcp, DiskBus, DiskFormat, DiskSpec, DriveSpec, Firmware, Graphics, Guards,
-    MachineSpec, MachineType, MediumSpec, NetworkMode, NetworkSpec, NicModel, NicSpec, VolumeContent,
-    VolumeSpec,
+    Isolation, MachineSpec, MachineType, MediumSpec, NetworkMode, NetworkSpec, NicModel, NicSpec,
+    VolumeContent, VolumeSpec,
 };
 
 /// A mark of an object that is being built; name and token tell it from others.
@@ -142,6 +142,7 @@ pub fn with_nic(mut machine: MachineSpec, network: &str) -> MachineSpec {
         attachment: Attachment::Network(network.to_owned()),
         vlan: None,
         model: NicModel::Virtio,
+        isolation: Isolation::Open,
     });
     machine
 }

@@ -70,7 +70,54 @@ pub(super) async fn an_upload_is_read_back_as_it_was_sent(lab: &Lab<'_>) -> Resu
             "{} bytes of {LENGTH} came back, or other ones",
             found.len()
         );
+        let read = read(lab, &name).await?;
+        ensure!(
+            read == content,
+            "{} bytes of {LENGTH} were read, or other ones",
+            read.len()
+        );
     }
+    Ok(())
+}
+
+/// All bytes of a volume, which are as many as was said.
+async fn read(lab: &Lab<'_>, name: &VolumeName) -> std::result::Result<Vec<u8>, Failure> {
+    let mut bytes = lab.driver.read_volume(&lab.pool, name).await?;
+    let mut read = Vec::new();
+    while let Some(piece) = bytes.stream.next().await {
+        let piece = piece.map_err(|cause| DriverError::Source {
+            what: format!("volume {name}"),
+            cause,
+        })?;
+        read.extend_from_slice(&piece);
+    }
+    let length = Some(Bytes(read.len() as u64));
+    ensure!(
+        bytes.length == length,
+        "{length:?} were read, and {:?} were said",
+        bytes.length
+    );
+    Ok(read)
+}
+
+pub(super) async fn a_disk_that_is_read_and_sent_is_the_same_disk(lab: &Lab<'_>) -> Result {
+    let disk = lab.volume("disk");
+    let capacity = Bytes::from_gib(1);
+    let blank = sample::volume(&lab.pool, &disk, VolumeContent::Blank { capacity });
+    lab.driver.create_volume(&blank).await?;
+    let content = read(lab, &disk).await?;
+    let name = target(lab, content.len()).await?;
+    let stream = source(in_pieces(&content, 65_536));
+    let length = Bytes(content.len() as u64);
+    lab.driver
+        .upload(&lab.pool, &name, length, stream, DEADLINE)
+        .await?;
+    let is_so = async || {
+        let volume = lab.driver.volume(&lab.pool, &name).await?;
+        Ok(volume.format == Some(DiskFormat::Qcow2) && volume.capacity == capacity)
+    };
+    lab.until("the host sees the disk", DEADLINE, is_so).await?;
+    ensure!(read(lab, &name).await? == content, "it reads otherwise");
     Ok(())
 }
 

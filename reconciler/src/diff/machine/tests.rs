@@ -3,7 +3,7 @@ use crate::desired::{DesiredImage, DesiredReady, DesiredSeed, DesiredShutdown, S
 use labyard_driver::ids::{Mib, PoolName};
 use labyard_driver::mark::{ImageMark, SeedMark};
 use labyard_driver::observed::{Room, ScsiController};
-use labyard_driver::spec::{DiskBus, Firmware, NicModel};
+use labyard_driver::spec::{DiskBus, Firmware, Isolation, NicModel};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -50,6 +50,7 @@ fn desired() -> DesiredMachine {
                 vlan: None,
                 boot: None,
                 model: NicModel::Virtio,
+                isolation: Isolation::Open,
             },
         )]),
         seed: None,
@@ -60,6 +61,7 @@ fn desired() -> DesiredMachine {
         },
         shutdown: DesiredShutdown::Force,
         planned: Default::default(),
+        member: None,
         wishes: Wishes::default(),
     }
 }

@@ -26,6 +26,7 @@ use super::trust::client_config;
 use super::{Fault, with_causes};
 use crate::image::error::ConnectStage;
 use crate::image::open::Proxies;
+use crate::image::reach::Reach;
 
 /// An address that does not answer holds the next one up only so long (RFC 8305 proposes this value).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -57,6 +58,7 @@ pub(super) struct Connector {
     extra_certificates: Vec<PathBuf>,
     tls: OnceLock<Result<Arc<ClientConfig>, String>>,
     resolver: Resolver,
+    reach: Reach,
 }
 
 impl Connector {
@@ -74,13 +76,29 @@ impl Connector {
             extra_certificates,
             tls: OnceLock::new(),
             resolver: Resolver::default(),
+            reach: Reach::Everything,
         }
+    }
+
+    /// The same, calling only what may be called.
+    pub(super) fn within(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     pub(super) async fn connect(&self, url: &Url) -> Result<Connected, Fault> {
         let secure = url.scheme() == "https";
+        // Where a proxy looks names up, what is reached is its operator's word; an address in writing is judged here.
+        self.reach.allows_url(url).map_err(Fault::OutOfReach)?;
         let (io, via) = match self.proxy_for(url) {
-            None => (self.dial(host_of(url)?, port_of(url)).await?, Via::Origin),
+            None => {
+                let host = host_of(url)?;
+                let addresses = self.addresses(host, port_of(url)).await?;
+                // These very addresses are connected to: the name is not looked up again.
+                for address in &addresses {
+                    self.reach.allows_address(host, address.ip())?;
+                }
+                (dial(host, addresses).await?, Via::Origin)
+            }
             Some(proxy) if secure => {
                 let io = self.dial_proxy(&proxy).await?;
                 (tunnel(io, url, proxy.basic_auth()).await?, Via::Origin)
@@ -116,28 +134,15 @@ impl Connector {
             }
         };
         let host = uri.host().unwrap_or_default();
-        let io = self.dial(host, uri.port_u16().unwrap_or(default_port)).await?;
+        let addresses = self
+            .addresses(host, uri.port_u16().unwrap_or(default_port))
+            .await?;
+        let io = dial(host, addresses).await?;
         if default_port == 443 {
             self.secure(io, host).await
         } else {
             Ok(io)
         }
-    }
-
-    async fn dial(&self, host: &str, port: u16) -> Result<BoxIo, Fault> {
-        let addresses = self.addresses(host, port).await?;
-        if addresses.is_empty() {
-            return Err(failed(ConnectStage::Resolve, format!("{host} has no address")));
-        }
-        let attempts: Vec<_> = addresses
-            .into_iter()
-            .zip(0u32..)
-            .map(|(address, nth)| attempt(address, NEXT_ADDRESS_AFTER * nth))
-            .collect();
-        let (stream, _) = select_ok(attempts).await.map_err(|(address, error)| {
-            failed(ConnectStage::Connect, format!("{host} ({address}): {error}"))
-        })?;
-        Ok(Box::new(stream))
     }
 
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
@@ -161,6 +166,22 @@ impl Connector {
             failed(ConnectStage::Tls, format!("{host}: {}", explained(&error)))
         })?))
     }
+}
+
+/// A connection to the first of these addresses that answers.
+async fn dial(host: &str, addresses: Vec<SocketAddr>) -> Result<BoxIo, Fault> {
+    if addresses.is_empty() {
+        return Err(failed(ConnectStage::Resolve, format!("{host} has no address")));
+    }
+    let attempts: Vec<_> = addresses
+        .into_iter()
+        .zip(0u32..)
+        .map(|(address, nth)| attempt(address, NEXT_ADDRESS_AFTER * nth))
+        .collect();
+    let (stream, _) = select_ok(attempts)
+        .await
+        .map_err(|(address, error)| failed(ConnectStage::Connect, format!("{host} ({address}): {error}")))?;
+    Ok(Box::new(stream))
 }
 
 /// One attempt, boxed with its own bounds: what stands behind a closure's return is not seen to be Send.

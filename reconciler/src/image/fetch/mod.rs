@@ -23,6 +23,7 @@ use url::Url;
 use super::error::{ConnectStage, Fault, Wait};
 use super::open::{Limits, Proxies};
 use super::pace::ByteStream;
+use super::reach::Reach;
 use super::source::without_query;
 use body::Remains;
 use connect::{Connector, Via};
@@ -51,10 +52,14 @@ struct Answer {
 }
 
 impl Web {
-    pub(crate) fn new(limits: Limits, proxies: Proxies, extra_certificates: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        (proxies, reach): (Proxies, Reach),
+        extra_certificates: Vec<PathBuf>,
+    ) -> Self {
         Self {
             limits,
-            connector: Connector::new(proxies, extra_certificates),
+            connector: Connector::new(proxies, extra_certificates).within(reach),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::image::error::{ConnectStage, Wait};
 use crate::image::testing::{Reply, Server, answer, ok, serve, serve_tls, serve_tls_with};
 use crate::image::{
-    Fault, Fetcher, ImageFormat, ImageSource, Limits, OpenImage, Options, Proxies, Sha256Digest,
+    Fault, Fetcher, ImageFormat, ImageSource, Limits, OpenImage, Options, Proxies, Reach, Sha256Digest,
     StreamedSource,
 };
 
@@ -452,4 +452,55 @@ fn a_request_through_a_forwarding_proxy_names_the_whole_url_and_no_other_does() 
     let direct = super::request_for(&url, &super::Via::Origin).unwrap();
     assert_eq!(direct.uri().to_string(), "/a?x=1");
     assert_eq!(direct.headers()["host"], "images.example:8080");
+}
+
+/// Opens within these bounds.
+async fn open_within(from: &StreamedSource, networks: &[&str]) -> Result<OpenImage, Fault> {
+    let reach = Reach::Bounded {
+        directories: Vec::new(),
+        networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+        uploads: None,
+    };
+    Fetcher::new(Options { reach, ..quick() })
+        .open(from, None, None)
+        .await
+        .map_err(|error| error.fault)
+}
+
+fn is_out_of_reach(opened: Result<OpenImage, Fault>, address: &str) {
+    match opened {
+        Err(Fault::OutOfReach(why)) => {
+            assert!(why.contains(address) && why.contains("image_networks"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_private_address_is_called_only_where_it_is_named_whatever_name_leads_there() {
+    let image = vec![7; 4096];
+    let server = serve(move |_| ok(image.len(), &image)).await;
+    let by_name = source(&format!("http://localhost:{}/image", server.address.port()));
+    is_out_of_reach(open_within(&by_name, &[]).await, "localhost has the address");
+    is_out_of_reach(open_within(&url(&server, "/image"), &[]).await, "127.0.0.1");
+    assert_eq!(server.requests.load(Ordering::SeqCst), 0, "nothing was sent");
+    // Each address of the name has to be allowed: which one answers is not known before.
+    let opened = open_within(&by_name, &["127.0.0.0/8", "::1/128"]).await.unwrap();
+    assert_eq!(opened.length, 4096);
+}
+
+#[tokio::test]
+async fn a_redirect_leads_nowhere_that_may_not_be_called() {
+    let inner = serve(|_| ok(1, b"x")).await;
+    let to = format!(
+        "Location: http://127.0.0.2:{}/\r\nContent-Length: 0\r\n",
+        inner.address.port()
+    );
+    let outer = serve(move |_| answer("302 Found", &to, b"")).await;
+    is_out_of_reach(
+        open_within(&url(&outer, "/image"), &["127.0.0.1/32"]).await,
+        "127.0.0.2",
+    );
+    assert_eq!(outer.requests.load(Ordering::SeqCst), 1);
+    assert_eq!(inner.requests.load(Ordering::SeqCst), 0);
 }

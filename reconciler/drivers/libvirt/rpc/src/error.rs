@@ -164,6 +164,8 @@ questions! {
     is_no_domain => NoDomain;
     /// There is no such network.
     is_no_network => NoNetwork;
+    /// There is no such filter of network traffic.
+    is_no_nwfilter => NoNwfilter;
     /// There is no such storage pool.
     is_no_storage_pool => NoStoragePool;
     /// There is no such volume.

@@ -166,6 +166,36 @@ flags! {
         REMOVE_LOGS = 1 << 1;
     }
 
+    /// How to save a domain's memory, or to start it from there.
+    DomainSave {
+        /// Keep the file system's cache out of it.
+        BYPASS_CACHE = 1;
+        /// It runs afterwards.
+        RUNNING = 1 << 1;
+        /// It is paused afterwards.
+        PAUSED = 1 << 2;
+    }
+
+    /// How to begin a backup.
+    BackupBegin {
+        /// The files are there and are used as they are.
+        REUSE_EXTERNAL = 1;
+    }
+
+    /// Which job's figures.
+    JobStats {
+        /// Of the one that ended last; they are told once.
+        COMPLETED = 1;
+        /// They may be asked for again.
+        KEEP_COMPLETED = 1 << 1;
+    }
+
+    /// Which XML of a saved domain.
+    SaveImageXml {
+        /// With secrets.
+        SECURE = 1;
+    }
+
     /// How to ask a guest to shut down.
     DomainShutdown {
         /// By the ACPI power button.

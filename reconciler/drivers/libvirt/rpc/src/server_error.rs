@@ -227,6 +227,8 @@ wire_enum! {
         DeviceMissing = 99,
         /// There is no such checkpoint.
         NoDomainCheckpoint = 103,
+        /// The domain has no backup job.
+        NoDomainBackup = 104,
         /// The network port exists.
         NetworkPortExist = 106,
         /// There is no such network port.

@@ -358,6 +358,43 @@ async fn a_network_is_defined_changed_and_removed() -> TestResult {
 }
 
 #[tokio::test]
+async fn a_filter_is_defined_changed_and_removed() -> TestResult {
+    const RULE: &str = "<rule action='drop' direction='in' priority='1000'/>";
+    let Some(uri) = host_uri() else { return Ok(()) };
+    let connection = connect(&uri).await?;
+    let none = connection
+        .nwfilter_lookup_by_name("rpc-filter")
+        .await
+        .unwrap_err();
+    if none.is_unsupported() {
+        eprintln!("SKIPPED: libvirt here has no driver for filters (libvirt-daemon-driver-nwfilter)");
+        return Ok(());
+    }
+    assert!(none.is_no_nwfilter(), "{none}");
+    let uuid = "2c4a7d1e-0000-4000-8000-0000000000f1";
+    for rules in ["", RULE] {
+        let xml = format!("<filter name='rpc-filter' chain='root'><uuid>{uuid}</uuid>{rules}</filter>");
+        let defined = connection.nwfilter_define_xml(&xml).await?;
+        assert_eq!(
+            (defined.name.as_str(), defined.uuid.to_string().as_str()),
+            ("rpc-filter", uuid)
+        );
+        let shown = connection.nwfilter_get_xml_desc(&defined).await?;
+        assert_eq!(shown.contains("action='drop'"), !rules.is_empty(), "{shown}");
+    }
+    let filter = connection.nwfilter_lookup_by_name("rpc-filter").await?;
+    connection.nwfilter_undefine(&filter).await?;
+    assert!(
+        connection
+            .nwfilter_undefine(&filter)
+            .await
+            .unwrap_err()
+            .is_no_nwfilter()
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_volume_is_written_read_back_resized_and_deleted() -> TestResult {
     const LENGTH: usize = 3 * 1024 * 1024 + 17;
     let Some(uri) = host_uri() else { return Ok(()) };

@@ -9,6 +9,7 @@ mod devices;
 pub(crate) mod drives;
 mod edit;
 mod firmware;
+mod footing;
 mod furnish;
 pub(crate) mod hardware;
 mod nics;
@@ -23,6 +24,7 @@ mod tests;
 pub(crate) use bare::bare;
 pub(crate) use devices::disk_element;
 pub(crate) use edit::{edit, keep_addresses};
+pub(crate) use footing::stand;
 pub(crate) use nics::{nic_element, with_attachment, with_link};
 pub(crate) use read::{Link, Sizes, attachment, detail, disk_path, interfaces, link, mac, networks_of, size};
 
@@ -37,6 +39,9 @@ pub(crate) enum EditError {
     /// The pool's directory is not known.
     #[error("storage pool '{0}' is not known on this host")]
     UnknownPool(PoolName),
+    /// A moment speaks of a disk that the definition has not.
+    #[error("it has no disk on {0}")]
+    NoDisk(String),
     /// A specification never asks for this.
     #[error("a network interface of kind '{0}' cannot be made")]
     UnknownAttachment(String),
@@ -67,7 +72,7 @@ fn is_ours(device: &Element) -> bool {
     alias_of(device).is_some_and(|name| name.starts_with(ALIAS))
 }
 
-fn is_drive(device: &Element, kind: &str) -> bool {
+pub(crate) fn is_drive(device: &Element, kind: &str) -> bool {
     device.is("disk") && device.attribute("device").unwrap_or("disk") == kind
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use labyard_driver::ids::MacAddr;
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::Attachment;
-use labyard_driver::spec::{MachineSpec, NicModel, NicSpec};
+use labyard_driver::spec::{Isolation, MachineSpec, NicModel, NicSpec};
 
 use super::read::Link;
 use super::{EditError, alias, alias_of, is_ours, read};
@@ -68,6 +68,7 @@ fn edit_nic(devices: &mut Element, nic: &NicSpec) -> Result<(), EditError> {
     if element.child("vlan").and_then(network_xml::vlan) != nic.vlan {
         network_xml::set_vlan(element, nic.vlan);
     }
+    set_apart(element, nic);
     element.ensure("alias").set_attribute("name", &alias);
     Ok(())
 }
@@ -90,7 +91,15 @@ pub(crate) fn nic_element(nic: &NicSpec) -> Result<Element, EditError> {
         .holding(Element::new("model").with("type", nic.model.word()))
         .holding(Element::new("alias").with("name", &alias("nic", nic.key.as_str())));
     network_xml::set_vlan(&mut element, nic.vlan);
+    set_apart(&mut element, nic);
     Ok(element)
+}
+
+/// The host's bridge passes nothing between ports that are kept apart.
+fn set_apart(element: &mut Element, nic: &NicSpec) {
+    if nic.isolation == Isolation::Apart {
+        element.ensure("port").set_attribute("isolated", "yes");
+    }
 }
 
 /// A running machine's NIC as it is asked to be attached, with the VLAN of its definition. What a host shows of one on a

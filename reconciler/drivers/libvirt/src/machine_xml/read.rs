@@ -7,7 +7,7 @@ use labyard_driver::observed::{
     Attachment, Cable, Capacity, MachineDetail, MachineSize, ObservedDisk, ObservedMedium, ObservedNic,
     ObservedNvram, Standing,
 };
-use labyard_driver::spec::{Accelerator, DirectBoot, DiskBus, DiskFormat, NicModel};
+use labyard_driver::spec::{Accelerator, DirectBoot, DiskBus, DiskFormat, Isolation, NicModel};
 
 use super::{firmware, hardware, is_drive, room};
 use crate::places::Places;
@@ -214,6 +214,10 @@ fn nics(devices: &Element, live: Option<&Element>) -> Vec<ObservedNic> {
         model: nic.attribute_at(&["model"], "type").and_then(NicModel::parse),
         boot: boot_number(nic),
         vlan: nic.child("vlan").and_then(network_xml::vlan),
+        isolation: match nic.attribute_at(&["port"], "isolated") {
+            Some("yes") => Isolation::Apart,
+            _ => Isolation::Open,
+        },
         standing,
         addresses: Vec::new(),
     };

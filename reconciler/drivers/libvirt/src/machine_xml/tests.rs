@@ -5,7 +5,8 @@ use labyard_driver::mark::{DiskMark, Made, Mark, NicMark};
 use labyard_driver::observed::{Attachment, Capacity, MarkState, ScsiController, Standing};
 use labyard_driver::spec::{
     Accelerator, BootDevice, CpuSpec, DirectBoot, DiskBus, DiskFormat, DiskSpec, DriveSpec, Firmware,
-    Graphics, Guards, MachineSpec, MachineType, MediumSpec, NicModel, NicSpec, NvramSpec, SecureBoot, Tpm,
+    Graphics, Guards, Isolation, MachineSpec, MachineType, MediumSpec, NicModel, NicSpec, NvramSpec,
+    SecureBoot, Tpm,
 };
 
 use super::*;
@@ -44,6 +45,7 @@ fn nic(key: &str, mac: &str, network: &str) -> NicSpec {
         attachment: Attachment::Network(network.to_owned()),
         vlan: None,
         model: NicModel::Virtio,
+        isolation: Isolation::Open,
     }
 }
 

@@ -81,6 +81,11 @@ impl Content {
         Some(out)
     }
 
+    /// How much was written.
+    pub(crate) fn written(&self) -> Bytes {
+        Bytes(self.written)
+    }
+
     /// Whether anything was ever written.
     pub(crate) fn is_empty(&self) -> bool {
         self.written == 0

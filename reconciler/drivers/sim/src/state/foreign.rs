@@ -1,9 +1,11 @@
 //! What other hands do on the host behind our back.
 
+use std::net::Ipv4Addr;
+
 use labyard_driver::ids::{Bytes, MacAddr, Mib, ObjectId, PoolName, VolumeName};
 use labyard_driver::observed::{Activity, Attachment, Cable, MarkState};
 use labyard_driver::spec::{
-    DiskBus, DiskFormat, MachineSpec, NetworkSpec, NicModel, VolumeContent, VolumeSpec,
+    DiskBus, DiskFormat, Isolation, MachineSpec, NetworkSpec, NicModel, VolumeContent, VolumeSpec,
 };
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,13 @@ pub enum ForeignHand {
     Crash(ObjectId),
     /// The machine is suspended.
     Pause(ObjectId),
+    /// Somebody connects to the machine's guest from these addresses; what was connected before no longer is.
+    Connect {
+        /// The machine.
+        id: ObjectId,
+        /// From where; from nowhere ends all.
+        from: Vec<Ipv4Addr>,
+    },
     /// The machine's memory is saved and it stops.
     Save(ObjectId),
     /// The machine's process hangs.
@@ -97,6 +106,8 @@ pub enum ForeignHand {
         /// Which.
         mac: MacAddr,
     },
+    /// No card of the machine stands behind a screen any more, live and in the definition.
+    TakeFromBehindScreen(ObjectId),
     /// All media are taken out of the machine's drives.
     Eject(ObjectId),
     /// The mark of a machine or network is erased.
@@ -139,6 +150,7 @@ impl State {
             ForeignHand::Save(id) => self.stop_by_other_hand(id, now, MachineActivity::Saved),
             ForeignHand::Kill(id) => self.stop_by_other_hand(id, now, MachineActivity::Off),
             ForeignHand::Pause(id) => self.pause(id, now),
+            ForeignHand::Connect { id, from } => self.connect(id, from),
             ForeignHand::Hang(id) => self.set_process(id, Process::Hangs),
             ForeignHand::Unhang(id) => self.set_process(id, Process::Answers),
             ForeignHand::Undefine(id) => {
@@ -195,6 +207,7 @@ impl State {
         | ForeignHand::DetachDisk { id, .. }
         | ForeignHand::AttachNic { id, .. }
         | ForeignHand::DetachNic { id, .. }
+        | ForeignHand::TakeFromBehindScreen(id)
         | ForeignHand::Eject(id)) = hand
         else {
             return Ok(());
@@ -223,6 +236,8 @@ impl State {
                 mac,
                 attachment,
                 vlan: None,
+                isolation: Isolation::Open,
+                screen: None,
                 cable: Cable::AsDefined,
                 boot: None,
                 model: NicModel::Virtio,
@@ -259,6 +274,9 @@ impl State {
                     definition.disks.retain(|disk| disk.target != *target);
                 }
                 ForeignHand::DetachNic { mac, .. } => definition.nics.retain(|nic| nic.mac != *mac),
+                ForeignHand::TakeFromBehindScreen(_) => {
+                    definition.nics.iter_mut().for_each(|nic| nic.screen = None);
+                }
                 ForeignHand::Eject(_) => definition.cdroms.values_mut().for_each(|medium| *medium = None),
                 _ => {}
             }
@@ -318,7 +336,7 @@ impl State {
         Ok(())
     }
 
-    fn pause(&mut self, id: &ObjectId, now: Millis) -> Result<(), DriverError> {
+    pub(super) fn pause(&mut self, id: &ObjectId, now: Millis) -> Result<(), DriverError> {
         if let Some(run) = self.machine_mut(id)?.run_mut() {
             run.paused_at.get_or_insert(now);
             self.event(HostEvent::Machine(id.clone()));

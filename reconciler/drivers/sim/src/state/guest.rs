@@ -7,11 +7,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{MacAddr, ObjectId};
+use labyard_driver::moment::Resume;
 use labyard_driver::observed::{Activity, Attachment, ScsiController};
 use labyard_driver::spec::NetworkMode;
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
 
+use super::copies::Job;
+use super::inside::Inside;
 use super::{Definition, Lease, Machine, MachineActivity, Network, State, refused};
 use crate::clock::Millis;
 use crate::random::hash;
@@ -41,6 +44,11 @@ pub(super) struct Run {
     pub(super) vnc_port: Option<u16>,
     /// Devices that the guest was asked to let go: targets and MACs.
     pub(super) unplugging: BTreeSet<String>,
+    #[serde(default)]
+    pub(super) inside: Inside,
+    /// The copy of one of its disks that was begun last.
+    #[serde(default)]
+    pub(super) copy: Option<Job>,
     reached: Reached,
 }
 
@@ -170,8 +178,24 @@ impl Run {
             paused_at: None,
             shutdown_due: None,
             process,
+            inside: Inside::default(),
+            copy: None,
             reached: Reached::Nothing,
         }
+    }
+
+    /// Its memory was kept, and is brought back now: another run, which goes on where it was.
+    pub(super) fn came_back(&mut self, number: u64, kept: Millis, now: Millis, resume: Resume) {
+        let since = self.paused_at.unwrap_or(kept);
+        self.number = number;
+        self.started += now.saturating_sub(since);
+        self.inside.stood_still(since, now);
+        self.shutdown_due = None;
+        self.copy = None;
+        self.paused_at = match resume {
+            Resume::Running => None,
+            Resume::Paused => Some(now),
+        };
     }
 
     pub(super) fn agent(&self) -> AgentState {
@@ -202,7 +226,8 @@ impl Run {
             Reached::Address | Reached::Agent => None,
         };
         let boot = boot.map(|ms| self.started + ms);
-        boot.into_iter().chain(self.shutdown_due).min()
+        let others = self.shutdown_due.into_iter().chain(self.copy_due());
+        boot.into_iter().chain(others).min()
     }
 
     /// What it writes to its serial port and when, counted from its start.
@@ -282,6 +307,11 @@ impl State {
             return;
         };
         if run.next_due() != Some(at) {
+            return;
+        }
+        if run.copy_due() == Some(at) {
+            self.finish_copy(id);
+            self.schedule(id);
             return;
         }
         if run.shutdown_due == Some(at) {

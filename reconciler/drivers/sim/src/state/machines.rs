@@ -6,7 +6,7 @@ use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{Activity, Attachment, Autostart, Cable, Hardware, ObservedMachine};
 use labyard_driver::spec::{
-    Accelerator, BootDevice, Choice, CpuModel, DiskFormat, Firmware, Graphics, Guards, MachineSpec,
+    Accelerator, BootDevice, Choice, CpuModel, DiskFormat, Firmware, Graphics, Guards, Isolation, MachineSpec,
 };
 use labyard_driver::{DriverError, HostEvent};
 
@@ -73,6 +73,8 @@ impl State {
         definition.keep_foreign(&machine.definition);
         definition.hardware = hardware(spec, &machine.definition.hardware);
         definition.keep_room(&machine.definition, spec);
+        definition.keep_apart(&machine.definition);
+        definition.keep_screens(&machine.definition);
         machine.definition = definition;
         machine.mark = stored(&spec.mark);
         self.event(HostEvent::Machine(spec.id.clone()));
@@ -170,6 +172,8 @@ impl State {
                     mac: nic.mac,
                     attachment: nic.attachment.clone(),
                     vlan: nic.vlan,
+                    isolation: nic.isolation,
+                    screen: None,
                     cable: Cable::AsDefined,
                     boot: place(spec, &BootDevice::Nic(nic.key.clone())),
                     model: nic.model,
@@ -190,6 +194,7 @@ impl State {
         if let Some(run) = machine.run_mut() {
             if let Some(paused) = run.paused_at.take() {
                 run.started += now.saturating_sub(paused);
+                run.inside.stood_still(paused, now);
                 self.event(HostEvent::Machine(id.clone()));
                 self.schedule(id);
             }
@@ -225,7 +230,7 @@ impl State {
     }
 
     /// The lowest port that no other display has, for a machine that starts with one.
-    fn display_port(&self, hardware: &Hardware) -> Option<u16> {
+    pub(super) fn display_port(&self, hardware: &Hardware) -> Option<u16> {
         if hardware.graphics == Graphics::None {
             return None;
         }
@@ -263,10 +268,10 @@ impl State {
                 .flatten()
                 .try_for_each(|path| self.check_file(path))?;
         }
-        definition
-            .nics
-            .iter()
-            .try_for_each(|nic| self.check_attachment(&nic.attachment))
+        definition.nics.iter().try_for_each(|nic| {
+            self.check_attachment(&nic.attachment)
+                .and_then(|()| self.check_screen(nic))
+        })
     }
 
     pub(super) fn check_attachment(&self, attachment: &Attachment) -> Result<(), String> {
@@ -383,6 +388,16 @@ impl Run {
 }
 
 impl Definition {
+    /// A NIC that was kept apart stays so: to be open is not asked for.
+    fn keep_apart(&mut self, before: &Self) {
+        for nic in &mut self.nics {
+            let there = before.nics.iter().find(|there| there.mac == nic.mac);
+            if there.is_some_and(|there| there.isolation == Isolation::Apart) {
+                nic.isolation = Isolation::Apart;
+            }
+        }
+    }
+
     /// Keeps room that was there where none is asked for and what is in it fits.
     fn keep_room(&mut self, before: &Self, spec: &MachineSpec) {
         if spec.cpus_max.is_none() && before.cpus_max > before.cpus {

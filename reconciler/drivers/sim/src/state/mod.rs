@@ -3,15 +3,20 @@
 //! Nothing here waits or knows of faults: a verb takes the time as an argument and answers at once.
 
 mod content;
+mod copies;
 mod files;
 mod foreign;
 mod guest;
+mod inside;
 mod live;
 mod machines;
+mod moments;
 mod networks;
 mod pools;
 #[cfg(test)]
 mod properties;
+mod qcow2;
+mod screens;
 mod variables;
 mod view;
 mod volumes;
@@ -19,12 +24,13 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use labyard_driver::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName};
+use labyard_driver::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, ScreenName};
 use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{Activity, Attachment, Autostart, Cable, Hardware, MarkState, Reservation};
 use labyard_driver::spec::{
-    Accelerator, Dhcp, DirectBoot, DiskBus, DiskFormat, Firmware, Guards, NetworkBoot, NetworkMode, NicModel,
+    Accelerator, Dhcp, DirectBoot, DiskBus, DiskFormat, Firmware, Guards, Isolation, NetworkBoot,
+    NetworkMode, NicModel,
 };
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
@@ -48,6 +54,9 @@ pub(crate) struct State {
     /// Machines by name: names are as unique as ids.
     names: BTreeMap<String, ObjectId>,
     networks: BTreeMap<ObjectId, Network>,
+    /// Screens before machines.
+    #[serde(default)]
+    screens: BTreeMap<ScreenName, screens::Kept>,
     /// By their paths.
     volumes: BTreeMap<String, Volume>,
     /// Files that lie beside the pools, by their paths.
@@ -136,6 +145,11 @@ struct Nic {
     #[serde(default)]
     vlan: Option<VlanId>,
     #[serde(default)]
+    isolation: Isolation,
+    /// What it stands behind.
+    #[serde(default)]
+    screen: Option<ScreenName>,
+    #[serde(default)]
     cable: Cable,
     boot: Option<u32>,
     model: NicModel,
@@ -182,6 +196,12 @@ struct Volume {
     backing: Option<String>,
     allocated: Bytes,
     content: Content,
+    /// What guests wrote on it, as far as anybody reads it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    files: inside::Files,
+    /// The memory of a machine that was kept in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory: Option<moments::Kept>,
     #[serde(skip)]
     uploads: u32,
 }
@@ -204,6 +224,7 @@ impl State {
             machines: BTreeMap::new(),
             names: BTreeMap::new(),
             networks: BTreeMap::new(),
+            screens: BTreeMap::new(),
             volumes: BTreeMap::new(),
             files: BTreeMap::new(),
             stopped_pools: BTreeSet::new(),

@@ -91,7 +91,7 @@ impl State {
                 .into(),
             tpm: Offer::Offered,
             cpu_models: Some(CPU_MODELS.map(str::to_owned).to_vec()),
-            abilities: [Ability::BridgeVlan, Ability::EmptyDrive].into(),
+            abilities: [Ability::BridgeVlan, Ability::EmptyDrive, Ability::Moments].into(),
         }
     }
 
@@ -170,6 +170,7 @@ impl State {
             mac: nic.mac,
             attachment: nic.attachment.clone(),
             vlan: nic.vlan,
+            isolation: nic.isolation,
             boot: nic.boot,
             live_attachment: live
                 .and_then(|live| live.nics.iter().find(|n| n.mac == nic.mac))

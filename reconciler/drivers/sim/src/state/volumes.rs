@@ -5,6 +5,8 @@ use labyard_driver::ids::{Bytes, PoolName, VolumeName};
 use labyard_driver::observed::{PoolKind, VolumeDetail};
 use labyard_driver::spec::{DiskFormat, VolumeContent, VolumeSpec};
 
+use super::inside::Files;
+use super::qcow2;
 use super::{Content, Definition, State, Volume, busy, exists, missing, refused};
 
 /// What an empty qcow2 file takes.
@@ -18,6 +20,15 @@ const LONGEST_NAME: usize = 255;
 #[derive(Debug)]
 pub(crate) struct Filling {
     path: String,
+}
+
+impl Volume {
+    /// Whether its content is the file itself: any raw one, and of qcow2 ones those that were sent from outside.
+    fn is_as_sent(&self) -> bool {
+        let sent = (self.format, self.capacity) == self.content.probe(self.allocated)
+            && self.content.written() == self.allocated;
+        self.format == DiskFormat::Raw || (sent && self.backing.is_none() && self.files.is_empty())
+    }
 }
 
 impl State {
@@ -111,12 +122,8 @@ impl State {
         self.volume(&spec.pool, &spec.name)
     }
 
-    fn new_volume(
-        &self,
-        pool: &PoolName,
-        content: &VolumeContent,
-        doing: &str,
-    ) -> Result<Volume, DriverError> {
+    /// Whether the pool makes volumes of that kind.
+    fn check_kind(&self, pool: &PoolName, content: &VolumeContent, doing: &str) -> Result<(), DriverError> {
         let settings = self.pool(pool)?;
         let blocks = matches!(
             content,
@@ -133,6 +140,16 @@ impl State {
                 format!("the volumes of pool {pool} are of another kind"),
             ));
         }
+        Ok(())
+    }
+
+    fn new_volume(
+        &self,
+        pool: &PoolName,
+        content: &VolumeContent,
+        doing: &str,
+    ) -> Result<Volume, DriverError> {
+        self.check_kind(pool, content, doing)?;
         let check_room = |needed| self.check_room(pool, needed, doing);
         let blank = |capacity: Bytes| Volume {
             capacity,
@@ -140,6 +157,8 @@ impl State {
             backing: None,
             allocated: QCOW2_HEADER,
             content: Content::default(),
+            files: Files::new(),
+            memory: None,
             uploads: 0,
         };
         match content {
@@ -160,11 +179,13 @@ impl State {
                 base_format,
                 capacity,
             } => {
-                let base = self.check_base(pool, base, *base_format, *capacity, doing)?;
-                check_room(base.allocated)?;
+                self.check_base(pool, base, *base_format, *capacity, doing)?;
+                let (files, content, allocated) = self.flat(&self.path_of(pool, base));
+                check_room(allocated)?;
                 Ok(Volume {
-                    allocated: base.allocated.max(QCOW2_HEADER),
-                    content: base.content.clone(),
+                    allocated: allocated.max(QCOW2_HEADER),
+                    content,
+                    files,
                     ..blank(*capacity)
                 })
             }
@@ -182,12 +203,14 @@ impl State {
                 base_format,
                 capacity,
             } => {
+                let files = self.written_on(&self.path_of(base_pool, base));
                 let base = self.check_base(base_pool, base, *base_format, *capacity, doing)?;
                 check_room(*capacity)?;
                 Ok(Volume {
                     format: DiskFormat::Raw,
                     allocated: *capacity,
                     content: base.content.clone(),
+                    files,
                     ..blank(*capacity)
                 })
             }
@@ -196,15 +219,12 @@ impl State {
                 format,
                 capacity,
             } => {
-                let file = self.file(path)?;
-                check_room(file.length)?;
-                if file.content.probe(file.length).0 != *format {
-                    return Err(refused(doing, format!("{path} is not {format:?}")));
-                }
+                let (length, content) = self.content_of(path, *format, doing)?;
+                check_room(length)?;
                 Ok(Volume {
                     format: *format,
-                    allocated: file.length,
-                    content: file.content.clone(),
+                    allocated: length,
+                    content,
                     ..blank(*capacity)
                 })
             }
@@ -216,6 +236,32 @@ impl State {
                     ..blank(*length)
                 })
             }
+        }
+    }
+
+    /// What a disk shows with all that it stands on, and the room that it takes.
+    pub(super) fn flat(&self, path: &str) -> (Files, Content, Bytes) {
+        let below = |volume: &&Volume| self.volumes.get(volume.backing.as_deref()?);
+        let chain = || std::iter::successors(self.volumes.get(path), below).take(LONGEST_CHAIN);
+        let content = chain().find(|volume| !volume.content.is_empty());
+        (
+            self.written_on(path),
+            content.map(|volume| volume.content.clone()).unwrap_or_default(),
+            Bytes(chain().map(|volume| volume.allocated.0).sum()),
+        )
+    }
+
+    /// What stands in a file of the host, and how long it is.
+    fn content_of(
+        &self,
+        path: &str,
+        format: DiskFormat,
+        doing: &str,
+    ) -> Result<(Bytes, Content), DriverError> {
+        let file = self.file(path)?;
+        match file.content.probe(file.length).0 == format {
+            true => Ok((file.length, file.content.clone())),
+            false => Err(refused(doing, format!("{path} is not {format:?}"))),
         }
     }
 
@@ -243,7 +289,7 @@ impl State {
         Ok(volume)
     }
 
-    fn check_room(&self, pool: &PoolName, needed: Bytes, doing: &str) -> Result<(), DriverError> {
+    pub(super) fn check_room(&self, pool: &PoolName, needed: Bytes, doing: &str) -> Result<(), DriverError> {
         match needed <= self.available(pool, &self.pool(pool)?) {
             true => Ok(()),
             false => Err(DriverError::NoSpace {
@@ -283,6 +329,9 @@ impl State {
         if let Some(volume) = self.volumes.get_mut(&filling.path) {
             volume.uploads = volume.uploads.saturating_sub(1);
             (volume.format, volume.capacity) = volume.content.probe(volume.allocated);
+            if let Some((content, files)) = qcow2::decoded(&volume.content, volume.allocated) {
+                (volume.content, volume.files) = (content, files);
+            }
         }
     }
 
@@ -300,6 +349,17 @@ impl State {
         }
         let content = volume.content.read(length);
         content.ok_or_else(|| refused(doing, "the simulator keeps only the head of large volumes"))
+    }
+
+    /// What was sent is read as it was; a disk that the simulator made, as a file that another one takes for the same.
+    pub(crate) fn read_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<Vec<u8>, DriverError> {
+        let volume = self.volume_ref(pool, name)?;
+        if volume.is_as_sent()
+            && let Some(content) = volume.content.read(volume.allocated)
+        {
+            return Ok(content);
+        }
+        Ok(qcow2::encoded(volume))
     }
 
     pub(crate) fn delete_volume(&mut self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError> {

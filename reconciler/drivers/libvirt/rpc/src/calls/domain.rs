@@ -6,11 +6,12 @@ use super::calls;
 use crate::Connection;
 use crate::error::Result;
 use crate::flags::{
-    Affect, BlockResize, ConsoleFlags, DeviceModify, DomainCreate, DomainDefine, DomainDestroy, DomainMemory,
-    DomainReboot, DomainShutdown, DomainUndefine, DomainVcpu, DomainXml,
+    Affect, BackupBegin, BlockResize, ConsoleFlags, DeviceModify, DomainCreate, DomainDefine, DomainDestroy,
+    DomainMemory, DomainReboot, DomainSave, DomainShutdown, DomainUndefine, DomainVcpu, DomainXml, JobStats,
+    SaveImageXml,
 };
 use crate::model::{
-    AddressSource, AgentTimeout, BlockInfo, DomainInfo, DomainRef, InterfaceAddresses, Metadata,
+    AddressSource, AgentTimeout, BlockInfo, DomainInfo, DomainRef, InterfaceAddresses, JobFigures, Metadata,
     MetadataKind, StateAndReason,
 };
 use crate::procedure as p;
@@ -44,6 +45,18 @@ calls! {
     DOMAIN_SUSPEND domain_suspend(domain: &DomainRef);
     /// Lets it run again.
     DOMAIN_RESUME domain_resume(domain: &DomainRef);
+    /// Saves its memory to a file of the host, which stops it. With another definition to be kept in the file.
+    DOMAIN_SAVE_FLAGS domain_save_flags(domain: &DomainRef, to: &str, xml: Option<&str>, flags: DomainSave);
+    /// Starts a domain from such a file, which stays as it is. With another definition than the one in it.
+    DOMAIN_RESTORE_FLAGS domain_restore_flags(from: &str, xml: Option<&str>, flags: DomainSave);
+    /// The definition in such a file; an error where it was not written to its end.
+    DOMAIN_SAVE_IMAGE_GET_XML_DESC domain_save_image_get_xml_desc(file: &str, flags: SaveImageXml) -> String;
+    /// Begins to copy its disks while it runs, as XML says.
+    DOMAIN_BACKUP_BEGIN domain_backup_begin(domain: &DomainRef, xml: &str, checkpoint: Option<&str>, flags: BackupBegin);
+    /// The figures of its job.
+    DOMAIN_GET_JOB_STATS domain_get_job_stats(domain: &DomainRef, flags: JobStats) -> JobFigures;
+    /// Ends its job.
+    DOMAIN_ABORT_JOB domain_abort_job(domain: &DomainRef);
     /// Its figures.
     DOMAIN_GET_INFO domain_get_info(domain: &DomainRef) -> DomainInfo;
     /// Whether it starts with the host.
@@ -170,6 +183,12 @@ impl Connection {
             .open_stream(&p::DOMAIN_OPEN_CONSOLE, &(domain, device, flags))
             .await?;
         Ok(Console::new(stream))
+    }
+
+    /// What its backup job is.
+    pub async fn domain_backup_get_xml_desc(&self, domain: &DomainRef) -> Result<String> {
+        self.call(&p::DOMAIN_BACKUP_GET_XML_DESC, &(domain, NO_FLAGS))
+            .await
     }
 
     /// Whether it has a saved image that its next start would use.

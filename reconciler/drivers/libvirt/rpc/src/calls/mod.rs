@@ -6,6 +6,7 @@
 mod connect;
 mod domain;
 mod network;
+mod nwfilter;
 mod storage;
 
 /// Declares methods that send their arguments in order and give the whole answer.

@@ -26,6 +26,16 @@ wire_enum! {
 }
 
 wire_struct! {
+    /// What a job of a domain is, and its figures.
+    pub struct JobFigures {
+        /// `virDomainJobType`.
+        pub kind: i32,
+        /// The figures by name.
+        pub params: Vec<TypedParam>,
+    }
+}
+
+wire_struct! {
     /// The state of a domain with libvirt's reason for it.
     pub struct StateAndReason {
         /// The state.

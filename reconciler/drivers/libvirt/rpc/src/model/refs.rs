@@ -69,6 +69,16 @@ reference! {
 }
 
 reference! {
+    /// A filter of network traffic. libvirt finds it by its UUID.
+    pub struct NwFilterRef {
+        /// Its name.
+        pub name: String,
+        /// Its UUID.
+        pub uuid: Uuid,
+    }
+}
+
+reference! {
     /// A port of a network: what a NIC is plugged into.
     pub struct NetworkPortRef {
         /// The network.

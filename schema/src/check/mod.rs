@@ -1,9 +1,25 @@
 //! Checks of single values. Each error says what was found and what to write instead.
+//!
+//! ```
+//! use labyard_schema::check;
+//! assert!(check::object_name("web-01").is_ok());
+//! assert!(check::duration("10").unwrap_err().contains("10"));
+//! ```
+
+mod image;
+mod network;
+mod time;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::problem::{At, Problem};
+
+pub use image::{image_name, image_source, kept_image, medium_source, sha256};
+pub use network::{
+    boot_url, bridge, cidr, dhcp_option, dhcp_value, domain, host_label, host_label_of_many, ip, ipv4,
+    ipv4_cidr, ipv4_host, ipv6, ipv6_cidr, mac, vendor_class,
+};
+pub use time::{date, duration, moment, time_of_day, timezone, wall_clock, weekday};
 
 /// Names of machines, networks and hosts: also file names and host-side names.
 pub fn object_name(text: &str) -> Result<(), String> {
@@ -73,9 +89,18 @@ pub fn device_key(text: &str) -> Result<(), String> {
     ))
 }
 
-/// A duration.
-pub fn duration(text: &str) -> Result<(), String> {
-    crate::text::parse_duration(text).map(|_| ())
+/// What people type to get machines. It is not repeated.
+pub fn code_text(text: &str) -> Result<(), String> {
+    const SHORTEST: usize = 6;
+    const LONGEST: usize = 128;
+    let counts = |c: &char| !c.is_whitespace() && *c != '-';
+    let count = text.chars().filter(counts).count();
+    if (SHORTEST..=LONGEST).contains(&count) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(format!(
+        "A code has {SHORTEST} to {LONGEST} letters and digits; blanks and '-' between them do not count."
+    ))
 }
 
 /// Where a hook is asked. User names and passwords would stand in errors and logs.
@@ -92,66 +117,6 @@ pub fn hook_url(text: &str) -> Result<(), String> {
         Some(server) if !server.is_empty() && !text.contains(char::is_whitespace) => Ok(()),
         _ => Err(format!(
             "{text:?} is no URL of a hook: write https://… or http://…"
-        )),
-    }
-}
-
-/// A SHA-256 digest.
-pub fn sha256(text: &str) -> Result<(), String> {
-    if text.len() == 64
-        && text
-            .chars()
-            .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
-    {
-        return Ok(());
-    }
-    Err(format!(
-        "{text:?} is no SHA-256 digest: write 64 lower-case hex digits, as sha256sum prints them"
-    ))
-}
-
-/// Where an image comes from.
-pub fn image_source(text: &str) -> Result<(), String> {
-    let after = |scheme: &str| text.strip_prefix(scheme).filter(|rest| !rest.is_empty());
-    if after("https://").is_some() || after("http://").is_some() || after("file:").is_some() {
-        return Ok(());
-    }
-    let Some(path) = text.strip_prefix("host:") else {
-        return Err(format!(
-            "{text:?} is no image source: write https://… or http://…, file: and a path on the computer that runs \
-             Terraform, or host: and a path on the hypervisor"
-        ));
-    };
-    let on_a_drive = path.get(1..3).is_some_and(|rest| matches!(rest, ":\\" | ":/"));
-    if path.ends_with(['/', '\\']) || !(path.starts_with(['/', '\\']) || on_a_drive) {
-        return Err(format!(
-            "{text:?} is no file of the hypervisor: write host: and the whole path, like host:/srv/images/debian.qcow2"
-        ));
-    }
-    Ok(())
-}
-
-/// A MAC address of one card.
-pub fn mac(text: &str) -> Result<(), String> {
-    let bytes: Option<Vec<u8>> = text
-        .split(':')
-        .map(|part| {
-            (part.len() == 2)
-                .then(|| u8::from_str_radix(part, 16).ok())
-                .flatten()
-        })
-        .collect();
-    match bytes {
-        Some(bytes) if bytes.len() == 6 && text == text.to_ascii_lowercase() => {
-            if bytes[0] & 1 == 1 || bytes[0] == 0xfe || bytes.iter().all(|b| *b == 0) {
-                return Err(format!(
-                    "{text} cannot be a machine's MAC: the first byte must be even and not fe (52:54:00:… is usual)"
-                ));
-            }
-            Ok(())
-        }
-        _ => Err(format!(
-            "{text:?} is no MAC address: write six pairs of lower-case hex digits with colons, like 52:54:00:12:34:56"
         )),
     }
 }
@@ -234,185 +199,6 @@ pub fn ready_wait(text: &str) -> Result<(), String> {
     }
 }
 
-/// An IPv4 network with its prefix: the network's own address, room for guests.
-pub fn ipv4_cidr(text: &str) -> Result<(), String> {
-    let net: ipnet::Ipv4Net = text
-        .parse()
-        .map_err(|_| format!("{text:?} is no IPv4 network: write one like 10.77.0.0/24"))?;
-    if net.addr() != net.network() {
-        return Err(format!(
-            "{text} names a host, not a network: write {}",
-            net.trunc()
-        ));
-    }
-    if net.prefix_len() > 29 || net.prefix_len() < 8 {
-        return Err(format!("{text}: the prefix must be between /8 and /29"));
-    }
-    Ok(())
-}
-
-/// An IPv4 address.
-pub fn ipv4(text: &str) -> Result<(), String> {
-    text.parse::<Ipv4Addr>()
-        .map(|_| ())
-        .map_err(|_| format!("{text:?} is no IPv4 address"))
-}
-
-/// An IPv6 address.
-pub fn ipv6(text: &str) -> Result<(), String> {
-    text.parse::<Ipv6Addr>()
-        .map(|_| ())
-        .map_err(|_| format!("{text:?} is no IPv6 address"))
-}
-
-/// An IPv6 network with its prefix: the network's own address, room for guests.
-pub fn ipv6_cidr(text: &str) -> Result<(), String> {
-    let net: ipnet::Ipv6Net = text
-        .parse()
-        .map_err(|_| format!("{text:?} is no IPv6 network: write one like fd00:77::/64"))?;
-    if net.addr() != net.network() {
-        return Err(format!(
-            "{text} names a host, not a network: write {}",
-            net.trunc()
-        ));
-    }
-    if net.prefix_len() > 124 || net.prefix_len() < 16 {
-        return Err(format!("{text}: the prefix must be between /16 and /124"));
-    }
-    Ok(())
-}
-
-/// An IPv4 address of a host with the prefix of its network.
-pub fn ipv4_host(text: &str) -> Result<(), String> {
-    let net: ipnet::Ipv4Net = text
-        .parse()
-        .map_err(|_| format!("{text:?} is no IPv4 address with prefix: write one like 10.77.0.10/24"))?;
-    let special = net.addr() == net.network() || net.addr() == net.broadcast();
-    if net.prefix_len() > 30 || net.prefix_len() < 1 || special {
-        return Err(format!(
-            "{text} is no host's address in its network: write one like 10.77.0.10/24"
-        ));
-    }
-    Ok(())
-}
-
-/// The DHCP options that dnsmasq knows by name.
-const DHCP_OPTIONS: &[&str] = &[
-    "netmask",
-    "time-offset",
-    "router",
-    "dns-server",
-    "log-server",
-    "lpr-server",
-    "boot-file-size",
-    "domain-name",
-    "swap-server",
-    "root-path",
-    "extension-path",
-    "ip-forward-enable",
-    "non-local-source-routing",
-    "policy-filter",
-    "max-datagram-reassembly",
-    "default-ttl",
-    "mtu",
-    "all-subnets-local",
-    "router-discovery",
-    "router-solicitation",
-    "static-route",
-    "trailer-encapsulation",
-    "arp-timeout",
-    "ethernet-encap",
-    "tcp-ttl",
-    "tcp-keepalive",
-    "nis-domain",
-    "nis-server",
-    "ntp-server",
-    "netbios-ns",
-    "netbios-dd",
-    "netbios-nodetype",
-    "netbios-scope",
-    "x-windows-fs",
-    "x-windows-dm",
-    "nis+-domain",
-    "nis+-server",
-    "tftp-server",
-    "bootfile-name",
-    "mobile-ip-home",
-    "smtp-server",
-    "pop3-server",
-    "nntp-server",
-    "irc-server",
-    "posix-timezone",
-    "tzdb-timezone",
-    "domain-search",
-    "sip-server",
-    "classless-static-route",
-    "vendor-id-encap",
-    "tftp-server-address",
-];
-
-/// A DHCP option that may be told to guests: those of the exchange itself (lease, type, server, client) are not.
-pub fn dhcp_option(text: &str) -> Result<(), String> {
-    let plain = !text.starts_with('0') && text.len() <= 3 && text.chars().all(|c| c.is_ascii_digit());
-    match text.parse::<u8>() {
-        Ok(50..=57 | 61 | 82) => Err(format!(
-            "{text} is not for a network to choose: DHCP itself uses it"
-        )),
-        Ok(1..=254) if plain => Ok(()),
-        _ if DHCP_OPTIONS.contains(&text) => Ok(()),
-        _ => Err(format!(
-            "{text:?} is no DHCP option: write its number from 1 to 254, or a name of dnsmasq's (dnsmasq --help dhcp)"
-        )),
-    }
-}
-
-/// The value of a DHCP option, which is written to a configuration file of the host.
-pub fn dhcp_value(text: &str) -> Result<(), String> {
-    if text.contains(char::is_control) || text.contains(['"', '\\', '#']) || text.trim() != text {
-        return Err(format!(
-            "{text:?} cannot be the value of a DHCP option: no control characters, quotes, backslashes and '#', no blanks around it"
-        ));
-    }
-    if text.is_empty() || text.len() > 255 || text.split(',').any(|part| part.trim().is_empty()) {
-        return Err(format!(
-            "{text:?} cannot be the value of a DHCP option: write 1 to 255 characters, several values with one comma between two"
-        ));
-    }
-    Ok(())
-}
-
-/// A DNS domain.
-pub fn domain(text: &str) -> Result<(), String> {
-    let label = |l: &str| {
-        !l.is_empty()
-            && l.len() <= 63
-            && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-    };
-    if text.len() <= 253 && text.split('.').all(label) {
-        return Ok(());
-    }
-    Err(format!("{text:?} is no DNS domain: write one like lab.test"))
-}
-
-/// A host name: one label of a DNS name.
-pub fn host_label(text: &str) -> Result<(), String> {
-    if !text.contains('.') && domain(text).is_ok() {
-        return Ok(());
-    }
-    Err(format!(
-        "{text:?} cannot be a host name: use 1 to 63 letters, digits and '-', no '-' at either end and no dots"
-    ))
-}
-
-/// An IP address of either family.
-pub fn ip(text: &str) -> Result<(), String> {
-    text.parse::<std::net::IpAddr>()
-        .map(|_| ())
-        .map_err(|_| format!("{text:?} is no IP address: write one like 10.77.0.1 or fd00:77::1"))
-}
-
 /// A public SSH key: kind, base64, and perhaps a comment, as they stand in `*.pub` files.
 pub fn ssh_key(text: &str) -> Result<(), String> {
     const KINDS: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
@@ -464,19 +250,6 @@ pub fn distinguished_name(text: &str) -> Result<(), String> {
     ))
 }
 
-/// A bridge's name as Linux allows it.
-pub fn bridge(text: &str) -> Result<(), String> {
-    let well_formed = text
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    if well_formed && (1..=15).contains(&text.len()) && text != "." && text != ".." {
-        return Ok(());
-    }
-    Err(format!(
-        "{text:?} cannot be a bridge: use 1 to 15 letters, digits, '.', '_' and '-'"
-    ))
-}
-
 /// An absolute path on the host.
 pub fn host_path(text: &str) -> Result<(), String> {
     if text.starts_with('/') && !text.contains(['\0', '\n']) {
@@ -487,40 +260,17 @@ pub fn host_path(text: &str) -> Result<(), String> {
     ))
 }
 
+/// An absolute path on the computer that runs Terraform.
+pub fn absolute_path(text: &str) -> Result<(), String> {
+    if std::path::Path::new(text).is_absolute() && !text.contains(['\0', '\n']) {
+        return Ok(());
+    }
+    Err(format!("{text:?} is no absolute path"))
+}
+
 /// Certificates in PEM.
 pub fn ca_certificates(text: &str) -> Result<(), String> {
     crate::pem::certificates(text).map(drop)
-}
-
-/// An address that firmware loads a program from. What DHCP carries of it goes through a file of the host's, so that
-/// it holds nothing that means something there.
-pub fn boot_url(text: &str) -> Result<(), String> {
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
-    let plain = text
-        .chars()
-        .all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | ',' | '\\' | '<' | '>' | '#'));
-    if plain && text.len() <= 250 && host.is_some_and(|host| !host.is_empty() && !host.contains('@')) {
-        return Ok(());
-    }
-    Err(format!(
-        "{text:?} cannot be booted from: write https://HOST/FILE or http://HOST/FILE in plain ASCII, at most 250 characters, without user name, quotes, commas and #"
-    ))
-}
-
-/// What a client that asks for a boot file calls itself.
-pub fn vendor_class(text: &str) -> Result<(), String> {
-    let well_formed = text
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    if well_formed && (1..=32).contains(&text.len()) {
-        return Ok(());
-    }
-    Err(format!(
-        "{text:?} is no vendor class: use 1 to 32 letters, digits, '.', '_' and '-', like HTTPClient"
-    ))
 }
 
 /// A kernel's command line.
@@ -563,6 +313,25 @@ mod tests {
             &["", "a.b", "far-too-long-for-a-disk-key"],
         ),
         (duration, &["10m"], &["10"]),
+        (moment, &["2026-09-01T08:00:00Z"], &["2026-09-01T08:00"]),
+        (
+            cidr,
+            &["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"],
+            &["10.0.0.1/8", "10.0.0.0"],
+        ),
+        (timezone, &["Europe/Madrid", "UTC"], &["", "Mars/Base"]),
+        (weekday, &["mon"], &["", "Mon", "monday"]),
+        (
+            time_of_day,
+            &["08:00", "23:59"],
+            &["", "8:00", "24:00", "08:00:00"],
+        ),
+        (date, &["2026-09-01"], &["", "2026-9-1", "2026-02-30"]),
+        (
+            wall_clock,
+            &["2026-11-23T08:00"],
+            &["", "2026-11-23", "2026-11-23T25:00"],
+        ),
         (
             sha256,
             &["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
@@ -570,10 +339,31 @@ mod tests {
         ),
         (
             image_source,
-            &["https://a/b", "file:/x", "host:/x", "host:D:\\x"],
             &[
-                "", "/x", "https://", "ftp://a", "host:", "host:x/y", "host:/x/", "host:/",
+                "https://a/b",
+                "file:/x",
+                "host:/x",
+                "host:D:\\x",
+                "image:golden",
+                "image:golden@2",
             ],
+            &[
+                "",
+                "/x",
+                "https://",
+                "ftp://a",
+                "host:",
+                "host:x/y",
+                "host:/x/",
+                "host:/",
+                "image:",
+                "image:a@0",
+            ],
+        ),
+        (
+            medium_source,
+            &["https://a/b", "host:/x"],
+            &["image:golden", "image:golden@2", "ftp://a"],
         ),
         (
             mac,
@@ -628,6 +418,11 @@ mod tests {
         (label_key, &["team", "a/b.c"], &["", "-a", "a b"]),
         (domain, &["lab.test", "x"], &["", "a..b", "-a", "a_b"]),
         (host_label, &["web-01", "x"], &["", "a.b", "-a", "a_b"]),
+        (
+            host_label_of_many,
+            &["{name}", "seat-{index}", "x"],
+            &["{host}", "{name}.lab", "-{index}"],
+        ),
         (ip, &["10.77.0.1", "fd00::1"], &["10.77.0", "x"]),
         (
             ssh_key,
