@@ -1,0 +1,15 @@
+//! Codes and claims on both stores. The numbers are those of the invariants of labs.
+
+mod claims;
+mod code_configs;
+mod codes;
+mod lab;
+mod makers;
+mod pool_hosts;
+mod pools;
+mod quotas;
+mod random;
+mod retention;
+mod rotate;
+mod serving;
+mod shown;
