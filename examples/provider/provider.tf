@@ -9,6 +9,9 @@ provider "labyard" {
   # One namespace a Terraform state: several states can share a host. Also by LABYARD_NAMESPACE.
   namespace = "class-a"
 
+  # Where pools and access codes are kept; the first apply makes the file, and its key beside it. Also by LABYARD_STORE.
+  store = "/var/lib/labyard/labyard.db"
+
   hosts = {
     lab1 = { libvirt = { uri = "qemu:///system" } }
 

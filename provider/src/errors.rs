@@ -38,7 +38,7 @@ fn add(error: &EngineError, doing: &str, more: &str, diags: &mut Diagnostics) {
 }
 
 /// A sentence begins with a capital, but names of HCL are spelt as they are.
-fn capitalised(mut text: String) -> String {
+pub(crate) fn capitalised(mut text: String) -> String {
     let is_word = text
         .split(' ')
         .next()
@@ -50,7 +50,7 @@ fn capitalised(mut text: String) -> String {
 }
 
 /// An error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -12,6 +12,12 @@ pub struct Private {
     /// The serial number that a machine was given: what it is set back to, also after a rename.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
+    /// The store that an object is kept in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// Whether the last apply left it short of what was asked for, so that the next plan has it seen to again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
 }
 
 impl Private {
@@ -19,7 +25,23 @@ impl Private {
     pub fn of(identity: Option<&Identity>) -> Self {
         Self {
             identity: identity.cloned(),
-            serial: None,
+            ..Self::default()
+        }
+    }
+
+    /// Of an object that is kept in a store.
+    pub fn in_store(id: &str) -> Self {
+        Self {
+            store: Some(id.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// The same of an object that is short of what was asked for.
+    pub fn left_short(self) -> Self {
+        Self {
+            unsettled: true,
+            ..self
         }
     }
 
@@ -40,5 +62,19 @@ impl Private {
     /// What is stored.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_short_is_remembered_and_what_was_reached_reads_as_before() {
+        let reached = Private::in_store("s");
+        assert_eq!(reached.to_bytes(), br#"{"store":"s"}"#);
+        assert!(!Private::parse(&reached.to_bytes()).unsettled);
+        let short = reached.left_short();
+        assert_eq!(Private::parse(&short.to_bytes()), short);
     }
 }

@@ -1,32 +1,29 @@
-//! The provider block: namespace, hosts, and the end of a run.
+//! The provider block: namespace, hosts and store, or a daemon that has them, and the end of a run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use labyard_driver::ids::{HostName, Mib, Namespace, ObjectId, ObjectName};
-use labyard_driver::{Driver, DriverError};
-use labyard_driver_libvirt::{AcceleratorChoice, LibvirtConfig, LibvirtDriver};
-use labyard_driver_sim::SimDriver;
+use labyard_driver::ids::{HostName, Namespace, ObjectId, ObjectName};
 use labyard_reconciler::engine::{Access, Deps, Embedded, Engine, ObjectRef, Run};
 use labyard_reconciler::hooks::Hooks;
-use labyard_reconciler::host::{Cordon, Host, HostPolicy};
+use labyard_reconciler::host::Host;
 use labyard_reconciler::journal::Journal;
+use labyard_remote::{Daemon, RemoteEngine};
 use labyard_schema::hooks as config_hooks;
 use labyard_schema::provider::{
     self as config, DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_URI, LibvirtHost, NAMESPACE_VARIABLE,
     ProviderConfig, READ_ONLY_VARIABLE,
 };
-use labyard_schema::text::Span;
 use tfplugin::schema::Schema;
 use tfplugin::value::{Path, Value};
-use tfplugin::{ConfigureRequest, DataSource, Diagnostics, Provider, Resource};
+use tfplugin::{ConfigureRequest, DataSource, Diagnostics, EphemeralResource, Provider, Resource};
 
+use crate::lab::{self, LabPlace};
 use crate::planned::Planned;
 use crate::private::Private;
-use crate::{data, network, shape, values, vm};
+use crate::{code, daemon, data, ephemeral, network, pool, shape, values, vm};
 
 /// The provider.
 pub struct Labyard {
@@ -59,10 +56,12 @@ pub struct Context {
     pub namespace: Namespace,
     /// Drives the hosts.
     pub engine: Arc<dyn Engine>,
+    /// Pools and codes.
+    pub labs: LabPlace,
     /// What this run has planned so far.
     pub planned: Planned,
-    /// The operator's hooks: what they may supply a plan leaves open.
-    pub hooks: Hooks,
+    /// The moments of machines that have a hook: what these may supply a plan leaves open.
+    pub hooks: Vec<String>,
 }
 
 impl Context {
@@ -122,11 +121,17 @@ impl Provider for Labyard {
         vec![
             Arc::new(vm::Machines::new(self.shared.clone())),
             Arc::new(network::Networks::new(self.shared.clone())),
+            Arc::new(pool::Pools::new(self.shared.clone())),
+            Arc::new(code::Codes::new(self.shared.clone())),
         ]
     }
 
     fn data_sources(&self) -> Vec<Arc<dyn DataSource>> {
         data::all(&self.shared)
+    }
+
+    fn ephemeral_resources(&self) -> Vec<Arc<dyn EphemeralResource>> {
+        ephemeral::all(&self.shared)
     }
 
     async fn validate(&self, config: &Value, diags: &mut Diagnostics) {
@@ -142,6 +147,7 @@ impl Provider for Labyard {
     async fn configure(&self, request: ConfigureRequest, diags: &mut Diagnostics) {
         let configured = if request.config.is_wholly_known() {
             configure(&request.config, diags)
+                .await
                 .map_or(Configured::Not, |context| Configured::Now(Arc::new(context)))
         } else {
             Configured::Later
@@ -160,19 +166,55 @@ impl Provider for Labyard {
     async fn shutdown(&self) {
         let stopped = self.shared.stopped.load(Ordering::SeqCst);
         if let Configured::Now(context) = self.shared.configured() {
-            context
-                .engine
-                .finish(if stopped { Run::Stopped } else { Run::Through })
-                .await;
+            let run = if stopped { Run::Stopped } else { Run::Through };
+            let labs = async {
+                // A stopped run's state may be lost.
+                if run == Run::Through {
+                    context.labs.finish().await;
+                }
+            };
+            tokio::join!(context.engine.finish(run), labs);
         }
     }
 }
 
-fn configure(value: &Value, diags: &mut Diagnostics) -> Option<Context> {
+async fn configure(value: &Value, diags: &mut Diagnostics) -> Option<Context> {
     let known: ProviderConfig = values::known(value, diags)?;
     shape::report(known.problems(), diags);
     let namespace = namespace(known.namespace.as_deref(), diags)?;
     let access = access(known.read_only, diags)?;
+    match daemon::named(&known, diags) {
+        Some(_) if diags.has_errors() => None,
+        Some(reach) => {
+            let daemon = daemon::open(&reach, diags).await?;
+            Some(with_daemon(daemon, namespace, access))
+        }
+        None => of_its_own(known, namespace, access, diags),
+    }
+}
+
+/// What a daemon does.
+fn with_daemon(daemon: Daemon, namespace: Namespace, access: Access) -> Context {
+    let engine = Arc::new(RemoteEngine::new(&daemon, access));
+    let (store, hooks) = (daemon.server.store, daemon.server.hooks);
+    let lab = lab::remote::Remote::new(daemon.client, daemon.endpoint, store, lab::namespace(&namespace));
+    Context {
+        namespace,
+        engine,
+        labs: LabPlace::new(Some(Arc::new(lab)), access),
+        planned: Planned::default(),
+        hooks,
+    }
+}
+
+/// What this process does itself.
+fn of_its_own(
+    known: ProviderConfig,
+    namespace: Namespace,
+    access: Access,
+    diags: &mut Diagnostics,
+) -> Option<Context> {
+    let store = lab::embedded::named(&known, diags);
     let hosts = known
         .hosts
         .filter(|hosts| !hosts.is_empty())
@@ -182,16 +224,26 @@ fn configure(value: &Value, diags: &mut Diagnostics) -> Option<Context> {
         .filter_map(|(name, host)| make_host(name, host, diags))
         .collect();
     let hooks = hooks(known.hooks.as_ref(), diags);
+    let moments = hooks.moments().map(str::to_owned).collect();
     let deps = Deps {
-        hooks: hooks.clone(),
+        hooks,
         journal: Journal::chosen(known.journal.as_deref(), |name| std::env::var(name).ok()),
         ..Deps::default()
     };
-    (!diags.has_errors()).then(|| Context {
+    if diags.has_errors() {
+        return None;
+    }
+    let engine: Arc<dyn Engine> = Arc::new(Embedded::new(hosts, deps).with_access(access));
+    let lab = store.map(|store| {
+        let lab = lab::embedded::Embedded::new(store, engine.clone(), lab::namespace(&namespace));
+        Arc::new(lab) as Arc<dyn lab::Lab>
+    });
+    Some(Context {
         namespace,
-        engine: Arc::new(Embedded::new(hosts, deps).with_access(access)) as Arc<dyn Engine>,
+        engine,
+        labs: LabPlace::new(lab, access),
         planned: Planned::default(),
-        hooks,
+        hooks: moments,
     })
 }
 
@@ -252,55 +304,12 @@ fn default_hosts() -> BTreeMap<String, config::Host> {
 }
 
 fn make_host(name: &str, host: &config::Host, diags: &mut Diagnostics) -> Option<Host> {
-    let drivers = (|| Ok::<_, DriverError>((driver(host)?, driver(host)?)))();
-    match drivers {
-        Ok((Some(driver), Some(renewals))) => {
-            let made = Host::new(HostName(name.to_owned()), driver, renewals);
-            Some(made.with_policy(policy(host)))
-        }
-        Ok(_) => None,
+    match labyard_hosts::made(name, host) {
+        Ok(made) => made,
         Err(error) => {
             let path = Path::attribute("hosts").then_key(name);
             diags.error(Some(path), "Invalid host", error.to_string());
             None
         }
     }
-}
-
-fn policy(host: &config::Host) -> HostPolicy {
-    let limits = host.capacity.clone().unwrap_or_default();
-    let retention = host
-        .libvirt
-        .as_ref()
-        .and_then(|libvirt| libvirt.image_retention.as_ref());
-    HostPolicy {
-        cordon: match host.cordoned {
-            Some(true) => Cordon::Closed,
-            Some(false) | None => Cordon::Open,
-        },
-        memory: limits.memory_mib.map(Mib),
-        cpus: limits.cpus,
-        image_retention: retention.map(|span| Span::or(Some(span), Duration::ZERO)),
-    }
-}
-
-/// A connection to a host; nothing is contacted before it is used.
-fn driver(host: &config::Host) -> Result<Option<Arc<dyn Driver>>, DriverError> {
-    if let Some(libvirt) = &host.libvirt {
-        let accelerator = match libvirt.accelerator.as_deref() {
-            Some("kvm") => AcceleratorChoice::Kvm,
-            Some("qemu") => AcceleratorChoice::Qemu,
-            _ => AcceleratorChoice::Auto,
-        };
-        let config = LibvirtConfig {
-            uri: libvirt.uri.clone(),
-            storage_pool: libvirt.storage_pool.clone(),
-            accelerator,
-        };
-        return Ok(Some(Arc::new(LibvirtDriver::new(config)?)));
-    }
-    Ok(host
-        .sim
-        .as_ref()
-        .map(|sim| Arc::new(SimDriver::connect(sim.socket.as_ref())) as Arc<dyn Driver>))
 }

@@ -1,8 +1,10 @@
-//! Data sources: a host, a machine, a network as they are at this moment. Each file reads one.
+//! Data sources: a host, a machine, a network, a code, a pool as they are at this moment. Each file reads one.
 
+mod access_code;
 mod host;
 mod network;
 mod vm;
+mod vm_pool;
 
 use std::sync::Arc;
 
@@ -10,6 +12,9 @@ use labyard_driver::ids::HostName;
 use labyard_reconciler::EngineError;
 use tfplugin::value::Path;
 use tfplugin::{DataSource, Diagnostics};
+
+pub(crate) use access_code::{Asked, find as find_code};
+pub(crate) use vm_pool::is_settled;
 
 use crate::errors;
 use crate::provider::{Context, Shared};
@@ -20,6 +25,8 @@ pub fn all(shared: &Arc<Shared>) -> Vec<Arc<dyn DataSource>> {
         Arc::new(host::HostSource::new(shared.clone())),
         Arc::new(vm::VmSource::new(shared.clone())),
         Arc::new(network::NetworkSource::new(shared.clone())),
+        Arc::new(vm_pool::VmPoolSource::new(shared.clone())),
+        Arc::new(access_code::AccessCodeSource::new(shared.clone())),
     ]
 }
 

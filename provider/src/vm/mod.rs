@@ -12,8 +12,10 @@ mod state;
 mod takeover;
 
 pub use addressing::NO_VLAN;
+pub use advice::advise;
+pub use host_files::check as check_files;
 pub use import::parse_id;
-pub use plan::{host as plan_host, refuse_protected};
+pub use plan::{asks_offers, check_host, host as plan_host, refuse_protected};
 pub use resource::Machines;
 #[cfg(test)]
 pub use state::as_view;

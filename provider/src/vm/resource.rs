@@ -10,6 +10,7 @@ use labyard_reconciler::EngineError;
 use labyard_reconciler::derived::Taken;
 use labyard_reconciler::desired::{DesiredMachine, Planned, Wishes};
 use labyard_reconciler::engine::{Bounds, ObjectRef, Reading, Reserve, Want};
+use labyard_reconciler::hooks::may_supply_addresses;
 use labyard_reconciler::identity::Identity;
 use labyard_reconciler::steps::Progress;
 use labyard_reconciler::view::{MachineView, SeedView};
@@ -96,9 +97,9 @@ fn known(context: &provider::Context, prior: &Vm, diags: &mut Diagnostics) -> Op
 fn bounds(ctx: &Context, written: Option<&Span>, fallback: Duration) -> Bounds {
     Bounds {
         reserve: Reserve::Named,
+        fence: None,
         cancel: ctx.cancel.clone(),
         limit: Span::or(written, fallback),
-        fence: None,
     }
 }
 
@@ -366,7 +367,7 @@ impl Resource for Machines {
             taken,
         });
         planning::settle(plan, on);
-        if plan.prior.is_null() && labyard_reconciler::hooks::may_supply_addresses(context.hooks.moments()) {
+        if plan.prior.is_null() && may_supply_addresses(context.hooks.iter().map(String::as_str)) {
             planning::leave_macs_open(plan);
         }
         if let (Some(facts), Where::On(host)) = (facts, &place) {

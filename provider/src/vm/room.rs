@@ -2,80 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use labyard_driver::ids::{Bytes, HostName, Mib, PoolName};
-use labyard_driver::mark::CloneMode;
+use labyard_driver::ids::{HostName, Mib, PoolName};
 use labyard_driver::observed::MachineSize;
-use labyard_driver::spec::Firmware;
 use labyard_reconciler::EngineError;
-use labyard_reconciler::capacity::{Finding, HostCapacity, ImageNeed, Need, NewDisk, Weight};
+use labyard_reconciler::capacity::{Finding, HostCapacity, ImageNeed, Need, Weight};
 use labyard_reconciler::engine::{Look, ObjectRef, Reading};
 use labyard_reconciler::host::Cordon;
-use labyard_schema::vm::{Disk, Vm};
+use labyard_reconciler::want::need;
+use labyard_schema::vm::Vm;
 use tfplugin::value::Path;
 use tfplugin::{Diagnostics, Plan};
 
 use crate::provider::Context;
 use crate::{errors, shape, values};
-
-/// What a planned machine needs.
-pub fn need(vm: &Vm, prior: Option<&Vm>) -> Need {
-    let before = |key: &str| prior.and_then(|prior| prior.disks.as_ref()?.get(key));
-    let disks = vm.disks.iter().flatten().filter_map(|(key, disk)| {
-        let new = new_disk(disk, before(key))?;
-        Some((key.clone(), new))
-    });
-    Need {
-        size: size(vm),
-        firmware: match &vm.firmware {
-            Some(firmware) if firmware.r#type == "uefi" => Firmware::Uefi,
-            _ => Firmware::Bios,
-        },
-        disks: disks.collect(),
-    }
-}
-
-fn size(vm: &Vm) -> MachineSize {
-    MachineSize {
-        cpus: vm.cpus,
-        memory: Mib(vm.memory_mib),
-    }
-}
-
-/// A disk that is to be made, or to grow.
-fn new_disk(disk: &Disk, before: Option<&Disk>) -> Option<NewDisk> {
-    let grows_from = before.and_then(|before| before.size_gib).map(Bytes::from_gib);
-    let wanted = disk.size_gib.map(Bytes::from_gib);
-    if before.is_some() && (grows_from.is_none() || wanted <= grows_from) {
-        return None;
-    }
-    let clone = disk.clone.as_deref().map(|clone| match clone {
-        "full" => CloneMode::Full,
-        _ => CloneMode::Linked,
-    });
-    let image = match &disk.image {
-        Some(image) if before.is_none() => image_need(&image.source),
-        _ => ImageNeed::None,
-    };
-    Some(NewDisk {
-        pool: disk
-            .storage_pool
-            .clone()
-            .or_else(|| before.and_then(|before| before.storage_pool.clone()))
-            .map(PoolName),
-        size: wanted,
-        grows_from,
-        clone,
-        image,
-    })
-}
-
-fn image_need(source: &str) -> ImageNeed {
-    let length = source
-        .strip_prefix("file:")
-        .and_then(|path| std::fs::metadata(path).ok())
-        .map(|file| Bytes(file.len()));
-    length.map_or(ImageNeed::Unknown, ImageNeed::Send)
-}
 
 fn pools(need: &Need) -> BTreeSet<PoolName> {
     need.disks.values().filter_map(|disk| disk.pool.clone()).collect()
