@@ -18,7 +18,7 @@ test: ## run all tests, on a private libvirt host; at most 60 minutes on 2 cores
 test-slow: ## run what takes long: a whole Debian, libvirt 9.0, the whole kill matrix; see CONTRIBUTING.md
 	@scripts/test-slow
 
-bench: ## measure, and write docs/performance.md; PART=fleet (line, link, drift, boot) measures one part anew
+bench: ## measure, and write docs/performance.md; PART=fleet measures one part anew (see the page)
 	@acceptance-tests/bench/run $(PART)
 
 docs: ## write the reference pages from the schema: docs/index.md, docs/resources, docs/data-sources

@@ -8,9 +8,11 @@ terraform {
 variable "uri" { type = string }        # the libvirt host
 variable "guest" { type = string }      # directory of the tiny guest: vmlinuz, initrd, disk.qcow2
 variable "public_key" { type = string } # who may log in
+variable "store" { type = string }      # where pools and codes are kept
 
 provider "labyard" {
   namespace = "demo"
+  store     = var.store
   hosts     = { lab1 = { libvirt = { uri = var.uri } } }
 }
 

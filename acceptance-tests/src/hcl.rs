@@ -14,9 +14,12 @@ pub fn provider(hosts: &[(&str, &Host)]) -> String {
     provider_of("", &hosts)
 }
 
-/// The same for one host, `lab1`.
+/// The same for one host, `lab1`; where a daemon drives it ([`Host::serve`]), through that.
 pub fn on(host: &Host) -> String {
-    provider(&[("lab1", host)])
+    match host.served() {
+        Some(daemon) => daemon.provider("default", ""),
+        None => provider(&[("lab1", host)]),
+    }
 }
 
 /// The same, for a namespace.

@@ -54,6 +54,7 @@ pub struct HostProcess {
 #[derive(Debug)]
 pub struct Host {
     directory: PathBuf,
+    labyard: OnceLock<crate::daemon::Daemon>,
 }
 
 impl Host {
@@ -71,6 +72,7 @@ impl Host {
         let owner = std::process::id();
         let host = Self {
             directory: all.join(format!("{owner}-{}", COUNT.fetch_add(1, Ordering::Relaxed))),
+            labyard: OnceLock::new(),
         };
         let mut start = private_host("start", &host.directory);
         start.arg("--owner").arg(owner.to_string());
@@ -96,6 +98,22 @@ impl Host {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Host> = OnceLock::new();
         SHARED.get_or_init(|| Self::start().unwrap_or_else(|error| panic!("no private host: {error}")))
+    }
+
+    /// Has a daemon drive it, through which configurations of [`crate::hcl::on`] go from now on.
+    #[track_caller]
+    pub fn serve(&self) -> &crate::daemon::Daemon {
+        self.labyard.get_or_init(|| {
+            let uri = self.uri();
+            let hosts =
+                format!("hosts = {{ lab1 = {{ libvirt = {{ uri = {uri:?}, accelerator = \"qemu\" }} }} }}");
+            crate::daemon::Daemon::with_store_of_its_own(&hosts)
+        })
+    }
+
+    /// The daemon that drives it, where one does.
+    pub fn served(&self) -> Option<&crate::daemon::Daemon> {
+        self.labyard.get()
     }
 
     /// How libvirt's clients reach it.

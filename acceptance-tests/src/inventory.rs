@@ -12,7 +12,13 @@ pub struct Inventory {
 impl Inventory {
     pub(crate) fn of(text: &str) -> Self {
         Self {
-            lines: text.lines().map(str::to_owned).collect(),
+            // While libvirt asks QEMU what it can, which a daemon may have it do at any time, a process and a directory
+            // of that are there.
+            lines: text
+                .lines()
+                .filter(|line| !line.contains(" lib/qemu/qmp-") && *line != "process qemu-probe")
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
@@ -87,6 +93,13 @@ mod tests {
         assert_eq!(changes.came, ["domain a shut off"]);
         assert_eq!(changes.went, ["domain a running", "process dnsmasq n"]);
         assert!(before.changes_to(&before).is_empty());
+    }
+
+    #[test]
+    fn what_libvirt_does_to_learn_what_qemu_can_is_no_change() {
+        let quiet = Inventory::of("process dnsmasq lab\n");
+        let asking = Inventory::of("file lib/qemu/qmp-x1\nprocess dnsmasq lab\nprocess qemu-probe\n");
+        assert!(quiet.changes_to(&asking).is_empty());
     }
 
     #[test]

@@ -54,6 +54,11 @@ pub fn resources() -> Vec<(&'static str, Vec<Attribute>)> {
     vec![
         ("labyard_vm", labyard_schema::vm::Vm::attributes()),
         ("labyard_network", labyard_schema::network::Network::attributes()),
+        ("labyard_vm_pool", labyard_schema::vm_pool::VmPool::attributes()),
+        (
+            "labyard_access_code",
+            labyard_schema::access_code::AccessCode::attributes(),
+        ),
     ]
 }
 

@@ -32,6 +32,18 @@ impl KeyPair {
         Ok(Self { directory, public })
     }
 
+    /// Of a private half in OpenSSH's format, as a claim is given one.
+    pub fn of(private: &str) -> Result<Self> {
+        let directory = TempDir::new().map_err(HarnessError::file("make a directory for a key"))?;
+        let file = directory.path().join("key");
+        std::fs::write(&file, private).map_err(HarnessError::file("write a key"))?;
+        // Others may not read it, or it is no key.
+        output_of(Command::new("chmod").arg("600").arg(&file))?;
+        let public = output_of(Command::new("ssh-keygen").arg("-y").arg("-f").arg(&file))?;
+        let public = public.trim().to_owned();
+        Ok(Self { directory, public })
+    }
+
     /// The file of the private half.
     pub fn private(&self) -> PathBuf {
         self.directory.path().join("key")

@@ -6,12 +6,18 @@ use labyard_acceptance_tests::observer::{Description, DomainSeen, Observer};
 use labyard_acceptance_tests::processes::{self, Signal};
 use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::terraform::{Plan, Terraform};
-use labyard_acceptance_tests::{hcl, inventory::Inventory};
+use labyard_acceptance_tests::way::Way;
+use labyard_acceptance_tests::{both_ways, hcl, inventory::Inventory};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 use virt::domain::DomainState;
+
+both_ways!(
+    what_a_hand_changed_of_machines_is_seen_by_one_plan_and_healed_by_one_apply,
+    what_a_hand_changed_of_networks_is_seen_by_one_plan_and_healed_by_one_apply,
+);
 
 const STOPPED: &str = "memory_mib = 64\n  power = \"stopped\"";
 /// Nothing that boots: the firmware finds no disk and waits.
@@ -26,8 +32,9 @@ struct Lab {
 }
 
 impl Lab {
-    fn applied(config: &str) -> Self {
+    fn applied(way: Way, config: &str) -> Self {
         let host = Host::start().unwrap();
+        way.at(&host);
         let (observer, empty) = (host.observer().unwrap(), host.inventory().unwrap());
         let terraform = Terraform::new().unwrap();
         terraform.write("main.tf", &(hcl::on(&host) + config)).unwrap();
@@ -194,9 +201,8 @@ fn change_by_hand(lab: &Lab) {
     lab.virsh(&["vol-delete", &seed.path]);
 }
 
-#[test]
-fn what_a_hand_changed_of_machines_is_seen_by_one_plan_and_healed_by_one_apply() {
-    let lab = Lab::applied(&machines_that_change());
+fn what_a_hand_changed_of_machines_is_seen_by_one_plan_and_healed_by_one_apply(way: Way) {
+    let lab = Lab::applied(way, &machines_that_change());
     let (detached, untouched) = (lab.files("detached"), lab.definition("everything"));
     let macs = (lab.mac("moved"), lab.mac("unwired"));
     change_by_hand(&lab);
@@ -285,7 +291,10 @@ fn a_machine_whose_definition_is_gone_is_put_back_with_its_disks() {
     );
     let running = format!("{RUNNING}\n  disks = {{ data = {{ size_gib = 1 }} }}");
     let machines = ["kept", "gone"].map(|name| hcl::machine(name, &whole)).concat();
-    let lab = Lab::applied(&(hcl::network("lab", 77) + &machines + &hcl::machine("ran", running)));
+    let lab = Lab::applied(
+        Way::Embedded,
+        &(hcl::network("lab", 77) + &machines + &hcl::machine("ran", running)),
+    );
     let (files, before) = (lab.files("kept"), lab.attributes("kept"));
     let ran = lab.files("ran");
 
@@ -323,8 +332,7 @@ fn a_machine_whose_definition_is_gone_is_put_back_with_its_disks() {
     lab.destroy();
 }
 
-#[test]
-fn what_a_hand_changed_of_networks_is_seen_by_one_plan_and_healed_by_one_apply() {
+fn what_a_hand_changed_of_networks_is_seen_by_one_plan_and_healed_by_one_apply(way: Way) {
     let names = ["ranged", "shut", "down", "undefined", "gone", "manual"];
     let networks: String = names
         .iter()
@@ -336,7 +344,7 @@ fn what_a_hand_changed_of_networks_is_seen_by_one_plan_and_healed_by_one_apply()
         "attached",
         format!("{STOPPED}\n  nics = {{ {} }}", nics.join(", ")),
     );
-    let lab = Lab::applied(&(networks + &attached));
+    let lab = Lab::applied(way, &(networks + &attached));
     let definition = |name: &str| {
         let networks = lab.observer.networks().unwrap();
         networks.into_iter().find(|network| network.name == name).unwrap()
@@ -405,7 +413,7 @@ fn what_others_add_survives_our_changes() {
             ),
         )
     };
-    let lab = Lab::applied(&machine(64));
+    let lab = Lab::applied(Way::Embedded, &machine(64));
     let file = lab.terraform.directory().join("watchdog.xml");
     std::fs::write(&file, "<watchdog model='i6300esb' action='reset'/>").unwrap();
     lab.virsh(&["attach-device", "shared", file.to_str().unwrap(), "--config"]);
@@ -442,6 +450,7 @@ fn a_machine_that_crashed_is_started_again_and_what_others_saved_of_machines_goe
     let disk = format!("disks = {{ root = {{ image = {} }} }}", hcl::image());
     let machine = |name: &str, body: &str| hcl::machine(name, format!("{body}\n  {disk}"));
     let lab = Lab::applied(
+        Way::Embedded,
         &[
             machine("crashed", RUNNING),
             machine("saved", RUNNING),

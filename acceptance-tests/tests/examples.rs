@@ -2,9 +2,12 @@
 //! in place of the one that would be downloaded. Modules and workflows have tests of their own.
 
 use labyard_acceptance_tests::assets::GuestFiles;
+use labyard_acceptance_tests::daemon::Daemon;
 use labyard_acceptance_tests::host::Host;
+use labyard_acceptance_tests::kept::Kept;
 use labyard_acceptance_tests::receiver::Ipam;
 use labyard_acceptance_tests::seed::KeyPair;
+use labyard_acceptance_tests::simulated::Simulated;
 use labyard_acceptance_tests::{Guest, Terraform, hcl};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -15,16 +18,22 @@ const SOON: Duration = Duration::from_secs(60);
 const IMAGE: &str =
     "https://cloud.debian.org/images/cloud/bookworm/latest/debian-12-genericcloud-amd64.qcow2";
 /// Every folder with a configuration, but modules: one that is new gets a test below.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 15] = [
+    "daemon",
+    "data-sources/labyard_access_code",
     "data-sources/labyard_host",
     "data-sources/labyard_network",
     "data-sources/labyard_vm",
+    "data-sources/labyard_vm_pool",
     "edge-node",
+    "ephemeral-resources/labyard_access_code",
     "hooks/ipam",
     "provider",
     "quick-start",
+    "resources/labyard_access_code",
     "resources/labyard_network",
     "resources/labyard_vm",
+    "resources/labyard_vm_pool",
 ];
 
 fn examples() -> PathBuf {
@@ -229,6 +238,73 @@ fn the_resources_pages_are_made_and_imported_as_they_show() {
         assert_eq!(plan.actions(address), ["create"], "{}", plan.run().text());
     }
     host.assert_as(&begun);
+}
+
+#[test]
+fn the_codes_pages_are_made_imported_read_and_handed_on() {
+    let host = Host::start().unwrap();
+    let begun = host.inventory().unwrap();
+    let kept = Kept::sqlite();
+    let mut codes = example("resources/labyard_access_code", &[]);
+    codes.env("LABYARD_STORE", &kept.place());
+    apply(&codes);
+    assert_eq!(output(&codes, "exam_codes").as_object().unwrap().len(), 12);
+    import_as_shown(&codes, "resources/labyard_access_code");
+    let mut read = example("data-sources/labyard_access_code", &[]);
+    read.env("LABYARD_STORE", &kept.place());
+    read.apply(&[]).unwrap().expect_success();
+    assert_eq!(output(&read, "class"), "used 0 times, claims: {}");
+    let mut mailer = example("ephemeral-resources/labyard_access_code", &[]);
+    mailer.env("LABYARD_STORE", &kept.place());
+    put_on(&mailer, "default", &host, "");
+    apply(&mailer);
+    let code = codes.resource("labyard_access_code.class")["codes"]["main"].clone();
+    assert!(!mailer.state_text().contains(code.as_str().unwrap()));
+    mailer.destroyed();
+    codes.destroyed();
+    host.assert_as(&begun);
+}
+
+#[test]
+fn the_pools_pages_are_kept_imported_and_read() {
+    let host = Host::start().unwrap();
+    let begun = host.inventory().unwrap();
+    let kept = Kept::sqlite();
+    let mut pools = example("resources/labyard_vm_pool", &[(IMAGE, &bootable())]);
+    pools.env("LABYARD_STORE", &kept.place());
+    // Machines of pools are another test's.
+    let none = "resource \"labyard_vm_pool\" \"k8s\" {\n  ready = 0\n}\n";
+    put_on(&pools, "default", &host, none);
+    apply(&pools);
+    import_as_shown(&pools, "resources/labyard_vm_pool");
+    let mut read = example("data-sources/labyard_vm_pool", &[]);
+    read.env("LABYARD_STORE", &kept.place());
+    read.apply(&[]).unwrap().expect_success();
+    assert_eq!(output(&read, "k8s"), "settled: 0 free, 0 waited for");
+    pools.destroyed();
+    host.assert_as(&begun);
+}
+
+#[test]
+fn a_daemons_pool_and_code_are_made_through_it_and_taken_away() {
+    let (kept, host) = (Kept::sqlite(), Simulated::start());
+    let files = format!(
+        "image_directories = [{:?}]",
+        GuestFiles::get().disk().parent().unwrap().display().to_string()
+    );
+    let daemon = Daemon::start(&kept.place(), &host.hosts(), &files);
+    let mut terraform = example(
+        "daemon",
+        &[
+            (IMAGE, &bootable()),
+            ("https://labyard.example:7443", daemon.url()),
+        ],
+    );
+    terraform.env("LABYARD_TOKEN", daemon.token());
+    apply(&terraform);
+    assert_eq!(host.machines().len(), 3);
+    terraform.destroyed();
+    assert!(host.machines().is_empty());
 }
 
 #[test]

@@ -5,10 +5,16 @@ use labyard_acceptance_tests::command::output_of;
 use labyard_acceptance_tests::host::Host;
 use labyard_acceptance_tests::observer::{Description, Observer};
 use labyard_acceptance_tests::proof::{Case, shows};
-use labyard_acceptance_tests::{Terraform, hcl};
+use labyard_acceptance_tests::way::Way;
+use labyard_acceptance_tests::{Terraform, both_ways, hcl};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
+
+both_ways!(
+    what_carries_our_mark_is_imported_as_it_was_written,
+    what_others_made_is_ours_only_after_an_apply_has_marked_it,
+);
 
 /// All that a state can hold of a machine that is off, in two machines.
 fn everything(host: &Host) -> String {
@@ -116,9 +122,9 @@ const READ_BACK: &[&str] = &[
     "labyard_vm.owned",
 ];
 
-#[test]
-fn what_carries_our_mark_is_imported_as_it_was_written() {
+fn what_carries_our_mark_is_imported_as_it_was_written(way: Way) {
     let host = &Host::start().unwrap();
+    way.at(host);
     let terraform = Terraform::new().unwrap();
     let empty = host.inventory().unwrap();
     terraform.write("main.tf", &everything(host)).unwrap();
@@ -176,9 +182,9 @@ fn foreign_machine(host: &Host, observer: &Observer) {
     observer.connection().define_domain_xml(&xml).unwrap();
 }
 
-#[test]
-fn what_others_made_is_ours_only_after_an_apply_has_marked_it() {
+fn what_others_made_is_ours_only_after_an_apply_has_marked_it(way: Way) {
     let host = &Host::start().unwrap();
+    way.at(host);
     let observer = &host.observer().unwrap();
     foreign_machine(host, observer);
     let before = host.inventory().unwrap();

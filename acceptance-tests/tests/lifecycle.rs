@@ -8,10 +8,16 @@ use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::seed::KeyPair;
 use labyard_acceptance_tests::terraform::{Plan, Run, Terraform};
 use labyard_acceptance_tests::wait::{Look, until};
-use labyard_acceptance_tests::{Guest, Observer, hcl};
+use labyard_acceptance_tests::way::Way;
+use labyard_acceptance_tests::{Guest, Observer, both_ways, hcl};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use virt::domain::DomainState;
+
+both_ways!(
+    disks_and_nics_come_and_go_as_their_keys_do,
+    secret_user_data_reaches_the_seed_and_no_state_or_plan,
+);
 
 const SOON: Duration = Duration::from_secs(90);
 const GIB: u64 = 1 << 30;
@@ -332,9 +338,9 @@ fn volumes(observer: &Observer) -> Vec<String> {
     all.into_iter().map(|volume| volume.name).collect()
 }
 
-#[test]
-fn disks_and_nics_come_and_go_as_their_keys_do() {
+fn disks_and_nics_come_and_go_as_their_keys_do(way: Way) {
     let host = &Host::start().unwrap();
+    way.at(host);
     let observer = host.observer().unwrap();
     let terraform = &Terraform::new().unwrap();
     let before = host.inventory().unwrap();
@@ -536,10 +542,10 @@ fn a_full_clone_boots_by_uefi_and_leaves_no_image_and_no_variables_behind() {
     host.assert_as(&before);
 }
 
-#[test]
-fn secret_user_data_reaches_the_seed_and_no_state_or_plan() {
+fn secret_user_data_reaches_the_seed_and_no_state_or_plan(way: Way) {
     const SECRETS: [&str; 2] = ["correct-horse-battery", "staple-and-tomato"];
     let host = &Host::start().unwrap();
+    way.at(host);
     let observer = host.observer().unwrap();
     let mut terraform = Terraform::new().unwrap();
     let config = |version: u32| {

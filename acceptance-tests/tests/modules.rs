@@ -64,7 +64,7 @@ fn assert_as_before(host: &Host, before: &Inventory) {
 
 #[test]
 fn every_input_and_output_of_a_module_stands_in_its_readme() {
-    for module in ["edge-node", "test-rig"] {
+    for module in ["classroom", "edge-node", "test-rig"] {
         let read = |name: &str| std::fs::read_to_string(modules().join(module).join(name)).unwrap();
         let readme = read("README.md");
         for (file, head) in [("variables.tf", "variable \""), ("outputs.tf", "output \"")] {
@@ -88,11 +88,16 @@ fn run_own_tests(module: &str) {
     let before = host.inventory().unwrap();
     let terraform = Terraform::new().unwrap();
     copy(&modules().join(module), terraform.directory());
+    let image = || format!("image = \"file:{}\"\n", GuestFiles::get().disk().display());
     let here = format!(
         "libvirt_uri = {:?}\naccelerator = \"qemu\"\n{}",
         host.uri(),
         match module {
-            "test-rig" => format!("image = \"file:{}\"\n", GuestFiles::get().disk().display()),
+            "test-rig" => image(),
+            "classroom" => {
+                let store = terraform.directory().join("course.db");
+                format!("{}store = {:?}\n", image(), store.display().to_string())
+            }
             _ => String::new(),
         }
     );
@@ -105,6 +110,11 @@ fn run_own_tests(module: &str) {
     let run = terraform.run(&["test", "-no-color"]).unwrap().expect_success();
     assert!(run.text().contains(" passed, 0 failed"), "{}", run.text());
     assert_as_before(&host, &before);
+}
+
+#[test]
+fn the_classrooms_own_tests_pass_on_a_real_host() {
+    run_own_tests("classroom");
 }
 
 #[test]

@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(120);
+/// Emulated firmware and its guest start beside those of other tests.
+const SOON: Duration = Duration::from_secs(240);
 const PORT: u16 = 8443;
 const FILE: &str = "boot.efi";
 

@@ -12,8 +12,11 @@ use labyard_acceptance_tests::processes::{self, Signal};
 use labyard_acceptance_tests::proof::{Case, shows};
 use labyard_acceptance_tests::terraform::{Plan, Terraform};
 use labyard_acceptance_tests::wait::{Look, until};
-use labyard_acceptance_tests::{hcl, inventory::Inventory};
+use labyard_acceptance_tests::way::Way;
+use labyard_acceptance_tests::{both_ways, hcl, inventory::Inventory};
 use serde_json::Value;
+
+both_ways!(every_attribute_of_a_network_is_made_imported_changed_and_healed);
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -193,9 +196,9 @@ fn tagged(bridge: &str, vlan: u16) -> String {
     hcl::resource("labyard_network", "tagged", body)
 }
 
-#[test]
-fn every_attribute_of_a_network_is_made_imported_changed_and_healed() {
+fn every_attribute_of_a_network_is_made_imported_changed_and_healed(way: Way) {
     let lab = Lab::new();
+    way.at(&lab.host);
     let routed = "mode = \"routed\"\n  ipv6 = { cidr = \"fd00:82::/64\" }\n  autostart = false";
     let routed = hcl::resource("labyard_network", "routed", routed);
     let names = "\"a.rich.test\" = [\"10.81.0.6\"]";

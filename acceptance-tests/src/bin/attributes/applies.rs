@@ -30,7 +30,11 @@ const KEPT_IN_THE_MARK: &[&str] = &[
     "labyard_network.labels",
     "labyard_network.deletion_protection",
     "labyard_network.timeouts.",
+    "labyard_vm_pool.timeouts.",
 ];
+
+/// What an object of the store is found by.
+const FOUND_BY: &[&str] = &["labyard_access_code.name", "labyard_vm_pool.name"];
 
 /// What a seed says: a seed is not read back; that it was taken out is the drift of `cloud_init` as a whole.
 const IN_THE_SEED: &[&str] = &[
@@ -49,6 +53,9 @@ pub(crate) fn applies(path: &str, attribute: &Attribute, case: Case) -> Applies 
     if is_container(&attribute.shape) {
         return Applies::No("what is in it is told on its own lines");
     }
+    if path.starts_with("labyard_vm_pool.template.") {
+        return Applies::No("it is a machine's, and shown of labyard_vm");
+    }
     let told = attribute.presence == Presence::Computed;
     match case {
         Case::Create => Applies::Yes,
@@ -59,6 +66,7 @@ pub(crate) fn applies(path: &str, attribute: &Attribute, case: Case) -> Applies 
         Case::Drift if told => Applies::No("it tells what is there"),
         Case::Drift if attribute.write_only => Applies::No("it is not stored"),
         Case::Drift if below(KEPT_IN_THE_MARK) => Applies::No("only the mark keeps it"),
+        Case::Drift if below(FOUND_BY) => Applies::No("the store finds it by that"),
         Case::Drift if below(IN_THE_SEED) => Applies::No("a seed is not read back"),
         Case::Drift => Applies::Yes,
         Case::Refused if told => Applies::No("the user does not set it"),

@@ -4,7 +4,7 @@
 //! - [`subjects`]: what is compared, each as a working directory of Terraform.
 //! - [`cycles`]: plan, apply, no-op plan and destroy of all of them in turn, so that a machine that is busy for a
 //!   while is so for everybody; [`memory`] watches what the processes take meanwhile.
-//! - [`handshake`], [`schema`], [`calls`], [`link`], [`drift`], [`boot`]: the rest of what is measured.
+//! - [`handshake`], [`schema`], [`calls`], [`link`], [`drift`], [`boot`], [`recycle`], [`events`], [`examples`]: the rest of what is measured.
 //! - [`report`]: the page. [`figures`], [`machine`]: medians and lines, and what they were taken on.
 
 #![expect(
@@ -16,12 +16,15 @@ mod boot;
 mod calls;
 mod cycles;
 mod drift;
+mod events;
+mod examples;
 mod figures;
 mod handshake;
 mod link;
 mod machine;
 mod memory;
 mod parts;
+mod recycle;
 mod report;
 mod schema;
 mod subjects;
@@ -33,7 +36,7 @@ use labyard_acceptance_tests::{HarnessError, Host};
 use parts::{Extent, Part, Results};
 use subjects::Programs;
 
-const USAGE: &str = "usage: bench [--quick] [--part line|fleet|link|drift|boot]... PROGRAMS KEPT PAGE";
+const USAGE: &str = "usage: bench [--quick] [--part PART]... PROGRAMS KEPT PAGE";
 
 /// What is asked for.
 struct Asked {

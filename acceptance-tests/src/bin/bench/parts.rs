@@ -1,7 +1,7 @@
 //! The parts of the page. Each is measured by itself, and what is compared in it was measured in the same run.
 
 use crate::subjects::{Programs, Subject};
-use crate::{boot, calls, cycles, drift, handshake, link, schema};
+use crate::{boot, calls, cycles, drift, events, examples, handshake, link, recycle, schema};
 use labyard_acceptance_tests::error::Result;
 use labyard_acceptance_tests::{HarnessError, Host};
 use serde::{Deserialize, Serialize};
@@ -20,11 +20,29 @@ pub enum Part {
     Drift,
     /// Apply to address.
     Boot,
+    /// Claims against bare commits.
+    Claims,
+    /// Machines that go back.
+    Recycle,
+    /// A pass where nothing is to be done.
+    Pass,
+    /// Events to many who listen.
+    Events,
 }
 
 impl Part {
     /// All, in the order in which they are measured.
-    pub const ALL: [Self; 5] = [Self::Line, Self::Fleet, Self::Link, Self::Drift, Self::Boot];
+    pub const ALL: [Self; 9] = [
+        Self::Line,
+        Self::Fleet,
+        Self::Link,
+        Self::Drift,
+        Self::Boot,
+        Self::Claims,
+        Self::Recycle,
+        Self::Pass,
+        Self::Events,
+    ];
 
     /// As it is asked for.
     pub fn name(self) -> &'static str {
@@ -34,6 +52,10 @@ impl Part {
             Self::Link => "link",
             Self::Drift => "drift",
             Self::Boot => "boot",
+            Self::Claims => "claims",
+            Self::Recycle => "recycle",
+            Self::Pass => "pass",
+            Self::Events => "events",
         }
     }
 
@@ -59,6 +81,14 @@ pub struct Extent {
     pub drift: (usize, usize),
     /// Guests started, on each network in each way.
     pub boots: usize,
+    /// Claimers at the same moment.
+    pub crowds: Vec<usize>,
+    /// Visits to a machine of each kind.
+    pub visits: usize,
+    /// Machines of a pass, on so many hosts.
+    pub pass: (usize, usize),
+    /// Machines whose events are told, and to how many.
+    pub events: (usize, usize),
 }
 
 impl Extent {
@@ -72,6 +102,10 @@ impl Extent {
             link: (200, 5),
             drift: (200, 3),
             boots: 3,
+            crowds: vec![1, 100, 1000],
+            visits: 5,
+            pass: (10_000, 50),
+            events: (1000, 100),
         }
     }
 
@@ -85,6 +119,10 @@ impl Extent {
             link: (3, 1),
             drift: (4, 1),
             boots: 1,
+            crowds: vec![1, 5],
+            visits: 1,
+            pass: (40, 2),
+            events: (20, 5),
         }
     }
 }
@@ -102,6 +140,14 @@ pub struct Results {
     pub drift: Option<drift::Drifts>,
     /// Guests that came up.
     pub boot: Option<boot::Boots>,
+    /// Claims.
+    pub claims: Option<Vec<examples::OnStore>>,
+    /// Machines that went back.
+    pub recycle: Option<recycle::Recycled>,
+    /// A pass.
+    pub pass: Option<examples::Pass>,
+    /// Events.
+    pub events: Option<events::Delivered>,
 }
 
 /// The provider by itself, and against what it stands on.
@@ -127,6 +173,10 @@ pub fn measure(part: Part, programs: &Programs, extent: &Extent, results: &mut R
         Part::Link => results.link = Some(link::measure(programs, extent.link)?),
         Part::Drift => results.drift = Some(drift::measure(programs, extent.drift)?),
         Part::Boot => results.boot = Some(boot::measure(programs, &Host::start()?, extent.boots)?),
+        Part::Claims => results.claims = Some(examples::claims(programs, &extent.crowds)?),
+        Part::Recycle => results.recycle = Some(recycle::measure(programs, &Host::start()?, extent.visits)?),
+        Part::Pass => results.pass = Some(examples::pass(programs, extent.pass)?),
+        Part::Events => results.events = Some(events::measure(programs, extent.events)?),
     }
     Ok(())
 }
@@ -180,6 +230,10 @@ impl Results {
             link: read(directory, Part::Link),
             drift: read(directory, Part::Drift),
             boot: read(directory, Part::Boot),
+            claims: read(directory, Part::Claims),
+            recycle: read(directory, Part::Recycle),
+            pass: read(directory, Part::Pass),
+            events: read(directory, Part::Events),
         }
     }
 
@@ -200,7 +254,11 @@ impl Results {
         write(directory, Part::Fleet, self.fleet.as_ref())?;
         write(directory, Part::Link, self.link.as_ref())?;
         write(directory, Part::Drift, self.drift.as_ref())?;
-        write(directory, Part::Boot, self.boot.as_ref())
+        write(directory, Part::Boot, self.boot.as_ref())?;
+        write(directory, Part::Claims, self.claims.as_ref())?;
+        write(directory, Part::Recycle, self.recycle.as_ref())?;
+        write(directory, Part::Pass, self.pass.as_ref())?;
+        write(directory, Part::Events, self.events.as_ref())
     }
 }
 

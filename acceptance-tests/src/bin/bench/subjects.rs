@@ -62,7 +62,12 @@ impl Programs {
         self.directory.join(name)
     }
 
-    /// The program that reports drift.
+    /// An example of a library, by its name.
+    pub fn example(&self, name: &str) -> PathBuf {
+        self.directory.join("examples").join(name)
+    }
+
+    /// The program that reports drift, and serves.
     pub fn labyard(&self) -> PathBuf {
         self.directory.join("labyard")
     }

@@ -2,6 +2,7 @@
 
 use super::line;
 use crate::cycles::{Cycles, Verb};
+use crate::examples::Crowd;
 use crate::figures::Line;
 use crate::parts::Results;
 use crate::subjects::Subject;
@@ -73,6 +74,50 @@ fn of_growth(fleet: &[Cycles], goals: &mut Vec<Goal>) {
     });
 }
 
+fn of_labs(results: &Results, goals: &mut Vec<Goal>) {
+    let crowds: Vec<_> = super::labs::all(results.claims.as_deref().unwrap_or_default())
+        .map(|(_, crowd)| crowd)
+        .collect();
+    if !crowds.is_empty() {
+        let most =
+            |ratio: fn(&Crowd) -> f64| crowds.iter().map(|crowd| ratio(crowd)).fold(f64::NAN, f64::max);
+        goals.push(Goal {
+            what: "a claim at p50 against a bare durable commit, with any number of claimers on either store",
+            is: most(|crowd| crowd.claim.p50 / crowd.commit.p50),
+            at_most: 3.0,
+            unit: "×",
+        });
+        goals.push(Goal {
+            what: "the same at p99",
+            is: most(|crowd| crowd.claim.p99 / crowd.commit.p99),
+            at_most: 5.0,
+            unit: "×",
+        });
+    }
+    if let Some(recycled) = &results.recycle {
+        goals.push(Goal {
+            what: "release to free by reset: 0.3 × the same by another machine",
+            is: recycled.reset.median(),
+            at_most: 0.3 * recycled.recreate.median(),
+            unit: "s",
+        });
+    }
+    if let Some(pass) = &results.pass {
+        goals.push(Goal {
+            what: "a pass over 10,000 machines with nothing to do",
+            is: super::labs::median(pass),
+            at_most: 1.0,
+            unit: "s",
+        });
+        goals.push(Goal {
+            what: "the most memory of that process meanwhile",
+            is: pass.passes_mib,
+            at_most: 200.0,
+            unit: "MiB",
+        });
+    }
+}
+
 /// The table.
 pub fn goals(results: &Results) -> String {
     let mut goals = Vec::new();
@@ -110,6 +155,7 @@ pub fn goals(results: &Results) -> String {
             unit: "s",
         });
     }
+    of_labs(results, &mut goals);
     let mut text = "## Goals\n\n| | measured | at most | |\n|---|---:|---:|---|\n".to_owned();
     for goal in goals {
         let verdict = if goal.is <= goal.at_most {

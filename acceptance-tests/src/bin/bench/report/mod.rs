@@ -3,9 +3,10 @@
 mod far;
 mod fleet;
 mod goals;
+mod labs;
 mod line;
 
-use crate::parts::Results;
+use crate::parts::{Part, Results};
 use std::fmt::Write as _;
 
 /// The whole page.
@@ -24,6 +25,10 @@ pub fn page(machine: &[String], results: &Results) -> String {
     parts.extend(results.link.as_ref().map(far::links));
     parts.extend(results.drift.as_ref().map(far::drifts));
     parts.extend(results.boot.as_ref().map(line::boots));
+    parts.extend(results.claims.as_deref().map(labs::claims));
+    parts.extend(results.recycle.as_ref().map(labs::recycled));
+    parts.extend(results.pass.as_ref().map(labs::pass));
+    parts.extend(results.events.as_ref().map(labs::delivered));
     parts.join("\n")
 }
 
@@ -32,14 +37,15 @@ fn head(machine: &[String]) -> String {
     format!(
         "# Performance\n\n\
         Written by `make bench`: every figure is a median, and what is compared took turns in one run. \
-        `make bench PART=fleet` measures one part anew (line, fleet, link, drift, boot) and leaves the others.\n\n\
+        `make bench PART=fleet` measures one part anew ({}) and leaves the others.\n\n\
         Measured on:\n\n{lines}\n\
         What is compared, each as one object more than there are machines (the network):\n\n\
         - **`terraform_data`**: Terraform's own objects; the floor.\n\
         - **hello world**: the smallest provider on the same protocol crate (`provider/tfplugin/examples/hello.rs`).\n\
         - **same schema, in memory**: labyard's schema on the same crate, with nothing behind it \
         (`provider/examples/in_memory.rs`).\n\
-        - **labyard**: stopped machines, each with one linked disk and one NIC, on a libvirt host of the run's own.\n"
+        - **labyard**: stopped machines, each with one linked disk and one NIC, on a libvirt host of the run's own.\n",
+        Part::ALL.map(Part::name).join(", ")
     )
 }
 
