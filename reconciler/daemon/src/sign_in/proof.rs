@@ -47,7 +47,7 @@ pub(super) fn believed(
             header.alg
         )));
     }
-    let key = DecodingKey::from_jwk(chosen(keys, &header)?)
+    let key = DecodingKey::from_jwk(&signatures::whole(chosen(keys, &header)?))
         .map_err(|error| because(format!("the provider's key cannot be used ({error})")))?;
     let mut validation = Validation::new(header.alg);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
@@ -190,6 +190,22 @@ mod tests {
             let token = signer.token(&claims(&other));
             let found = believed(&token, &[signer.key()], &EXPECTED);
             assert_eq!(found.unwrap()["sub"], "7", "{other}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_shown_without_leading_zeros_is_the_same_key() {
+        for (from, name) in [(1, "x"), (33, "y")] {
+            let signer = (0..20_000)
+                .map(|_| Signer::new("k1"))
+                .find(|signer| signer.pair.public_key().as_ref()[from] == 0)
+                .unwrap();
+            let point = signer.pair.public_key().as_ref();
+            let mut shown = serde_json::to_value(signer.key()).unwrap();
+            shown[name] = json!(Base64UrlUnpadded::encode_string(&point[from + 1..from + 32]));
+            let key = serde_json::from_value(shown).unwrap();
+            let found = believed(&signer.token(&claims(&json!({}))), &[key], &EXPECTED);
+            assert!(found.is_ok(), "{name}: {found:?}");
         }
     }
 

@@ -1,10 +1,12 @@
 //! The signatures of identity providers, verified by ring, which the TLS of this program has already. The library that reads
 //! tokens brings none of its own here; it takes this for its cryptography. Nothing is signed by it.
 
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey,
     crypto::{CryptoProvider, JwkUtils, JwtSigner, JwtVerifier},
     errors::{Error, ErrorKind},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk},
 };
 use ring::signature::{
     self as by_ring, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
@@ -52,6 +54,31 @@ fn way(algorithm: Algorithm) -> Option<(AlgorithmFamily, Way)> {
 /// Whether tokens that are signed this way are looked at.
 pub(super) fn is_known(algorithm: Algorithm) -> bool {
     way(algorithm).is_some()
+}
+
+/// The same key with coordinates as long as its curve has them (RFC 7518, section 6.2.1.2). Some providers (librhonabwy 1.1) leave out the
+/// zeros that a number begins with: one key in 128 would be of no use to who signs in there.
+pub(super) fn whole(key: &Jwk) -> Jwk {
+    let mut whole = key.clone();
+    if let AlgorithmParameters::EllipticCurve(point) = &mut whole.algorithm {
+        let length = match point.curve {
+            EllipticCurve::P256 => 32,
+            EllipticCurve::P384 => 48,
+            // The curves that nothing is verified with here are left as they are.
+            _ => return whole,
+        };
+        for coordinate in [&mut point.x, &mut point.y] {
+            let Ok(bytes) = Base64UrlUnpadded::decode_vec(coordinate) else {
+                continue;
+            };
+            if bytes.len() < length {
+                let mut padded = vec![0; length - bytes.len()];
+                padded.extend(bytes);
+                *coordinate = Base64UrlUnpadded::encode_string(&padded);
+            }
+        }
+    }
+    whole
 }
 
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
