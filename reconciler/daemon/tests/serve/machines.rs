@@ -4,12 +4,6 @@ use crate::{
     daemon::{Answer, Daemon, labyard, until, until_within},
     working::{Sim, over, put},
 };
-use labyard_driver::{
-    ids::Mib,
-    mark::Mark,
-    spec::{Accelerator, CpuSpec, Firmware, Graphics, MachineSpec, MachineType},
-};
-use labyard_driver_sim::{ForeignHand, ServeOptions, Server, Settings, SimHost};
 use labyard_reconciler::{
     EngineError,
     desired::DesiredMachine,
@@ -22,7 +16,7 @@ use labyard_store::testing::Database;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-fn machine(memory: u64) -> Value {
+pub(crate) fn machine(memory: u64) -> Value {
     json!({"attributes": {
         "memory_mib": memory,
         "boot": {"kernel": "/boot/vmlinuz"},
@@ -187,93 +181,6 @@ fn what_a_machine_may_not_be_is_refused_where_it_stands_and_nothing_is_begun() {
     let nowhere = put(&daemon, "/v1/vms/lab9/web", &machine(128), &[]);
     assert_eq!((nowhere.status, nowhere.problem()), (404, "no-host"));
     assert_eq!(get(&daemon, "/v1/operations").body["items"], json!([]));
-}
-
-#[test]
-fn who_wants_a_machines_making_ended_ends_it_and_the_same_request_goes_on() {
-    let (database, sim) = (Database::sqlite(), Sim::start());
-    let mut daemon = Daemon::start(&database, &sim.lines());
-    made(&daemon, LAB, &network());
-    let at = daemon.directory.path().join("held");
-    daemon.again("LABYARD_FAULT", &format!("hold@define:{}", at.display()));
-    let begun = put(&daemon, WEB, &machine(128), &[]);
-    until("the machine is defined", || at.exists().then_some(()));
-    let other = put(&daemon, WEB, &machine(256), &[]);
-    assert_eq!(
-        (other.status, other.problem()),
-        (409, "operation-running"),
-        "{other:?}"
-    );
-    let cancel = format!("/v1/operations/{}/cancel", begun.body["id"].as_str().unwrap());
-    assert_eq!(daemon.ask("POST", &cancel, &daemon.admin, &[]).status, 200);
-    let ended = over(&daemon, &begun.body);
-    assert_eq!(ended["state"], "cancelled", "{ended}");
-    assert!(ended["error"].as_str().unwrap().contains("by root"), "{ended}");
-    let failure: EngineError = serde_json::from_value(ended["failure"].clone()).unwrap();
-    assert!(
-        matches!(failure.root(), EngineError::Cancelled { .. }),
-        "{failure}"
-    );
-    let _ = std::fs::remove_file(&at);
-    daemon.again("LABYARD_FAULT", "");
-    let done = made(&daemon, WEB, &machine(128));
-    let reached = ended["reached"]["progress"]["identity"]["id"].clone();
-    assert_eq!(
-        done["result"]["view"]["id"], reached,
-        "the same machine was finished"
-    );
-}
-
-#[test]
-fn a_daemon_that_is_told_to_end_finishes_the_machine_that_it_makes() {
-    let (database, sim) = (Database::sqlite(), Sim::start());
-    let mut daemon = Daemon::start(&database, &sim.lines());
-    made(&daemon, LAB, &network());
-    let at = daemon.directory.path().join("held");
-    daemon.again("LABYARD_FAULT", &format!("hold@define:{}", at.display()));
-    let begun = put(&daemon, WEB, &machine(128), &[]);
-    until("the machine is defined", || at.exists().then_some(()));
-    daemon.terminate();
-    let address = daemon.url.strip_prefix("http://").unwrap().to_owned();
-    until("no more connections are taken", || {
-        std::net::TcpStream::connect(&address).err()
-    });
-    std::fs::remove_file(&at).unwrap();
-    assert!(daemon.ended().success());
-    daemon.restart();
-    let path = format!("/v1/operations/{}", begun.body["id"].as_str().unwrap());
-    let ended = get(&daemon, &path).body;
-    assert_eq!(ended["state"], "succeeded", "{ended}");
-}
-
-#[test]
-fn a_daemon_that_is_told_to_end_stops_the_making_that_takes_too_long_and_says_how_far_it_came() {
-    let (database, sim) = (Database::sqlite(), Sim::start());
-    let lines = format!("{}[limits]\nshutdown_timeout = \"1s\"\n", sim.lines());
-    let mut daemon = Daemon::start(&database, &lines);
-    made(&daemon, LAB, &network());
-    let at = daemon.directory.path().join("held");
-    daemon.again("LABYARD_FAULT", &format!("hold@define:{}", at.display()));
-    let begun = put(&daemon, WEB, &machine(128), &[]);
-    until("the machine is defined", || at.exists().then_some(()));
-    daemon.terminate();
-    assert!(daemon.ended().success());
-    daemon.restart();
-    let path = format!("/v1/operations/{}", begun.body["id"].as_str().unwrap());
-    let ended = get(&daemon, &path).body;
-    assert_eq!(ended["state"], "failed", "{ended}");
-    assert!(
-        ended["error"]
-            .as_str()
-            .unwrap()
-            .contains("what was reached is kept"),
-        "{ended}"
-    );
-    let done = made(&daemon, WEB, &machine(128));
-    assert_eq!(
-        done["result"]["view"]["id"],
-        ended["reached"]["progress"]["identity"]["id"]
-    );
 }
 
 #[test]
@@ -579,136 +486,6 @@ fn a_machine_without_a_host_goes_where_there_is_room() {
     let again = daemon.ask("POST", "/v1/vms", &daemon.admin, &headers);
     assert_eq!(again.body["id"], placed.body["id"]);
     assert_eq!(get(&daemon, WEB).body["power"], "running");
-}
-
-/// A simulated host in this process, on which others have made a machine.
-pub(crate) struct Theirs {
-    directory: tempfile::TempDir,
-    pub(crate) host: SimHost,
-}
-
-impl Theirs {
-    pub(crate) fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("host");
-        let (send, receive) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let options = ServeOptions {
-                    socket,
-                    state: None,
-                    settings: Settings::default(),
-                };
-                let server = Server::bind(options).unwrap();
-                send.send(server.host().clone()).unwrap();
-                server.run(std::future::pending()).await.unwrap();
-            });
-        });
-        let host = receive.recv().unwrap();
-        let hand = ForeignHand::AddMachine(Box::new(theirs()));
-        host.by_other_hand(&hand).unwrap();
-        Self { directory, host }
-    }
-
-    pub(crate) fn lines(&self) -> String {
-        let socket = self.directory.path().join("host");
-        format!("[hosts.lab1]\nsim = {{ socket = \"{}\" }}\n", socket.display())
-    }
-}
-
-fn theirs() -> MachineSpec {
-    let mark = r#"{"version": 1, "namespace": "none", "kind": "machine", "name": "theirs", "token": "t",
-                   "origin": "t", "ownership": "building", "stage": "record"}"#;
-    MachineSpec {
-        id: "2c4a7d1e-0000-4000-8000-00000000beef".into(),
-        host_name: "theirs".to_owned(),
-        mark: Mark::parse(mark).unwrap(),
-        cpus: 1,
-        cpus_max: None,
-        memory: Mib(128),
-        memory_max: None,
-        accelerator: Accelerator::Qemu,
-        firmware: Firmware::Bios,
-        guards: Default::default(),
-        nvram: None,
-        boot_order: Vec::new(),
-        machine_type: MachineType::Q35,
-        cpu: CpuSpec::default(),
-        graphics: Graphics::None,
-        serial: None,
-        direct_boot: None,
-        seed: None,
-        media: Vec::new(),
-        nics: Vec::new(),
-        disks: Vec::new(),
-    }
-}
-
-#[test]
-fn what_a_hand_does_on_a_host_is_seen_by_the_next_who_asks() {
-    let (database, others) = (Database::sqlite(), Theirs::start());
-    let daemon = Daemon::start(&database, &others.lines());
-    made(&daemon, LAB, &network());
-    let power = |path: &str| get(&daemon, path).body["power"].clone();
-    let asked = json!({"attributes": {"memory_mib": 128, "nics": {"lan": {"network": "lab"}}, "ready": {"wait": "none"}}});
-    let id = made(&daemon, WEB, &asked)["result"]["view"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert_eq!(power(WEB), "running");
-    others
-        .host
-        .by_other_hand(&ForeignHand::Kill(id.as_str().into()))
-        .unwrap();
-    // Who asks within the same moment may share the look of before.
-    until_within("it is seen", 3, || (power(WEB) == "stopped").then_some(()));
-}
-
-#[test]
-fn a_machine_that_others_made_is_left_alone_until_it_is_taken_over_by_wish() {
-    let (database, others) = (Database::sqlite(), Theirs::start());
-    let daemon = Daemon::start(&database, &others.lines());
-    let path = "/v1/vms/lab1/theirs";
-    let before = format!("{:?}", others.host.look().machines);
-    let asked = json!({"attributes": {"memory_mib": 256, "power": "stopped"}});
-    let refused = put(&daemon, path, &asked, &[]);
-    assert_eq!(
-        (refused.status, refused.problem()),
-        (409, "not-ours"),
-        "{refused:?}"
-    );
-    let kept = daemon.ask("DELETE", path, &daemon.admin, &[]);
-    assert_eq!((kept.status, kept.problem()), (409, "not-ours"), "{kept:?}");
-    assert_eq!(format!("{:?}", others.host.look().machines), before);
-    // Who sees one namespace does not see what is nobody's.
-    let other = daemon.token("physics", "admin", &["physics"]);
-    let unseen = daemon.ask("GET", "/v1/vms", &other, &[]);
-    assert_eq!(unseen.body["items"], json!([]));
-    assert_eq!(get(&daemon, "/v1/vms").body["items"][0]["owned"], json!(false));
-
-    let file = daemon.directory.path().join("theirs.json");
-    std::fs::write(&file, asked["attributes"].to_string()).unwrap();
-    let adopted = daemon.cli(
-        &daemon.admin,
-        &[
-            "vm",
-            "adopt",
-            "lab1/theirs",
-            "--attributes",
-            file.to_str().unwrap(),
-        ],
-    );
-    assert!(adopted.status.success(), "{adopted:?}");
-    let shown = get(&daemon, path).body;
-    assert_eq!(
-        (&shown["owned"], &shown["memory_mib"]),
-        (&json!(true), &json!(256)),
-        "{shown}"
-    );
 }
 
 /// What namespaces may have counts machines by themselves too, made anywhere, for as long as they are on a host.

@@ -2,7 +2,8 @@
 
 use crate::{
     daemon::Daemon,
-    machines::{LAB, Theirs, WEB, desired, escaped, made, network, view},
+    machines::{LAB, WEB, desired, escaped, made, network, view},
+    theirs::Theirs,
 };
 use labyard_driver::observed::Snapshot;
 use labyard_store::testing::Database;
