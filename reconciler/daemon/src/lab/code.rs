@@ -1,7 +1,8 @@
 //! `labyard code`.
 
 use super::{
-    Output, Table, Where,
+    Output, Table,
+    asked::Asked,
     output::{say, secret_file},
     run,
 };
@@ -20,13 +21,7 @@ use std::{collections::BTreeMap, error::Error, path::PathBuf};
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    place: Where,
-    /// For whom it is printed.
-    #[arg(short, long, value_enum, default_value_t, global = true)]
-    output: Output,
-    /// The namespace; a list without it has all.
-    #[arg(long, global = true)]
-    namespace: Option<String>,
+    asked: Asked,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -116,8 +111,8 @@ fn granted(text: &str) -> Result<(String, u32), String> {
 
 /// Runs the verb.
 pub(crate) fn execute(options: &Options) -> Result<(), Box<dyn Error>> {
-    let (output, namespace) = (options.output, options.namespace.as_deref());
-    run(&options.place, async |client| {
+    let (output, namespace) = options.asked.for_whom();
+    run(&options.asked.place, async |client| {
         match &options.verb {
             Verb::List => {
                 let codes = client.codes(namespace).await?;

@@ -1,7 +1,8 @@
 //! `labyard image`: disks of machines captured as images, through a daemon or directly.
 
 use super::{
-    Output, Table, Where,
+    Output, Table,
+    asked::OnHosts,
     output::progress,
     run_on,
     vm::{Address, all_answered, over},
@@ -11,22 +12,13 @@ use labyard_api::{
     image::{Capture, Captured, IN_USE, Image, PINNED, WhileRunning},
     operation::{Operation, State},
 };
-use std::{collections::BTreeSet, error::Error, path::PathBuf};
+use std::{collections::BTreeSet, error::Error};
 
 /// Captured images.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    place: Where,
-    /// The configuration of a daemon, where none is asked: its hosts are worked on directly.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// For whom it is printed.
-    #[arg(short, long, value_enum, default_value_t, global = true)]
-    output: Output,
-    /// The namespace; a list without it has all.
-    #[arg(long, global = true)]
-    namespace: Option<String>,
+    asked: OnHosts,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -63,10 +55,10 @@ pub(super) struct Wanted {
 
 /// Runs the verb.
 pub(crate) fn execute(options: &Options) -> Result<(), Box<dyn Error>> {
-    let (output, namespace) = (options.output, options.namespace.as_deref());
+    let (output, namespace) = options.asked.for_whom();
     run_on(
-        &options.place,
-        options.config.as_deref(),
+        options.asked.place(),
+        options.asked.config(),
         async |client| match &options.verb {
             Verb::List => {
                 let found = client.images(namespace).await?;

@@ -1,6 +1,7 @@
 //! The command line of labs: a file a noun. Each verb is a call of the API, made to a daemon, or to a store directly
 //! ([`reach`]): what it means is the same.
 
+mod asked;
 pub(crate) mod claim;
 pub(crate) mod code;
 pub(crate) mod events;

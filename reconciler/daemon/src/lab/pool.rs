@@ -1,6 +1,6 @@
 //! `labyard pool`.
 
-use super::{Output, Table, Where, output::or_dash, run};
+use super::{Table, asked::Asked, output::or_dash, run};
 use labyard_api::{
     client::Rests,
     pool::{Condition, Member, Pool},
@@ -11,13 +11,7 @@ use std::error::Error;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    place: Where,
-    /// For whom it is printed.
-    #[arg(short, long, value_enum, default_value_t, global = true)]
-    output: Output,
-    /// The namespace; a list without it has all.
-    #[arg(long, global = true)]
-    namespace: Option<String>,
+    asked: Asked,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -47,8 +41,8 @@ struct Whole {
 
 /// Runs the verb.
 pub(crate) fn execute(options: &Options) -> Result<(), Box<dyn Error>> {
-    let (output, namespace) = (options.output, options.namespace.as_deref());
-    run(&options.place, async |client| {
+    let (output, namespace) = options.asked.for_whom();
+    run(&options.asked.place, async |client| {
         match &options.verb {
             Verb::List => {
                 let pools = client.pools(namespace).await?;

@@ -1,6 +1,6 @@
 //! `labyard quota`: what namespaces may have, and hold of it.
 
-use super::{Output, Table, Where, run};
+use super::{Table, asked::Asked, run};
 use labyard_api::quota::{Held, Quota};
 use std::error::Error;
 
@@ -8,13 +8,7 @@ use std::error::Error;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    place: Where,
-    /// For whom it is printed.
-    #[arg(short, long, value_enum, default_value_t, global = true)]
-    output: Output,
-    /// Of this namespace alone.
-    #[arg(long, global = true)]
-    namespace: Option<String>,
+    asked: Asked,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -28,9 +22,10 @@ enum Verb {
 /// Runs the verb.
 pub(crate) fn execute(options: &Options) -> Result<(), Box<dyn Error>> {
     let Verb::List = options.verb;
-    run(&options.place, async |client| {
-        let quotas = client.quotas(options.namespace.as_deref()).await?;
-        Ok(options.output.print(&quotas, |quotas| listed(&quotas.items))?)
+    let (output, namespace) = options.asked.for_whom();
+    run(&options.asked.place, async |client| {
+        let quotas = client.quotas(namespace).await?;
+        Ok(output.print(&quotas, |quotas| listed(&quotas.items))?)
     })
 }
 

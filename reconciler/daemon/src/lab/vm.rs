@@ -1,7 +1,8 @@
 //! `labyard vm`: machines of all hosts, through a daemon or directly.
 
 use super::{
-    Output, Table, Where,
+    Table,
+    asked::OnHosts,
     image::{self, Wanted},
     output::{or_dash, progress},
     run_on,
@@ -23,16 +24,7 @@ const LOOK: Duration = Duration::from_millis(300);
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    place: Where,
-    /// The configuration of a daemon, where none is asked: its hosts are worked on directly.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// For whom it is printed.
-    #[arg(short, long, value_enum, default_value_t, global = true)]
-    output: Output,
-    /// The namespace; a list without it has all.
-    #[arg(long, global = true)]
-    namespace: Option<String>,
+    asked: OnHosts,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -88,10 +80,10 @@ impl std::str::FromStr for Address {
 
 /// Runs the verb.
 pub(crate) fn execute(options: &Options) -> Result<(), Box<dyn Error>> {
-    let (output, namespace) = (options.output, options.namespace.as_deref());
+    let (output, namespace) = options.asked.for_whom();
     run_on(
-        &options.place,
-        options.config.as_deref(),
+        options.asked.place(),
+        options.asked.config(),
         async |client| match &options.verb {
             Verb::List => {
                 let found = client.vms(namespace).await?;

@@ -8,7 +8,7 @@ use super::{
     pools::Within,
     taken::{Json, Query, Two, invalid, namespace, time_limit},
     versions,
-    vms::{everywhere, gone, hidden, same_namespace, seen, sent_object, word},
+    vms::{everywhere, gone, hidden, not_ours, same_namespace, seen, sent_object, word},
 };
 use crate::{
     failure::Failure,
@@ -320,10 +320,7 @@ pub(crate) async fn delete(
                 return Err(gone("network"));
             }
             if view.owner == Owner::Foreign {
-                let problem = Problem::new(409, "not-ours", "The object is not labyard's");
-                return Err(problem
-                    .detail("Others made it, and labyard leaves it alone.")
-                    .into());
+                return Err(not_ours());
             }
             allowed(
                 &headers,
