@@ -21,8 +21,8 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// How many jobs share a commit at most.
-const TOGETHER: usize = 128;
+/// How many jobs share a commit at most: the first of them waits for the last, and more would save next to nothing of the commit.
+const TOGETHER: usize = 32;
 /// How many threads read.
 const READERS: usize = 3;
 
