@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// How long a host may take to answer before it counts as silent.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
@@ -22,6 +22,9 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_millis(500);
 /// How often a host is looked at.
 const EVERY: Duration = Duration::from_secs(5);
+/// How many hosts are read at once: what is read of a host, and what the store believes of it, is in memory for so many. One that
+/// does not answer soon gives its turn to the next.
+const AT_ONCE: usize = 8;
 /// How long another foreman that answers for a host is believed to go on doing so.
 const ANSWERED_FOR: Duration = Duration::from_secs(600);
 
@@ -70,9 +73,20 @@ impl Slots {
     }
 }
 
-/// When each host was looked at last.
-#[derive(Default)]
-pub(crate) struct Looks(Mutex<BTreeMap<HostName, Looked>>);
+/// When each host was looked at last, and turns to look at one.
+pub(crate) struct Looks {
+    hosts: Mutex<BTreeMap<HostName, Looked>>,
+    turns: Semaphore,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self {
+            hosts: Mutex::default(),
+            turns: Semaphore::new(AT_ONCE),
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 enum Looked {
@@ -83,7 +97,7 @@ enum Looked {
 impl Looks {
     /// Those of these hosts that are to be looked at again; each look is under way from now on.
     fn due(&self, hosts: Vec<HostName>) -> Vec<HostName> {
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looks = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = |host: &HostName| match looks.get(host) {
             None => true,
             Some(Looked::UnderWay) => false,
@@ -95,7 +109,7 @@ impl Looks {
     }
 
     fn ended(&self, host: HostName) {
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looks = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         looks.insert(host, Looked::At(Instant::now()));
     }
 }
@@ -190,6 +204,7 @@ impl Inner {
     }
 
     async fn look_at(&self, host: &HostName) -> Result<usize, Refusal> {
+        let turn = self.looks.turns.acquire().await.ok();
         let name = host.to_string();
         let (known, believed) = self
             .store
@@ -199,7 +214,7 @@ impl Inner {
             })
             .await?;
         let was_silent = known.get(&name).is_some_and(|host| host.silent_since.is_some());
-        let met = self.answers(host).await;
+        let (met, _turn) = self.answers(host, turn).await;
         self.meter.looked(&name, &met);
         let amiss = match &met {
             Ok(there) => self.put_right(host, believed, there).await?,
@@ -222,12 +237,27 @@ impl Inner {
         Ok(amiss)
     }
 
-    async fn answers(&self, host: &HostName) -> Result<Vec<Marked>, String> {
-        match tokio::time::timeout(ANSWERS_WITHIN, self.engine.members(host)).await {
+    /// What is on a host; the turn comes back where it did not take long.
+    async fn answers<'t>(
+        &self,
+        host: &HostName,
+        turn: Option<SemaphorePermit<'t>>,
+    ) -> (Result<Vec<Marked>, String>, Option<SemaphorePermit<'t>>) {
+        let members = tokio::time::timeout(ANSWERS_WITHIN, self.engine.members(host));
+        tokio::pin!(members);
+        let (met, turn) = match tokio::time::timeout(SOON, &mut members).await {
+            Ok(met) => (met, turn),
+            Err(_) => {
+                drop(turn);
+                (members.await, None)
+            }
+        };
+        let met = match met {
             Ok(Ok(there)) => Ok(there),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer within {} s", ANSWERS_WITHIN.as_secs())),
-        }
+        };
+        (met, turn)
     }
 }
 
