@@ -1,4 +1,4 @@
-//! Data streams: volumes up and down, consoles.
+//! Data streams: volumes up and down, consoles ([`console`]).
 //!
 //! A stream shares its connection with calls. While the daemon is busy writing what it was sent it may read
 //! nothing else from that connection, and while a consumer is slow this side reads nothing else; so give a
@@ -21,6 +21,8 @@ use crate::procedure::Procedure;
 
 /// The most data in one message: with its head it is 256 KiB, which the daemon takes in best.
 const PIECE: usize = 256 * 1024 - HEAD;
+
+pub(crate) mod console;
 
 /// A rule of streams that was broken, on this side or on the other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -333,60 +335,6 @@ impl Download {
 
     /// Gives the download up.
     pub fn abort(self) {
-        drop(self);
-    }
-}
-
-/// The console of a running domain.
-#[derive(Debug)]
-pub struct Console {
-    stream: RawStream,
-}
-
-impl Console {
-    pub(crate) fn new(stream: RawStream) -> Self {
-        Self { stream }
-    }
-
-    /// What the guest writes; `None` when the console is gone, as when the domain stops. Waits as long as the
-    /// guest is silent.
-    pub async fn read(&mut self) -> Result<Option<Bytes>> {
-        if self.stream.state == State::Over {
-            return Ok(None);
-        }
-        match self.stream.incoming.recv().await {
-            Some(StreamMessage::Data(piece)) if !piece.is_empty() => Ok(Some(piece)),
-            Some(StreamMessage::Data(_)) => Ok(None),
-            Some(StreamMessage::Finished) => {
-                self.stream.state = State::Over;
-                Ok(None)
-            }
-            Some(StreamMessage::Failed(error)) => Err(self.stream.failed(error)),
-            None => Err(self.stream.cut_off()),
-        }
-    }
-
-    /// Types.
-    pub async fn write(&mut self, keys: Bytes) -> Result<()> {
-        let mut keys = keys;
-        while !keys.is_empty() {
-            let piece = keys.split_to(keys.len().min(PIECE));
-            let link = self.stream.connection.link();
-            let room = link.stream_room().await.map_err(|reason| Error::ConnectionLost {
-                procedure: self.stream.procedure.name,
-                reason,
-            })?;
-            link.send(
-                Header::stream(self.stream.procedure, self.stream.serial, Status::Continue),
-                piece,
-                Some(room),
-            );
-        }
-        Ok(())
-    }
-
-    /// Lets go of the console.
-    pub fn close(self) {
         drop(self);
     }
 }

@@ -15,7 +15,7 @@ use crate::model::{
     MetadataKind, StateAndReason,
 };
 use crate::procedure as p;
-use crate::stream::Console;
+use crate::stream::console::Console;
 
 /// Calls without flags in use still have the word for them.
 const NO_FLAGS: u32 = 0;

@@ -374,3 +374,99 @@ async fn a_console_carries_bytes_both_ways_until_the_guest_is_gone() {
     };
     tokio::join!(using, script);
 }
+
+#[tokio::test]
+async fn a_console_is_typed_into_while_somebody_reads() {
+    let (connection, mut peer) = connected().await;
+    let domain = DomainRef::new("vm", Uuid::nil());
+    let script = async {
+        let serial = peer.hear_call(&p::DOMAIN_OPEN_CONSOLE).await.serial;
+        peer.answer(&p::DOMAIN_OPEN_CONSOLE, serial, &()).await;
+        // It says nothing before it was typed into twice: whoever reads waits all the while.
+        for keys in [&b"ro"[..], b"ot"] {
+            let heard = peer.hear().await;
+            assert_eq!((shape(&heard), &heard.payload[..]), ((STREAM, serial, 2), keys));
+        }
+        peer.stream(&p::DOMAIN_OPEN_CONSOLE, serial, Status::Continue, b"root")
+            .await;
+    };
+    let using = async {
+        let mut console = connection
+            .domain_open_console(&domain, None, ConsoleFlags::SAFE)
+            .await
+            .unwrap();
+        let keyboard = console.keyboard();
+        let typing = async {
+            keyboard.press(Bytes::from_static(b"ro")).await.unwrap();
+            keyboard.press(Bytes::from_static(b"ot")).await.unwrap();
+        };
+        let (read, ()) = tokio::join!(console.read(), typing);
+        assert_eq!(read.unwrap().as_deref(), Some(&b"root"[..]));
+        console
+    };
+    // Let go only when all was heard.
+    let (console, ()) = tokio::join!(using, script);
+    drop(console);
+}
+
+#[tokio::test]
+async fn a_console_that_fails_says_why_and_nothing_is_typed_into_it_any_more() {
+    let (connection, mut peer) = connected().await;
+    let domain = DomainRef::new("vm", Uuid::nil());
+    let script = async {
+        let serial = peer.hear_call(&p::DOMAIN_OPEN_CONSOLE).await.serial;
+        peer.answer(&p::DOMAIN_OPEN_CONSOLE, serial, &()).await;
+        let failure = error_payload(38, "stream had I/O failure");
+        peer.stream(&p::DOMAIN_OPEN_CONSOLE, serial, Status::Error, &failure)
+            .await;
+        // Of the stream nothing more is said: neither keys nor an abort.
+        peer.answer_next(&p::CONNECT_GET_HOSTNAME, &"host").await;
+    };
+    let using = async {
+        let mut console = connection
+            .domain_open_console(&domain, None, ConsoleFlags::FORCE)
+            .await
+            .unwrap();
+        let keyboard = console.keyboard();
+        let failed = console.read().await.unwrap_err();
+        assert!(matches!(failed, Error::Server { .. }), "{failed}");
+        assert_eq!(console.read().await.unwrap(), None, "it is over");
+        let late = keyboard.press(Bytes::from_static(b"x")).await.unwrap_err();
+        assert!(
+            matches!(
+                late,
+                Error::Stream {
+                    source: StreamError::EndedEarly,
+                    ..
+                }
+            ),
+            "{late}"
+        );
+        drop(console);
+        connection.connect_get_hostname().await.unwrap();
+    };
+    tokio::join!(using, script);
+}
+
+#[tokio::test]
+async fn a_console_that_was_let_go_is_not_typed_into() {
+    let (connection, mut peer) = connected().await;
+    let domain = DomainRef::new("vm", Uuid::nil());
+    let script = async {
+        let serial = peer.hear_call(&p::DOMAIN_OPEN_CONSOLE).await.serial;
+        peer.answer(&p::DOMAIN_OPEN_CONSOLE, serial, &()).await;
+        assert_eq!(shape(&peer.hear().await), (STREAM, serial, Status::Error as u32));
+        peer.answer_next(&p::CONNECT_GET_HOSTNAME, &"host").await;
+    };
+    let using = async {
+        let console = connection
+            .domain_open_console(&domain, None, ConsoleFlags::empty())
+            .await
+            .unwrap();
+        let keyboard = console.keyboard();
+        console.close();
+        assert!(keyboard.press(Bytes::from_static(b"x")).await.is_err());
+        connection.connect_get_hostname().await.unwrap();
+    };
+    tokio::join!(using, script);
+}
