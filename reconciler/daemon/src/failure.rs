@@ -62,6 +62,7 @@ fn said(refusal: &Refusal) -> (u16, &'static str) {
         Refusal::CodeReplaced { .. } => (409, "The code is another one"),
         Refusal::Unusable(_) => (422, "The request has values that cannot be"),
         Refusal::NoPool { .. } => (404, "The pool is not there"),
+        Refusal::NobodysNow { .. } => (409, "The machine is a pool's"),
         Refusal::NoClaim => (404, "The claim is not there"),
         Refusal::CodeTaken => (409, "The code's text is taken"),
         Refusal::Revoked => (403, "The code was revoked"),

@@ -6,6 +6,7 @@
 //! - [`member`]: a machine of a pool, from building to free, claimed, recycling and gone.
 //! - [`pool`]: what a pool is asked to be, and the work that follows from it, leased to one worker at a time; [`plan`]
 //!   decides what that is, pure.
+//! - [`console`]: machines that somebody types into.
 //! - [`maker`]: who makes a pool or a code, until its caller has written it down.
 //! - [`quota`]: what a namespace may have.
 //! - [`host`]: what is wanted of a host, and whether it answers.
@@ -26,6 +27,7 @@
 
 pub mod claim;
 pub mod code;
+pub mod console;
 pub mod host;
 pub mod ids;
 pub mod maker;

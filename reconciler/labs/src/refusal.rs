@@ -9,6 +9,7 @@
 use crate::{
     claim::Phase,
     ids::{ClaimId, CodeName, Namespace, PoolName},
+    member::State,
     quota::Kind,
 };
 use labyard_schema::Problem;
@@ -165,6 +166,19 @@ pub enum Refusal {
         /// The pool.
         pool: PoolName,
     },
+    /// Nobody has the machine, and somebody will.
+    #[error(
+        "{machine} is a machine of pool {pool} that is {}: what is typed into it would wait there for its next user. Redeem a code for it, or only read",
+        state.map_or("not known here", State::word)
+    )]
+    NobodysNow {
+        /// The machine.
+        machine: String,
+        /// Its pool.
+        pool: PoolName,
+        /// What it is; none where the store does not know it.
+        state: Option<State>,
+    },
     /// No such claim, or not with this secret.
     #[error("there is no such claim")]
     NoClaim,
@@ -217,6 +231,7 @@ impl Refusal {
             Self::TooMany { .. } => "too-many",
             Self::NeverWarm { .. } => "never-warm",
             Self::NoSource { .. } => "no-source",
+            Self::NobodysNow { .. } => "pool-member",
             Self::NoClaim => "no-claim",
             Self::WrongPhase { .. } => "wrong-phase",
             Self::LeaseAtItsEnd { .. } => "lease-at-its-end",

@@ -3,6 +3,7 @@
 mod claims;
 mod code_configs;
 mod codes;
+mod consoles;
 mod lab;
 mod makers;
 mod pool_hosts;
