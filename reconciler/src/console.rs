@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use labyard_driver::ids::ObjectId;
-use labyard_driver::{Driver, DriverError};
+use labyard_driver::{Driver, DriverError, Entry, Heard};
 use tokio::task::JoinHandle;
 
 /// How much of the console is kept.
@@ -58,8 +58,8 @@ impl Tail {
 }
 
 async fn read(driver: &dyn Driver, id: &ObjectId, bytes: &Mutex<VecDeque<u8>>) -> Result<(), DriverError> {
-    let mut console = driver.console(id).await?;
-    while let Some(chunk) = console.read().await? {
+    let mut console = driver.console(id, Entry::TakesOver).await?;
+    while let Heard::Said(chunk) = console.read().await? {
         let mut kept = bytes.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(chunk);
         let over = kept.len().saturating_sub(KEPT);

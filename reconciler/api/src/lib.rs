@@ -5,8 +5,9 @@
 //! - [`problem`]: every answer that is not what was asked for (RFC 9457).
 //! - [`routes`]: one table of all routes, with who may use each; the server's router is built of it, the roles are
 //!   enforced by it, and [`openapi`] is generated from it.
+//! - [`console`]: how a console that is typed into ends.
 //! - [`attributes`]: the JSON Schema, the defaults and the checks of what `labyard-schema` describes.
-//! - `client` (feature): the calls, over HTTP or to a server in the same process.
+//! - `client` (feature): the calls, over HTTP or to a server in the same process; `console` (feature): with consoles.
 //!
 //! ```
 //! use labyard_api::{routes::{Op, route}, token::Role};
@@ -19,6 +20,7 @@ pub mod claim;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod code;
+pub mod console;
 pub mod event;
 pub mod host;
 pub mod image;

@@ -8,6 +8,7 @@ use bytes::Bytes as Chunk;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use crate::console::{Console, Entry};
 use crate::copy::{Copying, DiskCopy};
 use crate::error::DriverError;
 use crate::guest::{GuestAnswer, GuestTask};
@@ -41,13 +42,6 @@ pub enum HostEvent {
     Agent(ObjectId),
     /// Events may have been lost: look at everything.
     Lost,
-}
-
-/// The serial console of a machine.
-#[async_trait]
-pub trait Console: Send {
-    /// The next bytes; `None` when the machine has ended.
-    async fn read(&mut self) -> Result<Option<Chunk>, DriverError>;
 }
 
 /// A hypervisor. Every call is safe to repeat; none retries on its own account; each has a deadline inside.
@@ -329,8 +323,11 @@ pub trait Driver: Send + Sync + 'static {
     /// Whether the guest's agent answers, asked now; at most two seconds.
     async fn agent_answers(&self, id: &ObjectId) -> Result<AgentState, DriverError>;
 
-    /// Opens the serial console from now on.
-    async fn console(&self, id: &ObjectId) -> Result<Box<dyn Console>, DriverError>;
+    /// Opens the serial console from now on. One has it at a time; the entry says what becomes of who has it already.
+    ///
+    /// # Errors
+    /// [`DriverError::Busy`] where somebody has it and keeps it, [`DriverError::Refused`] where the machine does not run.
+    async fn console(&self, id: &ObjectId, entry: Entry) -> Result<Box<dyn Console>, DriverError>;
 
     /// Events from now on. A lagging receiver gets [`HostEvent::Lost`] semantics from the channel itself.
     async fn events(&self) -> Result<tokio::sync::broadcast::Receiver<HostEvent>, DriverError>;

@@ -12,6 +12,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod console;
 pub mod copy;
 pub mod driver;
 pub mod error;
@@ -25,5 +26,6 @@ pub mod observed;
 pub mod screen;
 pub mod spec;
 
-pub use driver::{Console, Driver, HostEvent, UploadStream, VolumeBytes};
+pub use console::{Console, Entry, Heard, Keyboard};
+pub use driver::{Driver, HostEvent, UploadStream, VolumeBytes};
 pub use error::DriverError;

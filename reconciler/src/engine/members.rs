@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use labyard_driver::Console;
 use labyard_driver::ids::{HostName, ObjectId};
 use labyard_driver::mark::{Kind, Ownership};
+use labyard_driver::{Console, Entry};
 use tokio::time::Instant;
 
 use super::claim::{mark_of, same_owner};
@@ -63,13 +63,13 @@ impl Embedded {
         }
     }
 
-    /// The serial console of a machine of a state, from now on. It has one reader at a time: who comes later takes it over.
+    /// The serial console of a machine of a state, from now on. One has it at a time.
     ///
     /// # Errors
-    /// Where the machine is not there or not this state's, or has no console to read.
-    pub async fn console(&self, object: &ObjectRef) -> Result<Box<dyn Console>, EngineError> {
+    /// Where the machine is not there or not this state's, does not run, or somebody else has its console and keeps it.
+    pub async fn console(&self, object: &ObjectRef, entry: Entry) -> Result<Box<dyn Console>, EngineError> {
         let grip = self.grip_to_read(object).await?;
-        let console = grip.host.driver.console(&grip.found.id).await;
+        let console = grip.host.driver.console(&grip.found.id, entry).await;
         console.map_err(grip.host.failed(grip.what.clone()))
     }
 

@@ -144,16 +144,22 @@ fn client_config(more: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, 
     Ok(Arc::new(config))
 }
 
-#[async_trait]
-impl Transport for Http {
-    async fn call(&self, mut request: Request<Sent>) -> Result<Got, ClientError> {
+impl Http {
+    fn broken(&self, error: &hyper::Error) -> ClientError {
+        ClientError::Broken {
+            endpoint: self.shown(),
+            why: error.to_string(),
+        }
+    }
+
+    /// A connection, and the request as that server takes it.
+    async fn connected(
+        &self,
+        mut request: Request<Sent>,
+    ) -> Result<(Box<dyn Io>, Request<Sent>), ClientError> {
         let unreachable = |why: String| ClientError::Unreachable {
             endpoint: self.shown(),
             why,
-        };
-        let broken = |error: hyper::Error| ClientError::Broken {
-            endpoint: self.shown(),
-            why: error.to_string(),
         };
         let io = match tokio::time::timeout(CONNECT, self.dial()).await {
             Ok(dialled) => dialled.map_err(unreachable)?,
@@ -168,11 +174,27 @@ impl Transport for Http {
         if let Ok(host) = host.parse() {
             request.headers_mut().insert(header::HOST, host);
         }
+        Ok((io, request))
+    }
+}
+
+#[async_trait]
+impl Transport for Http {
+    async fn call(&self, request: Request<Sent>) -> Result<Got, ClientError> {
+        let (io, request) = self.connected(request).await?;
+        let broken = |error: hyper::Error| self.broken(&error);
         let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
         // It lives as long as the answer is read; its own end says nothing more.
         tokio::spawn(async move { drop(connection.await) });
         let answer = sender.send_request(request).await.map_err(broken)?;
         Ok(answer.map(|body| body.map_err(|error| Box::new(error) as BodyError).boxed_unsync()))
+    }
+
+    #[cfg(feature = "console")]
+    async fn switch(&self, request: Request<Sent>) -> Result<super::console::Switched, ClientError> {
+        let (io, request) = self.connected(request).await?;
+        let switched = super::console::switched(io, request).await;
+        switched.map_err(|error| self.broken(&error))
     }
 }
 

@@ -14,6 +14,8 @@
 //! ```
 
 mod calls;
+#[cfg(feature = "console")]
+pub mod console;
 pub mod http;
 mod patience;
 mod sending;
@@ -54,6 +56,10 @@ pub type Got = Response<UnsyncBoxBody<Bytes, BodyError>>;
 pub trait Transport: Send + Sync {
     /// Sends a request whose target is a path.
     async fn call(&self, request: Request<Sent>) -> Result<Got, ClientError>;
+
+    /// Sends a request that asks for another protocol.
+    #[cfg(feature = "console")]
+    async fn switch(&self, request: Request<Sent>) -> Result<console::Switched, ClientError>;
 }
 
 /// Why a call brought nothing.
@@ -220,12 +226,22 @@ impl Client {
     }
 
     /// The same with a body of that media type, where there is one.
-    async fn send_body(
+    async fn send_body(&self, op: Op, call: &Call, body: (&str, Sent)) -> Result<Got, ClientError> {
+        let request = self.request(op, call, body)?;
+        let got = self.transport.call(request).await?;
+        match got.status().is_success() {
+            true => Ok(got),
+            false => Err(refused(got).await),
+        }
+    }
+
+    /// A call as it is sent.
+    fn request(
         &self,
         op: Op,
         call: &Call,
         (media_type, body): (&str, Sent),
-    ) -> Result<Got, ClientError> {
+    ) -> Result<Request<Sent>, ClientError> {
         let route = route(op);
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         let mut target = route.filled(&path);
@@ -246,14 +262,9 @@ impl Client {
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(body).map_err(|error| ClientError::Strange {
+        request.body(body).map_err(|error| ClientError::Strange {
             why: format!("the request cannot be sent: {error}"),
-        })?;
-        let got = self.transport.call(request).await?;
-        match got.status().is_success() {
-            true => Ok(got),
-            false => Err(refused(got).await),
-        }
+        })
     }
 
     /// Makes a call that is answered with JSON; with the status and the `ETag`.

@@ -3,7 +3,7 @@
 use super::table::{
     ACCEPTED, IF_MATCH, IF_NONE_MATCH, IN_NAMESPACE, NAMESPACE, get, json, path, tagged, text,
 };
-use super::{Access, Method, Op, Parameter, Place, Route};
+use super::{Access, Answer, Body, Method, Op, Parameter, Place, Route, Tagged};
 use crate::{claim, image, network, token::Role, upload, vm};
 
 const IDEMPOTENCY: Parameter = Parameter {
@@ -29,6 +29,12 @@ const ADOPT: Parameter = Parameter {
     name: "adopt",
     place: Place::Query,
     means: "Whether a machine of that name that others made is taken over.",
+    schema: r#"{"type": "boolean"}"#,
+};
+const FORCE: Parameter = Parameter {
+    name: "force",
+    place: Place::Query,
+    means: "Whether who has the console already loses it to the caller, and is told. Without it who only reads takes it over, and a WebSocket is refused.",
     schema: r#"{"type": "boolean"}"#,
 };
 const SHA256: Parameter = path(
@@ -109,9 +115,17 @@ pub(super) const ROUTES: &[Route] = &[
         Op::FollowConsole,
         "/v1/vms/{host}/{name}/console",
         Access::AtLeast(Role::Operator),
-        "What a machine says on its serial console from now on, until it ends or the caller does. One reader at a time: who comes later takes it over.",
-        &[ON, VM, NAMESPACE],
-        &[text("What it says.", "application/octet-stream")],
+        "What a machine says on its serial console from now on, until it ends or the caller does; as a WebSocket, which is asked for by Upgrade, what is sent is typed into it. One has a console at a time.",
+        &[ON, VM, NAMESPACE, FORCE],
+        &[
+            text("What it says.", "application/octet-stream"),
+            Answer {
+                status: 101,
+                means: "A WebSocket: what the machine says comes in binary messages, and what is sent is typed. The code of its close says why it ended: 1000 the machine has ended, 1001 the server ends, 1011 the host broke off, 4001 taken over, 4002 the token is not valid any more, 4003 the claim of a pool's machine is over, 4004 the machine takes no keys.",
+                body: Body::Empty,
+                tagged: Tagged::No,
+            },
+        ],
     ),
     get(
         Op::ShowRoom,

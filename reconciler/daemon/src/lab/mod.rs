@@ -4,6 +4,7 @@
 mod asked;
 pub(crate) mod claim;
 pub(crate) mod code;
+mod console;
 pub(crate) mod events;
 pub(crate) mod host;
 pub(crate) mod image;
@@ -15,6 +16,7 @@ pub(crate) mod pool;
 pub(crate) mod quota;
 mod reach;
 pub(crate) mod store;
+mod terminal;
 pub(crate) mod token;
 pub(crate) mod vm;
 

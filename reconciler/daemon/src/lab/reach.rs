@@ -9,8 +9,11 @@ use async_trait::async_trait;
 use axum::{Router, body::Body};
 use http::Request;
 use http_body_util::BodyExt as _;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use labyard_api::client::{
     BodyError, Client, ClientError, ENDPOINT_VARIABLE, Got, Sent, TOKEN_VARIABLE, Transport,
+    console::{Switched, switched},
 };
 use labyard_schema::provider::STORE_VARIABLE;
 use std::{
@@ -123,6 +126,9 @@ async fn directly(config: &Config, key_file: Option<&Path>) -> Result<Client, Bo
     Ok(Client::over(Arc::new(here), None))
 }
 
+/// How much of what is switched over is under way within the process.
+const WITHIN: usize = 64 << 10;
+
 /// A server in this process.
 struct Here {
     router: Router,
@@ -139,6 +145,26 @@ impl Transport for Here {
             Err(never) => match never {},
         };
         Ok(answer.map(|body| body.map_err(|error| Box::new(error) as BodyError).boxed_unsync()))
+    }
+
+    /// A connection is switched over, and here there is none: the server gets one that never leaves the process.
+    async fn switch(&self, request: Request<Sent>) -> Result<Switched, ClientError> {
+        let (ours, theirs) = tokio::io::duplex(WITHIN);
+        let router = self.router.clone();
+        let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Caller::Owner);
+            router.clone().call(request)
+        });
+        let connection = http1::Builder::new()
+            .serve_connection(TokioIo::new(theirs), service)
+            .with_upgrades();
+        tokio::spawn(async move { drop(connection.await) });
+        let answered = switched(ours, request).await;
+        answered.map_err(|error| ClientError::Broken {
+            endpoint: "in this process".to_owned(),
+            why: error.to_string(),
+        })
     }
 }
 

@@ -3,19 +3,20 @@
 use super::{
     Table,
     asked::OnHosts,
+    console,
     image::{self, Wanted},
     output::{or_dash, progress},
     run_on,
+    terminal::Terminal,
 };
-use http_body_util::BodyExt as _;
 use labyard_api::{
-    client::{Call, Client, ClientError, Got},
+    client::{Call, Client, ClientError, console::Former},
     operation::{Operation, State},
     routes::Op,
     vm::{PutVm, Unread, Vm},
 };
 use serde_json::Value;
-use std::{error::Error, io::Write as _, path::PathBuf, time::Duration};
+use std::{error::Error, path::PathBuf, time::Duration};
 
 /// How often a running operation is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -38,11 +39,17 @@ enum Verb {
         /// The machine: HOST/NAME.
         machine: Address,
     },
-    /// Follow what a machine says on its serial console, until Ctrl-C. Nothing is typed into it, and who comes later takes it
-    /// over.
+    /// Type into a machine's serial console, until Ctrl-]. Where the input is no terminal it is only read, until the machine
+    /// ends.
     Console {
         /// The machine: HOST/NAME.
         machine: Address,
+        /// Only read, until Ctrl-C. Who has the console already loses it.
+        #[arg(long)]
+        read_only: bool,
+        /// Take the console over from whoever has it already; he is told.
+        #[arg(long)]
+        force: bool,
     },
     /// Make the next revision of an image of a machine's disk. A machine that runs stays so: its agent holds its file systems
     /// still for a moment, and takes SSH host keys and machine id out of what is captured.
@@ -94,10 +101,17 @@ pub(crate) fn execute(options: &Options) -> Result<(), Box<dyn Error>> {
                 let found = client.vm(namespace, (&machine.host, &machine.name)).await?;
                 Ok(output.print(&found.value, shown)?)
             }
-            Verb::Console { machine } => {
-                let call = Call::of(&[&machine.host, &machine.name]).query("namespace", namespace);
-                followed(client.send(Op::FollowConsole, call).await?).await
-            }
+            Verb::Console {
+                machine,
+                read_only,
+                force,
+            } => match Terminal::of_input().filter(|_| !*read_only) {
+                Some(terminal) => {
+                    let former = if *force { Former::Loses } else { Former::Keeps };
+                    console::typed(&client, terminal, (namespace, machine), former).await
+                }
+                None => console::followed(&client, (namespace, machine)).await,
+            },
             Verb::Capture(wanted) => image::capture(&client, (output, namespace), wanted).await,
             Verb::Adopt { machine, attributes } => {
                 let attributes: Value = serde_json::from_slice(&std::fs::read(attributes)?)?;
@@ -119,22 +133,6 @@ pub(crate) fn execute(options: &Options) -> Result<(), Box<dyn Error>> {
             }
         },
     )
-}
-
-/// Prints what comes, as it comes.
-async fn followed(got: Got) -> Result<(), Box<dyn Error>> {
-    let mut body = got.into_body();
-    let mut out = std::io::stdout();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| error.to_string())?;
-        if let Ok(bytes) = frame.into_data() {
-            match out.write_all(&bytes).and_then(|()| out.flush()) {
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-                written => written?,
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Waits for the end of an operation, and says how far it is.

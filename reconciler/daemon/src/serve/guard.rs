@@ -130,7 +130,11 @@ pub(crate) async fn pass(
     app.metrics
         .answered(route.op, response.status().as_u16(), begun.elapsed());
     match caller {
-        Some(caller) if matches!(route.op, Op::Events | Op::FollowConsole) => {
+        // A connection that is switched over has a session of its own, which looks itself.
+        Some(caller)
+            if matches!(route.op, Op::Events | Op::FollowConsole)
+                && response.status() != StatusCode::SWITCHING_PROTOCOLS =>
+        {
             still::while_valid(&app, &caller, response)
         }
         _ => response,

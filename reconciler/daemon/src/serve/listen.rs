@@ -13,6 +13,7 @@ use http::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
+    any::Any,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -34,6 +35,12 @@ const FIRST: Duration = Duration::from_secs(2);
 const STALLED: Duration = Duration::from_secs(60);
 /// After an error of the system's own (no file descriptors, say) it is let alone so long.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// A connection's place among those that are open: whoever has it is waited for when the server ends.
+#[derive(Clone)]
+pub(crate) struct Staying(
+    #[expect(dead_code, reason = "it is held, and that is all")] Arc<dyn Any + Send + Sync>,
+);
 
 /// Why no connections are taken.
 #[derive(Debug, thiserror::Error)]
@@ -128,12 +135,14 @@ pub(crate) async fn serve(app: &Arc<App>, listener: TcpListener, tls: Option<Tls
         let _ = stream.set_nodelay(true);
         let stream = Patient::new(stream, STALLED);
         let (app, router, tls) = (Arc::clone(app), router.clone(), tls.clone());
+        let token = tasks.token();
         tasks.spawn(async move {
-            let _held = (slot, place);
+            // Shared with what a connection is switched over to, which outlives what is served of it here.
+            let staying = Staying(Arc::new((slot, place, token)));
             match tls {
-                None => connection(&app, stream, from, router).await,
+                None => connection(&app, stream, (from, staying), router).await,
                 Some(tls) => match tokio::time::timeout(HEAD, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(&app, stream, from, router).await,
+                    Ok(Ok(stream)) => connection(&app, stream, (from, staying), router).await,
                     Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS"),
                     Err(_) => tracing::debug!(%peer, "TLS took too long"),
                 },
@@ -150,7 +159,7 @@ pub(crate) async fn serve(app: &Arc<App>, listener: TcpListener, tls: Option<Tls
     }
 }
 
-async fn connection<S>(app: &Arc<App>, stream: S, peer: IpAddr, router: Router)
+async fn connection<S>(app: &Arc<App>, stream: S, (peer, staying): (IpAddr, Staying), router: Router)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -160,13 +169,15 @@ where
         asks.cancel();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(staying.clone());
         // A router is ready whenever it is asked.
         router.clone().call(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => {

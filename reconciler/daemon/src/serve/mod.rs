@@ -22,6 +22,7 @@ mod places;
 pub(crate) mod router;
 mod runs;
 mod seen;
+mod session;
 mod sources;
 mod still;
 pub(crate) mod who;

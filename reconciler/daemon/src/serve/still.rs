@@ -20,6 +20,14 @@ pub(crate) fn while_valid(app: &Arc<App>, caller: &Caller, response: Response) -
     response.map(|body| Body::from_stream(body.into_data_stream().take_until(over)))
 }
 
+/// Comes back when the caller may no more what he may now.
+pub(crate) async fn while_allowed(app: &Arc<App>, caller: &Caller) {
+    match caller {
+        Caller::Token(token) => revoked(Arc::clone(app), token.name.clone()).await,
+        Caller::Nobody | Caller::Holder(_) | Caller::Owner => std::future::pending().await,
+    }
+}
+
 /// Comes back when the token of that name is of no use any more.
 async fn revoked(app: Arc<App>, name: String) {
     loop {

@@ -1,6 +1,8 @@
 //! The daemon as a process, asked over HTTP by curl and by the command line, on both stores.
 
 mod claims;
+mod console;
+mod console_at_a_terminal;
 mod crowd;
 mod daemon;
 mod described;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use labyard_driver::copy::{Copying, DiskCopy};
-use labyard_driver::driver::{AgentState, Console, VariablesOf};
+use labyard_driver::driver::{AgentState, VariablesOf};
 use labyard_driver::guest::{GuestAnswer, GuestTask};
 use labyard_driver::ids::{Bytes, MacAddr, ObjectId, PoolName, VolumeName};
 use labyard_driver::mark::Mark;
@@ -17,7 +17,7 @@ use labyard_driver::observed::{
 };
 use labyard_driver::screen::{Callers, Screen};
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
-use labyard_driver::{Driver, DriverError, HostEvent, UploadStream, VolumeBytes};
+use labyard_driver::{Console, Driver, DriverError, Entry, HostEvent, UploadStream, VolumeBytes};
 use tokio::sync::broadcast;
 
 use crate::config::LibvirtConfig;
@@ -25,8 +25,8 @@ use crate::events::Events;
 use crate::host::Host;
 use crate::reservations::Reach;
 use crate::{
-    agent, copies, files, guest, live, machines, media, moments, networks, observe, probe, reservations,
-    screens, snapshot, upload, variables, volumes, wires,
+    agent, console, copies, files, guest, live, machines, media, moments, networks, observe, probe,
+    reservations, screens, snapshot, upload, variables, volumes, wires,
 };
 
 /// A libvirt host. It connects when it is first needed, and anew after a connection was lost; another driver of the
@@ -307,8 +307,8 @@ impl Driver for LibvirtDriver {
         guest::agent_answers(&self.host, id).await
     }
 
-    async fn console(&self, id: &ObjectId) -> Result<Box<dyn Console>, DriverError> {
-        guest::console(&self.host, id).await
+    async fn console(&self, id: &ObjectId, entry: Entry) -> Result<Box<dyn Console>, DriverError> {
+        console::console(&self.host, id, entry).await
     }
 
     async fn events(&self) -> Result<broadcast::Receiver<HostEvent>, DriverError> {

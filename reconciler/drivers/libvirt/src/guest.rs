@@ -1,18 +1,15 @@
-//! What is asked of guests: addresses, the agent, the console.
+//! What is asked of guests: addresses, the agent.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes as Chunk;
 use labyard_driver::DriverError;
-use labyard_driver::driver::{AgentState, Console};
+use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{MacAddr, ObjectId};
-use libvirt_rpc::flags::ConsoleFlags;
-use libvirt_rpc::{AddressSource, AgentTimeout, Connection, ErrorCode, InterfaceAddresses};
+use libvirt_rpc::{AddressSource, AgentTimeout, ErrorCode, InterfaceAddresses};
 
-use crate::errors::{Act, During};
-use crate::host::{Host, StreamLine};
+use crate::errors::During;
+use crate::host::Host;
 use crate::machines::{act, reference};
 
 /// How long an agent may take.
@@ -84,44 +81,5 @@ pub(crate) async fn agent_answers(host: &Host, id: &ObjectId) -> Result<AgentSta
             Ok(AgentState::Silent)
         }
         Err(error) => Err(act.failed(&error)),
-    }
-}
-
-pub(crate) async fn console(host: &Host, id: &ObjectId) -> Result<Box<dyn Console>, DriverError> {
-    let act = act("opening the console of", id);
-    let domain = reference(&act, id)?;
-    // A guest may write faster than somebody reads: on a connection of its own that holds up nobody else.
-    let line = host.connect_for_streams().await?;
-    let console = open(line.connection()?, &act, &domain).await?;
-    Ok(Box::new(SerialConsole {
-        console,
-        act,
-        _line: line,
-    }))
-}
-
-/// A console has one reader at a time; who comes later takes it over.
-pub(crate) async fn open(
-    connection: &Connection,
-    act: &Act,
-    domain: &libvirt_rpc::DomainRef,
-) -> Result<libvirt_rpc::Console, DriverError> {
-    connection
-        .domain_open_console(domain, None, ConsoleFlags::FORCE)
-        .await
-        .during(act)
-}
-
-struct SerialConsole {
-    console: libvirt_rpc::Console,
-    act: Act,
-    /// Let go after the console.
-    _line: StreamLine,
-}
-
-#[async_trait]
-impl Console for SerialConsole {
-    async fn read(&mut self) -> Result<Option<Chunk>, DriverError> {
-        self.console.read().await.during(&self.act)
     }
 }

@@ -10,6 +10,7 @@
 mod agent;
 mod capabilities;
 mod config;
+mod console;
 mod copies;
 mod driver;
 mod errors;

@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use futures::stream;
-use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, HostUuid, VolumeName};
 use labyard_driver::spec::{Accelerator, ProbePayload, VolumeContent, VolumeSpec};
+use labyard_driver::{DriverError, Entry};
 use libvirt_rpc::flags::{DomainCreate, DomainDestroy, ListDomains};
 use libvirt_rpc::{Connection, Console, DomainRef};
 use tokio::sync::Mutex;
@@ -27,7 +27,7 @@ use crate::errors::{Act, During};
 use crate::host::Host;
 use crate::machine_xml::domain_type;
 use crate::xml::Element;
-use crate::{guest, upload, volumes};
+use crate::{console, upload, volumes};
 
 /// From power on to the payload's word. Firmware and payload need a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -163,7 +163,7 @@ async fn listen(
     domain: &DomainRef,
     magic: &[u8],
 ) -> Result<bool, DriverError> {
-    let console = guest::open(connection, act, domain).await?;
+    let console = console::open(connection, act, domain, Entry::TakesOver).await?;
     connection.domain_resume(domain).await.during(act)?;
     match timeout(PATIENCE, hear(console, magic)).await {
         Ok(heard) => heard.during(act),

@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
-use labyard_driver::ids::{Bytes, ObjectId, PoolName, VolumeName};
+use labyard_driver::ids::{Bytes, PoolName, VolumeName};
 use labyard_driver::{DriverError, HostEvent, UploadStream};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::broadcast;
 
 use crate::request::{Reply, Request};
-use crate::state::ConsoleStep;
+use crate::state::{ConsoleStep, Seat};
 use crate::wire::{self, Answer, Hello, Message, PROTOCOL};
 
 /// How long an answer may take; longer than what a server takes to give up on its own.
@@ -54,18 +54,27 @@ impl Client {
 
     pub(crate) async fn read_console(
         &self,
-        id: &ObjectId,
-        run: u64,
+        seat: &Seat,
         position: usize,
     ) -> Result<ConsoleStep, DriverError> {
-        let (id, doing) = (id.clone(), "reading the console");
-        match self
-            .ask(doing, &Message::ReadConsole { id, run, position })
-            .await?
-        {
+        let (seat, doing) = (seat.clone(), "reading the console");
+        match self.ask(doing, &Message::ReadConsole { seat, position }).await? {
             Answer::Reply(Reply::ConsoleStep(step)) => Ok(step),
             _ => Err(lost(doing, "the simulator answered something else")),
         }
+    }
+
+    pub(crate) async fn press_keys(&self, seat: &Seat, keys: &[u8]) -> Result<(), DriverError> {
+        let message = Message::PressKeys {
+            seat: seat.clone(),
+            keys: keys.to_vec(),
+        };
+        self.ask("typing into the console", &message).await.map(drop)
+    }
+
+    pub(crate) async fn leave_console(&self, seat: &Seat) -> Result<(), DriverError> {
+        let message = Message::LeaveConsole(seat.clone());
+        self.ask("letting go of the console", &message).await.map(drop)
     }
 
     /// One question, one answer.

@@ -18,16 +18,13 @@ use labyard_driver::observed::{
 };
 use labyard_driver::screen::{Callers, Screen};
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
-use labyard_driver::{Console, Driver, DriverError, HostEvent, UploadStream, VolumeBytes};
+use labyard_driver::{Console, Driver, DriverError, Entry, HostEvent, UploadStream, VolumeBytes};
 use tokio::sync::broadcast;
 
+use crate::console::SimConsole;
 use crate::host::SimHost;
 use crate::link::Link;
 use crate::request::{Reply, Request};
-use crate::state::ConsoleStep;
-
-/// How often a quiet console is looked at.
-const CONSOLE_POLL: Duration = Duration::from_millis(50);
 
 /// A driver of a simulated host. Each one is a caller of its own: a crash point that it meets silences it alone.
 #[derive(Clone, Debug)]
@@ -320,14 +317,11 @@ impl Driver for SimDriver {
         ask!(self, Request::AgentAnswers(id.clone()), Reply::Agent)
     }
 
-    async fn console(&self, id: &ObjectId) -> Result<Box<dyn Console>, DriverError> {
-        match self.link.call(Request::OpenConsole(id.clone())).await? {
-            Reply::Console { run, position } => Ok(Box::new(SimConsole {
-                link: Arc::clone(&self.link),
-                id: id.clone(),
-                run,
-                position,
-            })),
+    async fn console(&self, id: &ObjectId, entry: Entry) -> Result<Box<dyn Console>, DriverError> {
+        match self.link.call(Request::OpenConsole(id.clone(), entry)).await? {
+            Reply::Console { seat, position } => {
+                Ok(Box::new(SimConsole::new(Arc::clone(&self.link), seat, position)))
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -342,28 +336,5 @@ impl Driver for SimDriver {
 
     async fn marks(&self) -> Result<Vec<(ObjectId, Mark)>, DriverError> {
         ask!(self, Request::Marks, Reply::Marks)
-    }
-}
-
-struct SimConsole {
-    link: Arc<Link>,
-    id: ObjectId,
-    run: u64,
-    position: usize,
-}
-
-#[async_trait]
-impl Console for SimConsole {
-    async fn read(&mut self) -> Result<Option<bytes::Bytes>, DriverError> {
-        loop {
-            match self.link.read_console(&self.id, self.run, self.position).await? {
-                ConsoleStep::Text { text, position } => {
-                    self.position = position;
-                    return Ok(Some(text.into()));
-                }
-                ConsoleStep::Quiet => tokio::time::sleep(CONSOLE_POLL).await,
-                ConsoleStep::Ended => return Ok(None),
-            }
-        }
     }
 }

@@ -17,7 +17,7 @@ use crate::passage::{Caller, Daemon, Health, Life, lost};
 use crate::random::Chance;
 use crate::request::{Reply, Request, Verb};
 use crate::settings::{GuestSettings, Latency, Settings};
-use crate::state::{ConsoleStep, ForeignHand, State};
+use crate::state::{ConsoleStep, ForeignHand, Seat, State};
 
 /// Events that a receiver may fall behind before it loses some.
 const EVENTS_KEPT: usize = 4096;
@@ -250,17 +250,26 @@ impl SimHost {
     }
 
     /// Reads on from a console; part of the stream that was opened, so neither counted nor delayed.
-    pub(crate) fn read_console(
-        &self,
-        id: &ObjectId,
-        run: u64,
-        position: usize,
-    ) -> Result<ConsoleStep, DriverError> {
+    pub(crate) fn read_console(&self, seat: &Seat, position: usize) -> Result<ConsoleStep, DriverError> {
         if self.inner.daemon.borrow().health == Health::Down {
             return Err(lost("reading the console", "the connection was closed"));
         }
         Ok(self
             .inner
-            .look(|state, now| state.read_console(id, run, position, now)))
+            .look(|state, now| state.read_console(seat, position, now)))
+    }
+
+    /// Types into a console; as [`SimHost::read_console`] part of the stream.
+    pub(crate) fn press_keys(&self, seat: &Seat, keys: &[u8]) -> Result<(), DriverError> {
+        if self.inner.daemon.borrow().health == Health::Down {
+            return Err(lost("typing into the console", "the connection was closed"));
+        }
+        self.inner.change(|state, now| state.press_keys(seat, keys, now));
+        Ok(())
+    }
+
+    /// Lets go of a console.
+    pub(crate) fn leave_console(&self, seat: &Seat) {
+        self.inner.look(|state, _| state.leave_console(seat));
     }
 }

@@ -18,6 +18,7 @@ mod admin;
 #[cfg(unix)]
 mod client;
 mod clock;
+mod console;
 mod core;
 mod driver;
 mod faults;

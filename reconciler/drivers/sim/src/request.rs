@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use labyard_driver::DriverError;
 use labyard_driver::copy::{Copying, DiskCopy};
 use labyard_driver::driver::{AgentState, VariablesOf};
 use labyard_driver::guest::{GuestAnswer, GuestTask};
@@ -15,10 +14,11 @@ use labyard_driver::observed::{
 };
 use labyard_driver::screen::{Callers, Screen};
 use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, VolumeSpec};
+use labyard_driver::{DriverError, Entry};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
-use crate::state::{ConsoleStep, State};
+use crate::state::{ConsoleStep, Seat, State};
 
 /// The calls of the driver trait by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -165,7 +165,7 @@ pub(crate) enum Request {
     Leases(ObjectId),
     Addresses(ObjectId),
     AgentAnswers(ObjectId),
-    OpenConsole(ObjectId),
+    OpenConsole(ObjectId, Entry),
     ProbeAccelerator,
     Marks,
 }
@@ -190,7 +190,7 @@ pub(crate) enum Reply {
     Guest(GuestAnswer),
     Copying(Copying),
     Screened(Option<Callers>),
-    Console { run: u64, position: usize },
+    Console { seat: Seat, position: usize },
     ConsoleStep(ConsoleStep),
     Accelerator(Accelerator),
     Marks(Vec<(ObjectId, Mark)>),
@@ -247,7 +247,7 @@ impl Request {
             Self::Leases(_) => Verb::Leases,
             Self::Addresses(_) => Verb::Addresses,
             Self::AgentAnswers(_) => Verb::AgentAnswers,
-            Self::OpenConsole(_) => Verb::Console,
+            Self::OpenConsole(..) => Verb::Console,
             Self::ProbeAccelerator => Verb::ProbeAccelerator,
             Self::Marks => Verb::Marks,
         }
@@ -292,7 +292,7 @@ impl Request {
             | Self::Leases(id)
             | Self::Addresses(id)
             | Self::AgentAnswers(id)
-            | Self::OpenConsole(id) => id.to_string(),
+            | Self::OpenConsole(id, _) => id.to_string(),
             Self::PoolRoom(pool) | Self::Volumes(pool) => pool.to_string(),
             Self::CreateVolume(spec) => spec.name.to_string(),
             Self::FirmwareVariables(of) => format!("{of:?}"),
@@ -339,9 +339,9 @@ impl State {
             Request::ChangeLive(spec, change) => self.change_live(spec, change, now).map(done),
             Request::Addresses(id) => self.addresses(id).map(Reply::Addresses),
             Request::AgentAnswers(id) => self.agent(id).map(Reply::Agent),
-            Request::OpenConsole(id) => {
-                let (run, position) = self.open_console(id, now)?;
-                Ok(Reply::Console { run, position })
+            Request::OpenConsole(id, entry) => {
+                let (seat, position) = self.open_console(id, *entry, now)?;
+                Ok(Reply::Console { seat, position })
             }
             Request::ProbeAccelerator => Ok(Reply::Accelerator(self.settings.accelerator)),
             Request::Marks => Ok(Reply::Marks(self.marks())),

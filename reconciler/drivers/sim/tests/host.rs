@@ -7,7 +7,7 @@ use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{ObjectId, PoolName, VolumeName};
 use labyard_driver::observed::{Detail, Power, Reservation};
 use labyard_driver::spec::{DirectBoot, MachineSpec};
-use labyard_driver::{Driver, DriverError, HostEvent};
+use labyard_driver::{Driver, DriverError, Entry, Heard, HostEvent};
 use labyard_driver_sim::{
     Edge, Failure, Fault, FaultKind, ForeignHand, Latency, Outcome, Settings, SimDriver, SimHost, Trigger,
     Verb,
@@ -112,9 +112,9 @@ async fn a_machine_that_hangs_is_unknown_and_cannot_be_changed_but_can_be_cut_of
 async fn the_console_of_a_crashing_guest_tells_of_its_panic_and_ends() {
     let (_host, driver) = host();
     let spec = started(&driver, "sim.crash").await;
-    let mut console = driver.console(&spec.id).await.unwrap();
+    let mut console = driver.console(&spec.id, Entry::Waits).await.unwrap();
     let mut text = Vec::new();
-    while let Some(bytes) = console.read().await.unwrap() {
+    while let Heard::Said(bytes) = console.read().await.unwrap() {
         text.extend_from_slice(&bytes);
     }
     assert!(String::from_utf8(text).unwrap().contains("Linux version"));

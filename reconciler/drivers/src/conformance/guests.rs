@@ -3,11 +3,18 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::lab::{Failure, Lab, ensure, ensure_eq};
+use bytes::Bytes as Chunk;
+
+use super::lab::{Failure, Lab, ensure, ensure_eq, ensure_error};
 use super::sample;
+use crate::console::{Console, Entry, Heard};
+use crate::error::DriverError;
 use crate::ids::ObjectId;
 use crate::observed::{Power, Reservation};
 use crate::spec::MachineSpec;
+
+/// How often a guest that says nothing is typed to.
+const AGAIN: Duration = Duration::from_millis(500);
 
 type Result = std::result::Result<(), Failure>;
 
@@ -15,20 +22,94 @@ pub(super) async fn a_console_gives_bytes_and_ends_with_the_machine(lab: &Lab<'_
     let (spec, guest) = lab.bootable("console")?;
     lab.define(&spec).await?;
     lab.driver.start_machine(&spec.id).await?;
-    let mut console = lab.driver.console(&spec.id).await?;
-    let read = tokio::time::timeout(guest.patience, console.read()).await;
-    let bytes = read.map_err(|_| Failure::new("the console stays silent"))??;
-    ensure!(
-        bytes.is_some_and(|bytes| !bytes.is_empty()),
-        "the console ended before the machine"
-    );
+    let mut console = lab.driver.console(&spec.id, Entry::Waits).await?;
+    heard(console.as_mut(), "", guest.patience).await?;
     lab.driver.power_off(&spec.id).await?;
-    let rest = async {
-        while console.read().await?.is_some() {}
-        Ok::<_, Failure>(())
+    ends(console.as_mut(), &Heard::Ended, guest.patience).await
+}
+
+/// A guest echoes what is typed, once somebody in it listens.
+pub(super) async fn what_is_typed_into_a_console_is_echoed_by_its_guest(lab: &Lab<'_>) -> Result {
+    let (spec, guest) = lab.bootable("typed")?;
+    lab.define(&spec).await?;
+    lab.driver.start_machine(&spec.id).await?;
+    let mut console = lab.driver.console(&spec.id, Entry::Waits).await?;
+    let keyboard = console.keyboard();
+    let typing = async {
+        loop {
+            if let Err(error) = keyboard.press(Chunk::from_static(b"echo-me\r")).await {
+                return Failure::from(error);
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     };
-    let ended = tokio::time::timeout(guest.patience, rest).await;
-    ended.map_err(|_| Failure::new("the console did not end with the machine"))?
+    tokio::select! {
+        echoed = heard(console.as_mut(), "echo-me", guest.patience) => echoed?,
+        failed = typing => return Err(failed),
+    }
+    drop(console);
+    lab.driver.power_off(&spec.id).await?;
+    lab.until_power(&spec.id, Power::Stopped).await
+}
+
+pub(super) async fn a_console_is_had_by_one_and_lost_to_who_takes_it_over(lab: &Lab<'_>) -> Result {
+    let (spec, guest) = lab.bootable("taken")?;
+    lab.define(&spec).await?;
+    lab.driver.start_machine(&spec.id).await?;
+    let mut first = lab.driver.console(&spec.id, Entry::Waits).await?;
+    let second = lab.driver.console(&spec.id, Entry::Waits).await.map(drop);
+    ensure_error!(second, Busy);
+    heard(first.as_mut(), "", guest.patience).await?;
+    let second = lab.driver.console(&spec.id, Entry::TakesOver).await?;
+    ends(first.as_mut(), &Heard::TakenOver, guest.patience).await?;
+    let third = lab.driver.console(&spec.id, Entry::Waits).await.map(drop);
+    ensure_error!(third, Busy);
+    drop((first, second));
+    // Who has let go of it may still be seen there for a moment.
+    let is_free = async || match lab.driver.console(&spec.id, Entry::Waits).await {
+        Ok(_) => Ok(true),
+        Err(DriverError::Busy { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    };
+    lab.until("the console is free again", guest.patience, is_free)
+        .await?;
+    lab.driver.power_off(&spec.id).await?;
+    lab.until_power(&spec.id, Power::Stopped).await?;
+    let stopped = lab.driver.console(&spec.id, Entry::TakesOver).await.map(drop);
+    ensure_error!(stopped, Refused);
+    Ok(())
+}
+
+/// Reads until a text comes; any, if it is empty.
+async fn heard(console: &mut dyn Console, text: &str, wait: Duration) -> Result {
+    let reading = async {
+        let mut said = Vec::new();
+        while said.is_empty() || !String::from_utf8_lossy(&said).contains(text) {
+            match console.read().await? {
+                Heard::Said(bytes) => said.extend_from_slice(&bytes),
+                ended => return Err(Failure::new(format!("{ended:?} before {text:?} came"))),
+            }
+        }
+        Ok(())
+    };
+    let read = tokio::time::timeout(wait, reading).await;
+    read.map_err(|_| Failure::new(format!("{text:?} does not come from the console")))?
+}
+
+/// Reads to the end, which has to be that one.
+async fn ends(console: &mut dyn Console, expected: &Heard, wait: Duration) -> Result {
+    let reading = async {
+        loop {
+            match console.read().await? {
+                Heard::Said(_) => {}
+                ended => return Ok::<_, Failure>(ended),
+            }
+        }
+    };
+    let ended = tokio::time::timeout(wait, reading).await;
+    let ended = ended.map_err(|_| Failure::new("the console did not end"))??;
+    ensure_eq!(&ended, expected, "how the console ended");
+    Ok(())
 }
 
 /// Starts a machine on a network and waits for its first NIC's lease.

@@ -4,6 +4,7 @@ use futures::future;
 
 use super::lab::{Failure, Lab, ensure, ensure_eq, ensure_error, known};
 use super::sample;
+use crate::console::Entry;
 use crate::driver::AgentState;
 use crate::ids::{Bytes, Mib, ObjectName};
 use crate::mark::{Kind, Stage};
@@ -167,7 +168,7 @@ pub(super) async fn what_is_not_there_is_missing(lab: &Lab<'_>) -> Result {
     ensure_error!(lab.driver.grow_disk(id, "vda", Bytes::from_gib(1)).await, Missing);
     ensure_error!(lab.driver.agent_answers(id).await, Missing);
     ensure!(
-        lab.driver.console(id).await.is_err(),
+        lab.driver.console(id, Entry::TakesOver).await.is_err(),
         "a console of nothing was opened"
     );
     Ok(())

@@ -195,6 +195,8 @@ cases! {
     }
     GuestsThatBoot: guests {
         a_console_gives_bytes_and_ends_with_the_machine,
+        what_is_typed_into_a_console_is_echoed_by_its_guest,
+        a_console_is_had_by_one_and_lost_to_who_takes_it_over,
         a_guest_gets_the_address_reserved_for_it,
         a_guest_gets_an_address_of_the_range,
     }

@@ -1,8 +1,10 @@
 //! Machines: seen, made, changed, removed.
 
 mod change;
+mod console;
 
 pub(crate) use change::{confirm, delete, destroy, place, put};
+pub(crate) use console::console;
 
 use super::{
     Answer,
@@ -16,7 +18,7 @@ use crate::{
     failure::Failure,
     serve::{app::App, met, seen::since, who::Caller},
 };
-use axum::{Extension, body::Body, extract::State, response::IntoResponse as _};
+use axum::{Extension, extract::State};
 use labyard_api::{
     problem::Problem,
     vm::{Unread, Vm, Vms},
@@ -300,42 +302,6 @@ pub(crate) async fn room(
     };
     let room = engine.room(&object).await.map_err(|error| met::problem(&error))?;
     Ok(json(200, &room))
-}
-
-pub(crate) async fn console(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Two(host, name): Two,
-    Query(within): Query<Within>,
-) -> Answer {
-    let namespace = caller.namespace(within.namespace.as_deref())?;
-    let (engine, host) = on(&app, &host).await?;
-    let object = object((&host, &name), &namespace, None);
-    let Some((view, Some(_))) = by_name(engine, &object).await? else {
-        return Err(gone("machine"));
-    };
-    let console = engine
-        .console(&identified(object, &view))
-        .await
-        .map_err(|error| met::problem(&error))?;
-    let ending = app.ending.clone();
-    let said = futures::stream::try_unfold(console, move |mut console| {
-        let ending = ending.clone();
-        async move {
-            let read = tokio::select! {
-                () = ending.cancelled() => return Ok(None),
-                read = console.read() => read,
-            };
-            // A console that breaks off is one that ended: whoever listens asks again.
-            let bytes = read.map_err(std::io::Error::other)?;
-            Ok::<_, std::io::Error>(bytes.map(|bytes| (bytes, console)))
-        }
-    });
-    let media_type = (
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/octet-stream"),
-    );
-    Ok(([media_type], Body::from_stream(said)).into_response())
 }
 
 /// The object with who it is, as it was read.

@@ -70,9 +70,14 @@ async fn carry_out(shared: &Shared, caller: &Caller, message: Message) -> Result
     let done = Answer::Reply(Reply::Done);
     match message {
         Message::Call(request) => host.call(caller, &request).await.map(Answer::Reply),
-        Message::ReadConsole { id, run, position } => {
-            let step = host.read_console(&id, run, position)?;
+        Message::ReadConsole { seat, position } => {
+            let step = host.read_console(&seat, position)?;
             Ok(Answer::Reply(Reply::ConsoleStep(step)))
+        }
+        Message::PressKeys { seat, keys } => host.press_keys(&seat, &keys).map(|()| done),
+        Message::LeaveConsole(seat) => {
+            host.leave_console(&seat);
+            Ok(done)
         }
         Message::OtherHand(hand) => host.by_other_hand(&hand).map(|()| done),
         Message::Order(fault) => {

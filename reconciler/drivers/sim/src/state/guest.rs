@@ -14,8 +14,10 @@ use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
 
 use super::copies::Job;
+use super::desk::Desk;
 use super::inside::Inside;
-use super::{Definition, Lease, Machine, MachineActivity, Network, State, refused};
+use super::terminal::{LOGIN, Terminal};
+use super::{Definition, Lease, Machine, MachineActivity, Network, State};
 use crate::clock::Millis;
 use crate::random::hash;
 use crate::settings::{GuestFault, GuestSettings};
@@ -49,6 +51,10 @@ pub(super) struct Run {
     /// The copy of one of its disks that was begun last.
     #[serde(default)]
     pub(super) copy: Option<Job>,
+    #[serde(default)]
+    pub(super) desk: Desk,
+    #[serde(default)]
+    terminal: Terminal,
     reached: Reached,
 }
 
@@ -180,6 +186,8 @@ impl Run {
             process,
             inside: Inside::default(),
             copy: None,
+            desk: Desk::default(),
+            terminal: Terminal::default(),
             reached: Reached::Nothing,
         }
     }
@@ -192,6 +200,7 @@ impl Run {
         self.inside.stood_still(since, now);
         self.shutdown_due = None;
         self.copy = None;
+        self.desk = Desk::default();
         self.paused_at = match resume {
             Resume::Running => None,
             Resume::Paused => Some(now),
@@ -255,11 +264,27 @@ impl Run {
             true => say(boot, "dhcp: lease obtained".to_owned()),
             false => say(boot, "dhcp: no answer, trying again".to_owned()),
         }
-        say(course.agent_at(), "sim login:".to_owned());
+        lines.push((course.agent_at(), LOGIN.to_owned()));
+        // What it was typed into answered by then stands behind what it says by itself.
+        lines.extend_from_slice(self.terminal.said());
+        lines.sort_by_key(|(at, _)| *at);
         lines
     }
 
-    fn written_by(&self, position: usize, now: Millis) -> (String, usize) {
+    /// Keys come in by its serial port. Before somebody asks for a name there, and while it stands still, nobody reads them.
+    pub(super) fn press(&mut self, keys: &[u8], now: Millis) {
+        let course = &self.course;
+        let listens = course.boots == Boots::Yes
+            && course.crash_ms().is_none()
+            && self.process == Process::Answers
+            && self.paused_at.is_none()
+            && now >= self.started + course.agent_at();
+        if listens {
+            self.terminal.press(keys, now - self.started);
+        }
+    }
+
+    pub(super) fn written_by(&self, position: usize, now: Millis) -> (String, usize) {
         let script = self.script();
         let until = self.paused_at.unwrap_or(now);
         let done = script
@@ -274,17 +299,6 @@ impl Run {
             .collect();
         (text, done.max(position))
     }
-}
-
-/// What a reader of a console gets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum ConsoleStep {
-    /// Text, and where to read on.
-    Text { text: String, position: usize },
-    /// Nothing yet.
-    Quiet,
-    /// The machine has ended.
-    Ended,
 }
 
 impl State {
@@ -420,27 +434,6 @@ impl State {
     pub(crate) fn agent(&self, id: &ObjectId) -> Result<AgentState, DriverError> {
         let run = self.machine_ref(id)?.run();
         Ok(run.map_or(AgentState::Silent, Run::agent))
-    }
-
-    /// Opens a console: the run that it belongs to, and where it reads on.
-    pub(crate) fn open_console(&self, id: &ObjectId, now: Millis) -> Result<(u64, usize), DriverError> {
-        let machine = self.machine_ref(id)?;
-        let doing = format!("opening the console of machine {}", machine.host_name);
-        let run = machine
-            .run()
-            .ok_or_else(|| refused(doing, "the machine is not running"))?;
-        Ok((run.number, run.written_by(0, now).1))
-    }
-
-    pub(crate) fn read_console(&self, id: &ObjectId, run: u64, position: usize, now: Millis) -> ConsoleStep {
-        let current = self.machines.get(id).and_then(Machine::run);
-        let Some(current) = current.filter(|current| current.number == run) else {
-            return ConsoleStep::Ended;
-        };
-        match current.written_by(position, now) {
-            (text, _) if text.is_empty() => ConsoleStep::Quiet,
-            (text, position) => ConsoleStep::Text { text, position },
-        }
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Nothing here waits or knows of faults: a verb takes the time as an argument and answers at once.
 
+mod console;
 mod content;
 mod copies;
+mod desk;
 mod files;
 mod foreign;
 mod guest;
@@ -17,6 +19,7 @@ mod pools;
 mod properties;
 mod qcow2;
 mod screens;
+mod terminal;
 mod variables;
 mod view;
 mod volumes;
@@ -35,9 +38,9 @@ use labyard_driver::spec::{
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use console::{ConsoleStep, Seat};
 pub(crate) use content::Content;
 pub use foreign::ForeignHand;
-pub(crate) use guest::ConsoleStep;
 pub(crate) use volumes::Filling;
 
 use crate::clock::Millis;

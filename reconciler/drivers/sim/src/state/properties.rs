@@ -80,7 +80,7 @@ fn of_machines() -> impl Strategy<Value = Request> {
         3 => Request::RemoveMachine(id),
         4 => Request::GrowDisk(id, "vda".to_owned(), Bytes::from_mib(96)),
         5 => Request::Addresses(id),
-        6 => Request::OpenConsole(id),
+        6 => Request::OpenConsole(id, labyard_driver::Entry::Waits),
         _ => Request::StartMachine(id),
     });
     let whole = (machine(), 0..4_u32).prop_map(|(spec, verb)| match verb {

@@ -10,7 +10,7 @@ mod error;
 use std::io;
 
 use labyard_driver::HostEvent;
-use labyard_driver::ids::{Bytes, ObjectId, PoolName, VolumeName};
+use labyard_driver::ids::{Bytes, PoolName, VolumeName};
 use labyard_driver::observed::Snapshot;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub(crate) use error::WireError;
 use crate::faults::Fault;
 use crate::oplog::Operation;
 use crate::request::{Reply, Request};
-use crate::state::ForeignHand;
+use crate::state::{ForeignHand, Seat};
 
 /// The protocol that both ends must speak.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -49,10 +49,14 @@ pub(crate) enum Message {
     },
     Subscribe,
     ReadConsole {
-        id: ObjectId,
-        run: u64,
+        seat: Seat,
         position: usize,
     },
+    PressKeys {
+        seat: Seat,
+        keys: Vec<u8>,
+    },
+    LeaveConsole(Seat),
     OtherHand(ForeignHand),
     Order(Fault),
     ClearFaults,
