@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use labyard_driver::Entry;
 use labyard_driver::conformance::sample;
 use labyard_driver::ids::{Bytes, Mib, PoolName, VolumeName};
 use labyard_driver::observed::{Reservation, Snapshot};
@@ -80,7 +81,7 @@ fn of_machines() -> impl Strategy<Value = Request> {
         3 => Request::RemoveMachine(id),
         4 => Request::GrowDisk(id, "vda".to_owned(), Bytes::from_mib(96)),
         5 => Request::Addresses(id),
-        6 => Request::OpenConsole(id, labyard_driver::Entry::Waits),
+        6 => Request::OpenConsole(id, Entry::Waits),
         _ => Request::StartMachine(id),
     });
     let whole = (machine(), 0..4_u32).prop_map(|(spec, verb)| match verb {
@@ -233,11 +234,15 @@ fn check(state: &State, now: Millis) {
     }
 }
 
-/// Whether a call that succeeded may fail when it is made again at once: makers do, the thing exists.
+/// Whether a call that succeeded may fail when it is made again at once: makers do, the thing exists, and whoever waits for a console
+/// that is free finds it taken.
 fn makes(request: &Request) -> bool {
     matches!(
         request,
-        Request::RecordMachine(_) | Request::CreateNetwork(_) | Request::CreateVolume(_)
+        Request::RecordMachine(_)
+            | Request::CreateNetwork(_)
+            | Request::CreateVolume(_)
+            | Request::OpenConsole(_, Entry::Waits)
     )
 }
 
