@@ -20,7 +20,9 @@ use crate::observed::{
     Snapshot, VolumeDetail,
 };
 use crate::screen::{Callers, Screen};
-use crate::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, SecureBoot, VolumeSpec};
+use crate::spec::{
+    Accelerator, LiveChange, MachineSpec, NetworkSpec, NicSpec, ProbePayload, SecureBoot, VolumeSpec,
+};
 
 /// Chunks in order, on their way to a host or from one. An error in it aborts an upload.
 pub type UploadStream = BoxStream<'static, Result<Chunk, Box<dyn std::error::Error + Send + Sync>>>;
@@ -134,6 +136,14 @@ pub trait Driver: Send + Sync + 'static {
     /// # Errors
     /// [`DriverError::Refused`] where a machine runs behind it.
     async fn remove_screen(&self, screen: &Screen) -> Result<(), DriverError>;
+
+    /// Attaches a card of a machine where this says, kept apart there or not as it says, in the definition and in what
+    /// runs, where its cable goes out and in again. One that is moved stands behind no screen any more; all else of it
+    /// stays. Done already is success, and changes nothing.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`] where the machine has no such card, or there is nothing to attach it to.
+    async fn attach_nic(&self, id: &ObjectId, nic: &NicSpec) -> Result<(), DriverError>;
 
     /// Begins to copy a disk of a running machine as it is at this moment; the machine runs on, and its disk stays what it
     /// is. One copy of a machine goes on at a time.

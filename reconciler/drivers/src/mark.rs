@@ -16,8 +16,9 @@ use crate::ids::{
     VolumeName,
 };
 use crate::moment::MomentMark;
+use crate::observed::Attachment;
 use crate::screen::Callers;
-use crate::spec::{DiskFormat, SecureBoot};
+use crate::spec::{DiskFormat, Isolation, SecureBoot};
 
 /// The newest format that this program writes and reads: 2 has moments, uses, captures and machines of pools.
 pub const VERSION: u32 = 2;
@@ -399,6 +400,26 @@ pub struct MemberMark {
     pub generation: i64,
 }
 
+/// Whose network it is that a claim's machines have to themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimMark {
+    /// The claim's identity in the store that had the network made.
+    pub id: String,
+}
+
+/// A card that was put on the network of a claim, and where it belongs: enough to put it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LentMark {
+    /// Which card.
+    pub nic: NicKey,
+    /// The network that it was lent to, by the host's name.
+    pub network: String,
+    /// Where it is attached else.
+    pub home: Attachment,
+    /// Whom it reaches there.
+    pub isolation: Isolation,
+}
+
 /// What a machine's or network's object carries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
@@ -467,6 +488,12 @@ pub struct Mark {
     /// Whom its screen lets in; none where it never had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callers: Option<Callers>,
+    /// A card of it that is on the network of a claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lent: Option<LentMark>,
+    /// The claim whose machines have this network to themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimMark>,
     /// The image that is being made of one of its disks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureMark>,
@@ -517,6 +544,8 @@ impl Mark {
             moment: None,
             used: None,
             callers: None,
+            lent: None,
+            claim: None,
             capture: None,
             wishes: serde_json::Value::Null,
         }
@@ -561,10 +590,12 @@ impl Mark {
             used,
             capture,
             member,
+            lent,
+            claim,
             ..
         } = self;
-        match (moment, used, capture, member) {
-            (None, None, None, None) => 1,
+        match (moment, used, capture, member, lent, claim) {
+            (None, None, None, None, None, None) => 1,
             _ => VERSION,
         }
     }
@@ -649,17 +680,35 @@ mod tests {
             number: 1,
             generation: 1,
         };
-        for (used, capture, member) in [
-            (Some(used), None, None),
-            (None, Some(capture), None),
-            (None, None, Some(member)),
-        ] {
-            let mark = Mark {
-                used,
-                capture,
-                member,
+        let lent = LentMark {
+            nic: "lab".into(),
+            network: "claim-c".to_owned(),
+            home: Attachment::Network("idle".to_owned()),
+            isolation: Isolation::Apart,
+        };
+        let claim = ClaimMark { id: "c".to_owned() };
+        for mark in [
+            Mark {
+                used: Some(used),
                 ..plain.clone()
-            };
+            },
+            Mark {
+                capture: Some(capture),
+                ..plain.clone()
+            },
+            Mark {
+                member: Some(member),
+                ..plain.clone()
+            },
+            Mark {
+                lent: Some(lent),
+                ..plain.clone()
+            },
+            Mark {
+                claim: Some(claim),
+                ..plain.clone()
+            },
+        ] {
             assert_eq!(version(&mark), 2);
             assert_eq!(Mark::parse(&mark.to_text()).unwrap(), mark);
         }

@@ -7,15 +7,15 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
-use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName};
+use labyard_driver::ids::{HostName, MacAddr, Namespace, NicKey, ObjectId, ObjectName};
 use labyard_driver::mark::{Kind, Mark, Stage};
 use labyard_driver::observed::{DhcpLease, HostFacts, HostFile, Offers, Room, Snapshot};
 use labyard_driver::screen::Callers;
 
 use super::patience::patiently;
 use super::{
-    Admission, AtStage, Bounds, Capture, Captured, Departure, Deps, DesiredOn, Engine, HostImage, Look,
-    Marked, ObjectRef, Reading, ReportOn, Run, Traffic, Want,
+    Admission, AtStage, Bounds, Capture, Captured, ClaimNetwork, Departure, Deps, DesiredOn, Engine,
+    HostImage, Look, Marked, ObjectRef, Reading, Removal, ReportOn, Run, StandingNetwork, Traffic, Want,
 };
 use crate::capacity::HostCapacity;
 use crate::derived::Taken;
@@ -76,12 +76,12 @@ impl Embedded {
     }
 
     /// A verb on a machine that stands, as often as it takes within its bounds.
-    async fn with_machine<'a>(
+    async fn with_machine<'a, T: Send>(
         &self,
         object: &ObjectRef,
         bounds: &Bounds,
-        attempt: impl FnMut() -> BoxFuture<'a, Result<(), EngineError>> + Send,
-    ) -> Result<(), EngineError> {
+        attempt: impl FnMut() -> BoxFuture<'a, Result<T, EngineError>> + Send,
+    ) -> Result<T, EngineError> {
         self.may_change(&object.host, Kind::Machine, object.name.as_str())?;
         let host = self.host(&object.host)?;
         let what = describe(Kind::Machine, object.name.as_str());
@@ -340,6 +340,41 @@ impl Engine for Embedded {
     async fn renew_screen(&self, object: &ObjectRef) -> Result<bool, EngineError> {
         self.may_change(&object.host, Kind::Machine, object.name.as_str())?;
         self.screen_renewed(object).await
+    }
+
+    async fn make_claim_network(
+        &self,
+        host: &HostName,
+        network: &ClaimNetwork,
+        bounds: Bounds,
+    ) -> Result<StandingNetwork, EngineError> {
+        self.may_change(host, Kind::Network, &network.claim)?;
+        self.claim_network_made(host, network, &bounds).await
+    }
+
+    async fn claim_networks(&self, host: &HostName) -> Result<Vec<StandingNetwork>, EngineError> {
+        self.claim_networks_on(host).await
+    }
+
+    async fn remove_claim_network(
+        &self,
+        host: &HostName,
+        claim: &str,
+        bounds: Bounds,
+    ) -> Result<Removal, EngineError> {
+        self.may_change(host, Kind::Network, claim)?;
+        self.claim_network_removed(host, claim, &bounds).await
+    }
+
+    async fn lend_nic(
+        &self,
+        object: &ObjectRef,
+        nic: &NicKey,
+        network: &StandingNetwork,
+        bounds: Bounds,
+    ) -> Result<Vec<std::net::IpAddr>, EngineError> {
+        let lend = || self.nic_lent(object, (nic, network), &bounds).boxed();
+        self.with_machine(object, &bounds, lend).await
     }
 
     async fn admit(

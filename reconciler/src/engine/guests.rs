@@ -127,9 +127,10 @@ impl Embedded {
         departure: Departure,
         bounds: &Bounds,
     ) -> Result<(), EngineError> {
-        let grip = self.grip(object, bounds).await?;
+        let mut grip = self.grip(object, bounds).await?;
         screens::close(&grip).await?;
         screens::stand(&grip).await?;
+        self.nic_home(&mut grip).await?;
         let Some(used) = grip.record.mark().await.used else {
             return Ok(());
         };

@@ -6,6 +6,7 @@ mod begin;
 mod capture;
 mod capture_live;
 mod claim;
+mod claim_networks;
 mod collect;
 mod embedded;
 mod grip;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use labyard_driver::ids::{HostName, MacAddr, Namespace, ObjectId, ObjectName, PoolName, UnixMillis};
+use labyard_driver::ids::{HostName, MacAddr, Namespace, NicKey, ObjectId, ObjectName, PoolName, UnixMillis};
 use labyard_driver::mark::Mark;
 use labyard_driver::observed::{DhcpLease, HostFacts, HostFile, Offers, Room, Snapshot};
 use labyard_driver::screen::Callers;
@@ -44,6 +45,7 @@ use crate::run::Report;
 use crate::view::{MachineView, NetworkView};
 use serde::{Deserialize, Serialize};
 
+pub use claim_networks::{ClaimNetwork, Removal, StandingNetwork};
 pub(crate) use collect::collect_let_go;
 pub(crate) use embedded::describe;
 pub use embedded::{Access, Embedded};
@@ -417,6 +419,39 @@ pub trait Engine: Send + Sync + 'static {
     async fn renew_screen(&self, _object: &ObjectRef) -> Result<bool, EngineError> {
         Err(without_guests("screening a machine"))
     }
+    /// Makes the network that a claim has to itself, or brings the one that is there to what is wanted.
+    async fn make_claim_network(
+        &self,
+        _host: &HostName,
+        _network: &ClaimNetwork,
+        _bounds: Bounds,
+    ) -> Result<StandingNetwork, EngineError> {
+        Err(without_guests("making a claim's network"))
+    }
+    /// The networks of claims on a host, of all namespaces.
+    async fn claim_networks(&self, _host: &HostName) -> Result<Vec<StandingNetwork>, EngineError> {
+        Err(without_guests("looking for claims' networks"))
+    }
+    /// Takes the network of a claim away, once no machine is on it; gone already is gone.
+    async fn remove_claim_network(
+        &self,
+        _host: &HostName,
+        _claim: &str,
+        _bounds: Bounds,
+    ) -> Result<Removal, EngineError> {
+        Err(without_guests("removing a claim's network"))
+    }
+    /// Puts a card of a machine of a state on the network of a claim, where nothing keeps it apart, and waits until its
+    /// guest has addresses there. A user's departure puts it back, and so does a reset.
+    async fn lend_nic(
+        &self,
+        _object: &ObjectRef,
+        _nic: &NicKey,
+        _network: &StandingNetwork,
+        _bounds: Bounds,
+    ) -> Result<Vec<std::net::IpAddr>, EngineError> {
+        Err(without_guests("moving a card to a claim's network"))
+    }
     /// Lets a user into the guest of a machine of a state, which counts as used from then on, and his callers through its
     /// screen, last of all. Another user's, or other, credentials of an earlier call are taken out first, or are why nobody
     /// is let in; the same again is success.
@@ -426,7 +461,8 @@ pub trait Engine: Send + Sync + 'static {
         admission: &Admission,
         bounds: Bounds,
     ) -> Result<(), EngineError>;
-    /// Closes the screen and takes the credentials that were put in out again; none there is success.
+    /// Closes the screen, puts a card that was lent back, and takes the credentials that were put in out again; none there
+    /// is success.
     async fn dismiss(
         &self,
         object: &ObjectRef,

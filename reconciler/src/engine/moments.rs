@@ -73,6 +73,9 @@ impl Embedded {
         }
         screens::close(&grip).await?;
         self.go_back(&mut grip, object, bounds).await?;
+        // Its moment has every card at home.
+        grip.look().await?;
+        self.nic_home(&mut grip).await?;
         faults::moment("reset-back", object.name.as_str(), &bounds.cancel).await;
         if let Some(found) = traces(&grip, mark.used.as_ref()).await? {
             return Err(EngineError::StillUsed {

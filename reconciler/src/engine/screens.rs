@@ -15,9 +15,11 @@ use crate::identity;
 /// How often a screen is put right while what is asked of it changes.
 const TURNS: u32 = 3;
 
-/// The screen of a machine.
+/// The screen of a machine: before all of its cards but the one that is on the network of a claim, where nobody else is.
 pub(crate) fn screen_of(id: &ObjectId, mark: &Mark) -> Screen {
-    let nics: BTreeSet<MacAddr> = mark.nics.values().map(|nic| nic.mac).collect();
+    let lent = mark.lent.as_ref().map(|lent| &lent.nic);
+    let screened = mark.nics.iter().filter(|(key, _)| Some(*key) != lent);
+    let nics: BTreeSet<MacAddr> = screened.map(|(_, nic)| nic.mac).collect();
     Screen {
         of: id.clone(),
         name: identity::screen_name(&mark.origin),

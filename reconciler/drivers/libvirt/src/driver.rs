@@ -16,7 +16,9 @@ use labyard_driver::observed::{
     Snapshot, VolumeDetail,
 };
 use labyard_driver::screen::{Callers, Screen};
-use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
+use labyard_driver::spec::{
+    Accelerator, LiveChange, MachineSpec, NetworkSpec, NicSpec, ProbePayload, VolumeSpec,
+};
 use labyard_driver::{Console, Driver, DriverError, Entry, HostEvent, UploadStream, VolumeBytes};
 use tokio::sync::broadcast;
 
@@ -25,7 +27,7 @@ use crate::events::Events;
 use crate::host::Host;
 use crate::reservations::Reach;
 use crate::{
-    agent, console, copies, files, guest, live, machines, media, moments, networks, observe, probe,
+    agent, attach, console, copies, files, guest, live, machines, media, moments, networks, observe, probe,
     reservations, screens, snapshot, upload, variables, volumes, wires,
 };
 
@@ -128,6 +130,10 @@ impl Driver for LibvirtDriver {
 
     async fn screened(&self, screen: &Screen) -> Result<Option<Callers>, DriverError> {
         screens::screened(&self.host, screen).await
+    }
+
+    async fn attach_nic(&self, id: &ObjectId, nic: &NicSpec) -> Result<(), DriverError> {
+        attach::nic(&self.host, id, nic).await
     }
 
     async fn remove_screen(&self, screen: &Screen) -> Result<(), DriverError> {

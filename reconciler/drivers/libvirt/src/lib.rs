@@ -4,10 +4,11 @@
 //!   what a caller must do, and set-up mistakes into commands.
 //! - `xml` is a tree that writes unedited parts as it read them; `machine_xml`, `network_xml`, `volume_xml`, `screen_xml`
 //!   and `mark_xml` are pure: specification to definition and back.
-//! - `snapshot` and `sizes` are the bulk read, `observe` the read of one machine; `machines`, `live`, `media`, `networks`,
+//! - `snapshot` and `sizes` are the bulk read, `observe` the read of one machine; `machines`, `live`, `attach`, `media`, `networks`,
 //!   `reservations`, `screens`, `volumes`, `files`, `upload`, `guest`, `agent`, `moments`, `events` and `probe` are the verbs, by noun.
 
 mod agent;
+mod attach;
 mod capabilities;
 mod config;
 mod console;

@@ -15,6 +15,8 @@ use crate::xml::Element;
 /// The first of the ports that systems take for connections of their own making.
 const EPHEMERAL: &str = "32768";
 const BELOW_EPHEMERAL: &str = "32767";
+/// How the names of all screens begin.
+const OURS: &str = "labyard-";
 
 /// The filter of a screen. Its UUID is its machine's: a filter carries no mark by which it could be known.
 pub(crate) fn filter(screen: &Screen, callers: &Callers) -> Element {
@@ -102,6 +104,13 @@ pub(crate) fn behind(nic: &Element) -> Option<&str> {
 pub(crate) fn put_behind(nic: &mut Element, screen: &Screen) {
     nic.ensure("filterref")
         .set_attribute("filter", screen.name.as_str());
+}
+
+/// Takes a card from behind a screen of ours; a filter of somebody else's stays.
+pub(crate) fn take_from_behind(nic: &mut Element) {
+    if behind(nic).is_some_and(|filter| filter.starts_with(OURS)) {
+        nic.remove_named("filterref");
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ use labyard_driver::observed::{
     Snapshot, VolumeDetail,
 };
 use labyard_driver::screen::{Callers, Screen};
-use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, ProbePayload, VolumeSpec};
+use labyard_driver::spec::{
+    Accelerator, LiveChange, MachineSpec, NetworkSpec, NicSpec, ProbePayload, VolumeSpec,
+};
 use labyard_driver::{Console, Driver, DriverError, Entry, HostEvent, UploadStream, VolumeBytes};
 use tokio::sync::broadcast;
 
@@ -136,6 +138,11 @@ impl Driver for SimDriver {
 
     async fn screened(&self, screen: &Screen) -> Result<Option<Callers>, DriverError> {
         ask!(self, Request::Screened(screen.clone()), Reply::Screened)
+    }
+
+    async fn attach_nic(&self, id: &ObjectId, nic: &NicSpec) -> Result<(), DriverError> {
+        self.done(Request::AttachNic(id.clone(), Box::new(nic.clone())))
+            .await
     }
 
     async fn remove_screen(&self, screen: &Screen) -> Result<(), DriverError> {

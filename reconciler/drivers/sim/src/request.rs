@@ -13,7 +13,7 @@ use labyard_driver::observed::{
     Snapshot, VolumeDetail,
 };
 use labyard_driver::screen::{Callers, Screen};
-use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, VolumeSpec};
+use labyard_driver::spec::{Accelerator, LiveChange, MachineSpec, NetworkSpec, NicSpec, VolumeSpec};
 use labyard_driver::{DriverError, Entry};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,7 @@ pub enum Verb {
     ScreenMachine,
     Screened,
     RemoveScreen,
+    AttachNic,
     BeginCopy,
     Copying,
     EndCopy,
@@ -132,6 +133,7 @@ pub(crate) enum Request {
     ScreenMachine(Screen, Callers),
     Screened(Screen),
     RemoveScreen(Screen),
+    AttachNic(ObjectId, Box<NicSpec>),
     BeginCopy(ObjectId, DiskCopy),
     Copying(ObjectId, DiskCopy),
     EndCopy(ObjectId, DiskCopy),
@@ -214,6 +216,7 @@ impl Request {
             Self::ScreenMachine(..) => Verb::ScreenMachine,
             Self::Screened(_) => Verb::Screened,
             Self::RemoveScreen(_) => Verb::RemoveScreen,
+            Self::AttachNic(..) => Verb::AttachNic,
             Self::BeginCopy(..) => Verb::BeginCopy,
             Self::Copying(..) => Verb::Copying,
             Self::EndCopy(..) => Verb::EndCopy,
@@ -274,6 +277,7 @@ impl Request {
             | Self::ReattachGuests(id)
             | Self::StartMachine(id)
             | Self::SuspendMachine(id)
+            | Self::AttachNic(id, _)
             | Self::BeginCopy(id, _)
             | Self::Copying(id, _)
             | Self::EndCopy(id, _)
@@ -325,6 +329,7 @@ impl State {
             Request::ScreenMachine(screen, callers) => self.screen_machine(screen, callers).map(done),
             Request::Screened(screen) => self.screened(screen).map(Reply::Screened),
             Request::RemoveScreen(screen) => self.remove_screen(screen).map(done),
+            Request::AttachNic(id, nic) => self.attach_nic(id, nic, now).map(done),
             Request::BeginCopy(id, copy) => self.begin_copy(id, copy, now).map(done),
             Request::Copying(id, copy) => self.copying(id, copy).map(Reply::Copying),
             Request::EndCopy(id, copy) => self.end_copy(id, copy).map(done),

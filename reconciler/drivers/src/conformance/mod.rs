@@ -15,6 +15,7 @@
 //! its own, and each is cleaned up after, also when it failed. What a fixture cannot offer (guests that boot, a
 //! small pool, somebody else's hands) skips the cases that need it, and the report says so.
 
+mod attach;
 mod copies;
 mod files;
 mod firmware;
@@ -184,6 +185,12 @@ cases! {
     }
     Networks: live {
         a_card_moves_to_a_network_on_a_bridge_of_the_host_and_back,
+    }
+    Networks: attach {
+        a_card_is_lent_to_another_network_in_what_runs_and_in_the_definition_and_goes_home,
+    }
+    GuestsThatBoot: attach {
+        a_guest_whose_card_is_lent_asks_for_an_address_there,
     }
     GuestsThatBoot: live {
         memory_is_given_and_taken_while_the_guest_runs,

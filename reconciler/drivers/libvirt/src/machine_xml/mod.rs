@@ -25,8 +25,10 @@ pub(crate) use bare::bare;
 pub(crate) use devices::disk_element;
 pub(crate) use edit::{edit, keep_addresses};
 pub(crate) use footing::stand;
-pub(crate) use nics::{nic_element, with_attachment, with_link};
-pub(crate) use read::{Link, Sizes, attachment, detail, disk_path, interfaces, link, mac, networks_of, size};
+pub(crate) use nics::{nic_element, with_attachment, with_isolation, with_link};
+pub(crate) use read::{
+    Link, Sizes, attachment, detail, disk_path, interfaces, isolation, link, mac, networks_of, size,
+};
 
 use labyard_driver::ids::PoolName;
 use labyard_driver::spec::Accelerator;

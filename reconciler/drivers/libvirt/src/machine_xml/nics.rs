@@ -120,6 +120,16 @@ pub(crate) fn with_attachment(
     Ok(nic)
 }
 
+/// A NIC kept apart on its network, or not.
+pub(crate) fn with_isolation(nic: &Element, isolation: Isolation) -> Element {
+    let mut nic = nic.clone();
+    nic.remove_named("port");
+    if isolation == Isolation::Apart {
+        nic.ensure("port").set_attribute("isolated", "yes");
+    }
+    nic
+}
+
 /// A running machine's NIC with its cable in or out.
 pub(crate) fn with_link(nic: &Element, state: Link) -> Element {
     let mut nic = nic.clone();

@@ -214,10 +214,7 @@ fn nics(devices: &Element, live: Option<&Element>) -> Vec<ObservedNic> {
         model: nic.attribute_at(&["model"], "type").and_then(NicModel::parse),
         boot: boot_number(nic),
         vlan: nic.child("vlan").and_then(network_xml::vlan),
-        isolation: match nic.attribute_at(&["port"], "isolated") {
-            Some("yes") => Isolation::Apart,
-            _ => Isolation::Open,
-        },
+        isolation: isolation(nic),
         standing,
         addresses: Vec::new(),
     };
@@ -236,6 +233,14 @@ fn nics(devices: &Element, live: Option<&Element>) -> Vec<ObservedNic> {
         .filter(|(mac, _)| !find(devices, *mac))
         .map(|(mac, nic)| seen(mac, nic, Standing::UntilStop));
     defined.chain(extra).collect()
+}
+
+/// Whom a NIC reaches on its network.
+pub(crate) fn isolation(nic: &Element) -> Isolation {
+    match nic.attribute_at(&["port"], "isolated") {
+        Some("yes") => Isolation::Apart,
+        _ => Isolation::Open,
+    }
 }
 
 fn accelerator(domain: &Element) -> Accelerator {

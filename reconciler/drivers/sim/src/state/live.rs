@@ -2,7 +2,7 @@
 
 use labyard_driver::ids::{DiskKey, Mib, NicKey, ObjectId};
 use labyard_driver::observed::{Cable, Room, ScsiController};
-use labyard_driver::spec::{DiskBus, LiveChange, MachineSpec};
+use labyard_driver::spec::{DiskBus, LiveChange, MachineSpec, NicSpec};
 use labyard_driver::{DriverError, HostEvent};
 
 use super::guest::Run;
@@ -208,6 +208,44 @@ impl State {
             self.end_lease(nic.mac, &before, now);
             self.hand_out_leases(&spec.id);
         }
+        Ok(())
+    }
+
+    pub(crate) fn attach_nic(
+        &mut self,
+        id: &ObjectId,
+        nic: &NicSpec,
+        now: Millis,
+    ) -> Result<(), DriverError> {
+        self.answering(id, "moving a card of")?;
+        let doing = format!("moving NIC {} of machine {id}", nic.key);
+        self.check_attachment(&nic.attachment)
+            .map_err(|message| refused(doing.as_str(), message))?;
+        let machine = self.machine_mut(id)?;
+        let defined = machine
+            .definition
+            .nics
+            .iter_mut()
+            .find(|there| there.mac == nic.mac);
+        let defined = defined.ok_or_else(|| refused(doing, "there is no such NIC"))?;
+        if defined.attachment != nic.attachment {
+            (defined.attachment, defined.screen) = (nic.attachment.clone(), None);
+        }
+        defined.isolation = nic.isolation;
+        let live = machine
+            .run_mut()
+            .into_iter()
+            .flat_map(|run| &mut run.definition.nics);
+        if let Some(there) = live.into_iter().find(|there| there.mac == nic.mac) {
+            (there.cable, there.isolation) = (Cable::AsDefined, nic.isolation);
+            if there.attachment != nic.attachment {
+                there.screen = None;
+                let before = std::mem::replace(&mut there.attachment, nic.attachment.clone());
+                self.end_lease(nic.mac, &before, now);
+                self.hand_out_leases(id);
+            }
+        }
+        self.event(HostEvent::Machine(id.clone()));
         Ok(())
     }
 
