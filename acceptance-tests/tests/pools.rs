@@ -282,6 +282,18 @@ fn secrets_of_a_template_are_sealed_in_the_store_alone_and_roll_by_their_version
     terraform.destroyed();
 }
 
+/// The networks that the cards of [`FULL`] are on.
+fn networks() -> String {
+    let on = |body: &str| format!("host = \"lab1\"\n  {body}");
+    hcl::resource(
+        "labyard_network",
+        "lab",
+        on(
+            "mode = \"nat\"\n  ipv4 = { cidr = \"10.77.0.0/24\", dhcp = { start = \"10.77.0.100\", end = \"10.77.0.200\" } }",
+        ),
+    ) + &hcl::resource("labyard_network", "idle", on("mode = \"isolated\""))
+}
+
 /// Every attribute but the template's, which are a machine's and shown there. No machine is made.
 const FULL: &str = r#"hosts = ["lab1"]
   ready = 1
@@ -293,6 +305,7 @@ const FULL: &str = r#"hosts = ["lab1"]
   isolated = false
   access = "claimer"
   together = true
+  claim_network = { nic = "own", cidr = "10.78.0.0/24" }
   on_pause = "leave"
   keep_failed = 2
   lease = { default = "1h30m", max = "4h", idle = "15m", pause = "10m" }
@@ -302,8 +315,9 @@ const FULL: &str = r#"hosts = ["lab1"]
     exam = { timezone = "UTC", start = "2026-12-21T08:00", end = "2026-12-21T12:00" }
   }
   timeouts = { create = "5m", update = "6m", delete = "7m" }
-  template = { memory_mib = 64, ready = { wait = "none" } }"#;
-const LEAVES: [&str; 29] = [
+  template = { memory_mib = 64, nics = { lan = { network = "lab" }, own = { network = "idle" } }, ready = { wait = "none" } }
+  depends_on = [labyard_network.lab, labyard_network.idle]"#;
+const LEAVES: [&str; 31] = [
     "hosts",
     "ready",
     "max",
@@ -314,6 +328,8 @@ const LEAVES: [&str; 29] = [
     "isolated",
     "access",
     "together",
+    "claim_network.nic",
+    "claim_network.cidr",
     "on_pause",
     "keep_failed",
     "lease.default",
@@ -334,7 +350,7 @@ const LEAVES: [&str; 29] = [
     "timeouts.update",
     "timeouts.delete",
 ];
-const CHANGES: [(&str, &str); 29] = [
+const CHANGES: [(&str, &str); 31] = [
     ("hosts = [\"lab1\"]", "hosts = [\"lab1\", \"lab2\"]"),
     ("ready = 1", "ready = 2"),
     ("max = 7", "max = 8"),
@@ -344,6 +360,8 @@ const CHANGES: [(&str, &str); 29] = [
     ("isolated = false", "isolated = true"),
     ("access = \"claimer\"", "access = \"open\""),
     ("together = true", "together = false"),
+    ("nic = \"own\"", "nic = \"lan\""),
+    ("10.78.0.0/24", "10.79.0.0/25"),
     ("\"leave\"", "\"suspend\""),
     ("keep_failed = 2", "keep_failed = 3"),
     ("1h30m", "2h"),
@@ -383,7 +401,7 @@ fn all_drifts(kept: &Kept, terraform: &Terraform<'_>, changed: &pool::Pool) {
     let store = kept.open();
     let other: VmPool = serde_json::from_value(json!({
         "name": "k8s", "ready": 0, "max": 9, "max_in_flight": 9, "strategy": "on_demand", "recycle": "recreate",
-        "on_destroy": "refuse", "isolated": false, "access": "claimer", "together": true, "on_pause": "leave", "keep_failed": 9, "hosts": ["lab2"], "lease": { "default": "9m", "max": "9h", "idle": "9m", "pause": "9m" },
+        "on_destroy": "refuse", "isolated": false, "access": "claimer", "together": true, "claim_network": { "nic": "own", "cidr": "10.99.0.0/24" }, "on_pause": "leave", "keep_failed": 9, "hosts": ["lab2"], "lease": { "default": "9m", "max": "9h", "idle": "9m", "pause": "9m" },
         "schedule": { "term": { "timezone": "UTC", "days": ["sun"], "from": "09:09", "to": "19:09", "not_before": "2026-09-09",
             "not_after": "2026-10-09", "warm_up": "9m", "at_end": "cut_off" },
           "exam": { "timezone": "Europe/Rome", "start": "2026-09-09T09:09", "end": "2026-09-09T19:09", "at_end": "cut_off" } },
@@ -438,7 +456,7 @@ fn every_attribute_is_kept_imported_changed_in_place_and_healed(way: Way) {
         "hosts = {{ lab1 = {{ sim = {{ socket = {socket:?} }} }}, lab2 = {{ sim = {{ socket = {socket:?} }} }} }}"
     );
     let lab = way.to(&kept, &hosts);
-    let head = lab.provider("default");
+    let head = lab.provider("default") + &networks();
     terraform.applied(&(head.clone() + &pool_of(FULL)));
     terraform.assert_settled();
     let store = kept.open();
@@ -468,7 +486,7 @@ fn every_attribute_is_kept_imported_changed_in_place_and_healed(way: Way) {
     shown(&whole, Case::Import);
 
     let mut now = FULL.to_owned();
-    // Three plans for so many changes: each is one of its own attribute.
+    // A few plans for so many changes: each is one of its own attribute.
     for some in CHANGES.chunks(8) {
         let before = now.clone();
         for (from, to) in some {
@@ -531,6 +549,18 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "\"friends\"",
         "write one of open, claimer",
     ),
+    (
+        "claim_network.nic",
+        "nic = \"own\"",
+        "nic = \"other\"",
+        "is no key of template.nics",
+    ),
+    (
+        "claim_network.cidr",
+        "10.78.0.0/24",
+        "8.8.0.0/24",
+        "is no private network",
+    ),
     ("on_pause", "\"leave\"", "\"stop\"", "write one of suspend, leave"),
     (
         "keep_failed",
@@ -576,7 +606,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
 fn what_cannot_be_is_refused_at_its_attribute() {
     let (kept, host) = (Kept::sqlite(), Simulated::start());
     let terraform = Terraform::new().unwrap();
-    let head = kept.provider("default", &host.hosts());
+    let head = kept.provider("default", &host.hosts()) + &networks();
     for (attribute, from, to, said) in REFUSED {
         let text = match *attribute {
             "name" => pool_of(FULL).replace("name = \"k8s\"", "name = \"a pool\""),
@@ -605,7 +635,7 @@ fn what_cannot_be_is_refused_at_its_attribute() {
             "Host \"lab9\" is not in the provider's hosts",
         ),
         (
-            "ready = { wait = \"none\" } }",
+            "nics = { lan = { network = \"lab\" }, own = { network = \"idle\" } }, ready = { wait = \"none\" } }",
             "ready = { wait = \"address\" } }",
             "can never come true without a NIC",
         ),
@@ -625,6 +655,7 @@ fn what_cannot_be_is_refused_at_its_attribute() {
     let without =
         "terraform {\n  required_providers {\n    labyard = { source = \"labyard/labyard\" }\n  }\n}\n"
             .to_owned()
+            + &networks()
             + &pool_of(FULL);
     assert_said(
         &terraform.plan_of(&without).run().clone().expect_failure(),

@@ -49,3 +49,38 @@ resource "labyard_access_code" "class" {
   max_uses          = 30
   max_uses_per_user = 1
 }
+
+# Machines that come in pairs: on a network of the claim's own they reach one another, and nobody else's do.
+resource "labyard_network" "idle" {
+  name = "idle"
+  mode = "isolated"
+}
+
+resource "labyard_vm_pool" "pair" {
+  name  = "pair"
+  ready = 4
+  max   = 8
+
+  claim_network = { nic = "own", cidr = "10.78.0.0/24" }
+
+  template = {
+    cpus       = 1
+    memory_mib = 1024
+    disks = {
+      root = {
+        size_gib = 10
+        image    = { source = "https://cloud.debian.org/images/cloud/bookworm/latest/debian-12-genericcloud-amd64.qcow2" }
+      }
+    }
+    nics = {
+      lan = { network = labyard_network.lab.name }
+      own = { network = labyard_network.idle.name }
+    }
+    ready = { wait = "agent" }
+  }
+}
+
+resource "labyard_access_code" "pairs" {
+  name  = "pairs"
+  pools = { (labyard_vm_pool.pair.name) = { count = 2 } }
+}

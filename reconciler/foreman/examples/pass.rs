@@ -180,6 +180,7 @@ fn spec(ready: u32) -> Spec {
         access: Default::default(),
         on_destroy: OnDestroy::Refuse,
         together: Default::default(),
+        network: None,
         on_pause: Default::default(),
         keep_failed: 0,
         lease: Limits {

@@ -1,4 +1,4 @@
-//! A claim is made usable: its credentials are written down, sealed, then put into its machines; then it is ready. While
+//! A claim is made usable: its machines are put on a network of its own, where it has one; its credentials are written down, sealed, then put into its machines; then it is ready. While
 //! it is paused its guests stand still, where their pools say so.
 
 use crate::{
@@ -6,6 +6,7 @@ use crate::{
     build::object,
     credentials::{self, Entrance, entrance, user},
     hold::{Held, Hold},
+    networks::NotConnected,
     outcome::{is_lost, told},
     turn::Tasks,
 };
@@ -104,6 +105,20 @@ impl Inner {
             }
         };
         let key = job.public_key.as_ref().or(made.public_key.as_ref());
+        match self.connect(job, hold).await? {
+            Ok(()) => {}
+            Err(NotConnected::Machine(error)) => return Ok(ended(job, error)),
+            Err(NotConnected::NoSubnet(wanted)) => {
+                let why = format!(
+                    "claim_network.cidr {} has no addresses left for it on its host: others have them all",
+                    wanted.cidr
+                );
+                return Ok(match job.tries >= ATTEMPTS {
+                    true => Ended::GaveUp(why),
+                    false => Ended::PutOff(why),
+                });
+            }
+        }
         let put_in = machines.iter().map(|(member, vm)| {
             let admission = Admission {
                 user: user(vm),
@@ -136,7 +151,7 @@ impl Inner {
                     _ => self.engine.wake_machine(&object, bounds).await,
                 }
             };
-            within(&object, done).await
+            within((&object.host, object.name.as_str()), done).await
         });
         let all = futures::future::join_all(all).await;
         match all.into_iter().find_map(Result::err) {
@@ -145,7 +160,7 @@ impl Inner {
         }
     }
 
-    fn for_claim(&self, hold: &Arc<Hold>) -> Bounds {
+    pub(crate) fn for_claim(&self, hold: &Arc<Hold>) -> Bounds {
         Bounds {
             cancel: hold.lost.clone(),
             limit: LIMIT,
@@ -157,7 +172,7 @@ impl Inner {
     async fn let_in(&self, member: &Member, admission: Admission, hold: &Arc<Hold>) -> Result<(), NotDone> {
         let object = known(member)?;
         let admitted = self.engine.admit(&object, &admission, self.for_claim(hold));
-        within(&object, admitted).await
+        within((&object.host, object.name.as_str()), admitted).await
     }
 
     async fn conclude_claim(&self, job: &Job, ended: Ended) -> Result<(), Refusal> {
@@ -198,7 +213,7 @@ impl Inner {
 }
 
 /// Why something was not done with a machine.
-enum NotDone {
+pub(crate) enum NotDone {
     Engine(EngineError),
     Unknown(String),
 }
@@ -222,7 +237,7 @@ fn ended(job: &Job, error: NotDone) -> Ended {
 }
 
 /// A machine as the store knows it on its host.
-fn known(member: &Member) -> Result<ObjectRef, NotDone> {
+pub(crate) fn known(member: &Member) -> Result<ObjectRef, NotDone> {
     let identity: Option<Identity> = member
         .identity
         .as_ref()
@@ -236,16 +251,16 @@ fn known(member: &Member) -> Result<ObjectRef, NotDone> {
     }
 }
 
-/// What is done with one machine, no longer than it may take.
-async fn within(
-    object: &ObjectRef,
-    deed: impl Future<Output = Result<(), EngineError>>,
-) -> Result<(), NotDone> {
+/// What is done with one machine or network, no longer than it may take.
+pub(crate) async fn within<T>(
+    (host, what): (&HostName, &str),
+    deed: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, NotDone> {
     match tokio::time::timeout(LIMIT, deed).await {
         Ok(done) => done.map_err(NotDone::Engine),
         Err(_) => Err(NotDone::Engine(EngineError::Unknown {
-            host: object.host.clone(),
-            what: object.name.to_string(),
+            host: host.clone(),
+            what: what.to_owned(),
             why: format!("nothing came of it within {} s", LIMIT.as_secs()),
         })),
     }

@@ -161,7 +161,7 @@ impl Inner {
                 biased;
                 Some(progress) = reached.recv() => {
                     stages.through(progress.mark.stage);
-                    self.reached(piece, &progress).await?;
+                    self.reached(piece, pool, &progress).await?;
                     last = Some(progress);
                 }
                 result = &mut create => break result,
@@ -169,7 +169,7 @@ impl Inner {
         };
         while let Ok(progress) = reached.try_recv() {
             stages.through(progress.mark.stage);
-            self.reached(piece, &progress).await?;
+            self.reached(piece, pool, &progress).await?;
             last = Some(progress);
         }
         let (error, last) = match (result, last) {
@@ -272,13 +272,21 @@ impl Inner {
         }
     }
 
-    async fn reached(&self, piece: &Piece, progress: &Progress) -> Result<(), Refusal> {
+    /// A card that is put on the networks of claims has other addresses there: what it has else is of no use to anybody.
+    async fn reached(&self, piece: &Piece, pool: &Pool, progress: &Progress) -> Result<(), Refusal> {
         let mark = &progress.mark;
-        let first = mark.nics.iter().next();
+        let of_claims = pool.spec.network.as_ref().map(|network| network.nic.as_str());
+        let first = mark.nics.iter().find(|(key, _)| Some(key.as_str()) != of_claims);
+        let idle = mark.nics.iter().find(|(key, _)| Some(key.as_str()) == of_claims);
+        let idle = idle.and_then(|(_, nic)| nic.reserved);
         let reserved =
             first.and_then(|(key, nic)| nic.reserved.or_else(|| mark.hooks.addresses.get(key).copied()));
         let mut addresses: Vec<IpAddr> = reserved.into_iter().collect();
-        addresses.extend(progress.seen.iter().filter(|seen| Some(**seen) != reserved));
+        let others = progress
+            .seen
+            .iter()
+            .filter(|seen| ![reserved, idle].contains(&Some(**seen)));
+        addresses.extend(others);
         self.known(piece, &progress.identity, &addresses).await
     }
 

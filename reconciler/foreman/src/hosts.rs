@@ -222,6 +222,7 @@ impl Inner {
         };
         if let Ok(there) = &met {
             self.renew_screens(host, there).await;
+            self.take_strays_away(host).await?;
         }
         if met.is_ok() && !was_silent {
             return Ok(amiss);

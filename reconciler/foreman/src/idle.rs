@@ -1,13 +1,15 @@
 //! Who counts as there, though no program of his says so: whoever is connected to his machine.
 //!
 //! The rule: the idle time of a claim begins anew with each keepalive, and with each look at which one of its machines
-//! has an established connection from outside to a port that it listens on. It is looked shortly before the idle time is
+//! has an established connection from outside to a port that it listens on; those of the claim's machines on a network of
+//! its own do not count. It is looked shortly before the idle time is
 //! over, and again until it is. A machine whose guest cannot tell (no agent, another system) counts as without.
 //!
 //! While no foreman ran, or the store did not answer, nobody looked: then the idle time ends nothing until it has been
 //! looked for as long as it is before any other end ([`Watch`]).
 
 use crate::{Inner, build::object};
+use ipnet::Ipv4Net;
 use labyard_driver::ids::HostName;
 use labyard_labs::{
     Refusal,
@@ -22,6 +24,7 @@ use labyard_reconciler::{engine::Traffic, identity::Identity};
 use labyard_store::event::Moment;
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -83,7 +86,8 @@ impl Inner {
     /// Looks whether somebody is connected to the machines of these claims.
     pub(crate) async fn look_for_people(&self, claims: Vec<(Claim, Vec<Member>)>) -> Result<(), Refusal> {
         let looks = claims.into_iter().map(async |(claim, machines)| {
-            let looks = machines.iter().map(|machine| self.is_used(machine));
+            let of_claim = claim.network.as_ref().map(|network| network.subnet);
+            let looks = machines.iter().map(|machine| self.is_used(machine, of_claim));
             let used = futures::future::join_all(looks).await;
             used.contains(&true).then_some(claim.id)
         });
@@ -101,7 +105,8 @@ impl Inner {
         Ok(())
     }
 
-    async fn is_used(&self, machine: &Member) -> bool {
+    /// Whether somebody is connected; machines of the claim that are so to one another are nobody.
+    async fn is_used(&self, machine: &Member, of_claim: Option<Ipv4Net>) -> bool {
         let identity: Option<Identity> = machine
             .identity
             .as_ref()
@@ -111,7 +116,11 @@ impl Inner {
         };
         let object = object(machine, &HostName(host.clone()), Some(identity));
         let traffic = tokio::time::timeout(TELLS_WITHIN, self.engine.traffic(&object)).await;
-        matches!(traffic, Ok(Ok(Traffic::From(sources))) if !sources.is_empty())
+        let is_somebody = |source: &IpAddr| match (source.to_canonical(), of_claim) {
+            (IpAddr::V4(source), Some(subnet)) => !subnet.contains(&source),
+            _ => true,
+        };
+        matches!(traffic, Ok(Ok(Traffic::From(sources))) if sources.iter().any(is_somebody))
     }
 }
 

@@ -4,6 +4,7 @@
 //! - [`spec`]: a pool as it is written, as the store keeps it; [`template`]: a machine of it. Both pure.
 //! - `place`, `build`, `retire`, `recycle`: the pieces of work, each on one machine; `admit`: a claim is made usable.
 //! - `observe`: free machines that are not on their hosts as they were left are put right.
+//! - `networks`: what a claim's machines have to themselves between them is made and taken away.
 //! - `screens`: what lets in claimers alone is put right where it is not as it was left.
 //! - `follow`: pools are made of the newest revision of a captured image.
 //! - `forget`: what has been over for long enough is forgotten.
@@ -36,6 +37,7 @@ mod hold;
 mod hosts;
 mod idle;
 pub mod meter;
+mod networks;
 mod observe;
 mod outcome;
 mod place;
@@ -63,6 +65,7 @@ use idle::{IdleLooks, Watch};
 use labyard_labs::{ids::random_id, pool::work::Worker, retention::Retention};
 use labyard_reconciler::engine::{Clock, Engine, SystemClock};
 use labyard_store::{Store, event::Moment};
+use networks::Leavings;
 use screens::ScreenLooks;
 use std::sync::{Arc, atomic::AtomicUsize};
 use tokio_util::sync::CancellationToken;
@@ -116,6 +119,7 @@ pub(crate) struct Inner {
     idle_looks: IdleLooks,
     watch: Watch,
     screen_looks: ScreenLooks,
+    leavings: Leavings,
     images_seen: LastLook,
     turns: AtomicUsize,
     meter: Arc<Meter>,
@@ -143,6 +147,7 @@ impl Foreman {
                 idle_looks: IdleLooks::default(),
                 watch: Watch::default(),
                 screen_looks: ScreenLooks::default(),
+                leavings: Leavings::default(),
                 images_seen: LastLook::default(),
                 store,
                 engine,

@@ -3,7 +3,6 @@
 
 use crate::{Inner, build::object};
 use labyard_driver::{
-    guest::UseMark,
     ids::{HostName, HostUuid},
     observed::Power,
 };
@@ -18,22 +17,31 @@ use labyard_reconciler::{
 };
 use std::collections::BTreeMap;
 
+/// Whether a claim has left something of itself in a machine.
+#[derive(Clone, Copy)]
+enum Trace {
+    None,
+    /// Its user, or a card that is on its network.
+    Left,
+}
+
 /// Which of the machines that should be there, free, running and untouched, are not; pure.
 fn compare(believed: Vec<Member>, there: &[Marked]) -> Vec<(Member, Amiss)> {
-    let found: BTreeMap<&str, (Power, Option<&UseMark>)> = there
+    let found: BTreeMap<&str, (Power, Trace)> = there
         .iter()
         .filter_map(|marked| {
             let id = marked.mark.member.as_ref()?.id.as_str();
-            Some((id, (marked.power, marked.mark.used.as_ref())))
+            let clean = marked.mark.used.is_none() && marked.mark.lent.is_none();
+            Some((id, (marked.power, if clean { Trace::None } else { Trace::Left })))
         })
         .collect();
     let amiss = |member: &Member| match found.get(member.id.as_str()) {
         None => Some(Amiss::Gone),
         // The store is older than its host: it was brought back from a backup, or lost its last commits.
-        Some((_, Some(_))) => Some(Amiss::Used),
+        Some((_, Trace::Left)) => Some(Amiss::Used),
         // One that stands still has its memory yet.
-        Some((Power::Running | Power::Paused, None)) => None,
-        Some((Power::Stopped | Power::Saved | Power::Crashed, None)) => Some(Amiss::Off),
+        Some((Power::Running | Power::Paused, Trace::None)) => None,
+        Some((Power::Stopped | Power::Saved | Power::Crashed, Trace::None)) => Some(Amiss::Off),
     };
     believed
         .into_iter()

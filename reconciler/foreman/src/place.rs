@@ -78,7 +78,7 @@ impl Inner {
             choice.reasons.insert(host.to_string(), why);
         }
         good.sort();
-        if pool.spec.together == Together::OneHost {
+        if pool.spec.placed() == Together::OneHost {
             let there = self.unclaimed(pool).await?;
             // Claims want several on one host: there are the most of those that nobody has. Where there are none yet it
             // goes by name, so that all who place at the same time take the same.

@@ -1,13 +1,13 @@
 //! A pool as it is written, as the store keeps it: numbers decided, secrets apart. Pure.
 
 use labyard_labs::{
-    claim::lease::Limits,
+    claim::{lease::Limits, network::OfPool},
     pool::{Access, Isolation, OnDestroy, OnPause, Recycle, Spec, Strategy, Together},
     schedule::{AtEnd, Written},
 };
 use labyard_schema::{
     text::Span,
-    vm_pool::{LeaseLimits, Secrets, VmPool, Window},
+    vm_pool::{ClaimNetwork, LeaseLimits, Secrets, VmPool, Window},
 };
 use std::time::Duration;
 
@@ -59,6 +59,7 @@ pub fn kept(pool: &VmPool) -> Result<Kept, serde_json::Error> {
             true => Together::OneHost,
             false => Together::Anywhere,
         },
+        network: pool.claim_network.as_ref().and_then(of_claims),
         keep_failed: pool.keep_failed,
         lease: limits(pool.lease.as_ref()),
         template: serde_json::to_value(&pool.template)?,
@@ -75,6 +76,14 @@ pub fn kept(pool: &VmPool) -> Result<Kept, serde_json::Error> {
         false => Some(serde_json::to_vec(&secrets)?),
     };
     Ok(Kept { spec, secrets })
+}
+
+/// The schema's checks leave no network that cannot be read.
+fn of_claims(network: &ClaimNetwork) -> Option<OfPool> {
+    Some(OfPool {
+        nic: network.nic.clone(),
+        cidr: network.cidr.parse().ok()?,
+    })
 }
 
 /// Secrets as [`kept`] has sealed them.
@@ -124,7 +133,7 @@ mod tests {
     fn a_pool_is_kept_with_its_secrets_apart() {
         let pool: VmPool = serde_json::from_str(
             r#"{"name": "k8s", "ready": 5, "max": 40, "max_in_flight": 4, "strategy": "on_demand", "recycle": "recreate",
-                "on_destroy": "drain", "isolated": false, "access": "claimer", "together": true, "on_pause": "leave", "keep_failed": 2, "hosts": ["b", "a"], "lease": {"default": "1h", "idle": "15m"},
+                "on_destroy": "drain", "isolated": false, "access": "claimer", "together": true, "claim_network": {"nic": "lab", "cidr": "10.78.0.0/24"}, "on_pause": "leave", "keep_failed": 2, "hosts": ["b", "a"], "lease": {"default": "1h", "idle": "15m"},
                 "schedule": {"exam": {"timezone": "UTC", "start": "2026-12-21T08:00", "end": "2026-12-21T12:00",
                                       "warm_up": "30m", "at_end": "cut_off"}},
                 "template": {"memory_mib": 512, "cloud_init": {"user_data_wo": "hush"}}}"#,
@@ -140,6 +149,11 @@ mod tests {
         assert_eq!(
             (spec.together, spec.on_pause, spec.keep_failed),
             (Together::OneHost, OnPause::Leave, 2)
+        );
+        let network = spec.network.as_ref().unwrap();
+        assert_eq!(
+            (network.nic.as_str(), network.cidr.to_string()),
+            ("lab", "10.78.0.0/24".to_owned())
         );
         assert_eq!(spec.hosts.as_ref().unwrap().len(), 2);
         assert_eq!(

@@ -208,6 +208,7 @@ impl Inner {
             return Ok(pass);
         }
         self.take_claims(tasks).await?;
+        self.take_networks_away(tasks).await?;
         let unseen = self.unseen().await?;
         if !unseen.is_empty() {
             let looking = self.clone();

@@ -22,7 +22,7 @@ use labyard_labs::{
 };
 use labyard_schema::{
     text::Span,
-    vm_pool::{LeaseLimits, Secrets, Template, VmPool, Window},
+    vm_pool::{ClaimNetwork, LeaseLimits, Secrets, Template, VmPool, Window},
 };
 use labyard_store::{
     StoreError, Write,
@@ -220,6 +220,10 @@ pub fn as_config(pool: &Pool, writers: &[&VmPool]) -> VmPool {
         }
         .to_owned(),
         together: spec.together == Together::OneHost,
+        claim_network: spec.network.as_ref().map(|network| ClaimNetwork {
+            nic: network.nic.clone(),
+            cidr: network.cidr.to_string(),
+        }),
         on_pause: match spec.on_pause {
             OnPause::Suspend => "suspend",
             OnPause::Leave => "leave",
@@ -278,7 +282,7 @@ mod tests {
     use labyard_store::{Location, SealingKey, Store};
 
     const TEXT: &str = r#"{"name": "k8s", "ready": 2, "max": 4, "max_in_flight": 2, "strategy": "warm", "recycle": "reset",
-        "on_destroy": "refuse", "isolated": true, "access": "open", "together": false, "on_pause": "suspend", "keep_failed": 0, "hosts": ["b", "a"], "lease": {"default": "90m"},
+        "on_destroy": "refuse", "isolated": true, "access": "open", "together": false, "claim_network": {"nic": "lab", "cidr": "10.78.0.0/24"}, "on_pause": "suspend", "keep_failed": 0, "hosts": ["b", "a"], "lease": {"default": "90m"},
         "schedule": {"term": {"timezone": "UTC", "days": ["mon"], "from": "08:00", "to": "10:00", "warm_up": "30m", "at_end": "soft"}},
         "timeouts": {"create": "5m"},
         "template": {"memory_mib": 512, "cloud_init": {"user_data_wo": "one", "user_data_wo_version": 1}}}"#;

@@ -123,7 +123,7 @@ fn claims(write: &mut Write<'_>, until: i64) -> Result<u64, StoreError> {
         }
         forgotten += write.execute(
             "DELETE FROM claims WHERE id IN \
-             (SELECT id FROM claims WHERE code = $1 AND ended_at <= $2 ORDER BY place LIMIT $3)",
+             (SELECT id FROM claims WHERE code = $1 AND ended_at <= $2 AND network IS NULL ORDER BY place LIMIT $3)",
             &[row.get::<String>("code")?.into(), until.into(), AT_ONCE.into()],
         )?;
     }

@@ -210,6 +210,8 @@ impl Embedded {
                 return Err(grip.guest(format!("its card {:?} is lent already", other.nic.as_str())));
             }
             None => {
+                // Of now: where it was a while ago may have been another claim's network.
+                grip.look().await?;
                 let there = card(&grip, mac)?;
                 LentMark {
                     nic: key.clone(),

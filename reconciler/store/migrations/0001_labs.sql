@@ -94,11 +94,15 @@ CREATE TABLE claims (
     not_before BIGINT,
     admitted_at BIGINT,
     guests TEXT NOT NULL DEFAULT 'run' CHECK (guests IN ('run', 'hold', 'held')),
+    -- The network that it has to itself, as JSON, from before that is made until it is gone from its host.
+    network TEXT,
     UNIQUE (value_hash, idempotency_hash)
 );
 CREATE INDEX claims_by_phase ON claims (phase, over_at);
 CREATE INDEX claims_by_queue ON claims (phase, place);
 CREATE INDEX claims_by_user ON claims (code, user_name);
+-- Few have one, and it is looked for in each turn.
+CREATE INDEX claims_by_network ON claims (place) WHERE network IS NOT NULL;
 
 -- Machines of pools. One that is claimed says by which claim, for which of its wishes; no two may say the same. Its
 -- identity is what a worker has to know to find it again or take it away.

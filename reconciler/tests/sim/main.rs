@@ -24,6 +24,7 @@ mod kills_of_networks;
 mod kills_of_updates;
 mod lans;
 mod leases;
+mod lent;
 mod moments;
 mod neighbours;
 mod networks;

@@ -16,8 +16,8 @@ use crate::problem::{At, Problem};
 
 pub use image::{image_name, image_source, kept_image, medium_source, sha256};
 pub use network::{
-    boot_url, bridge, cidr, dhcp_option, dhcp_value, domain, host_label, host_label_of_many, ip, ipv4,
-    ipv4_cidr, ipv4_host, ipv6, ipv6_cidr, mac, vendor_class,
+    boot_url, bridge, cidr, claim_cidr, dhcp_option, dhcp_value, domain, host_label, host_label_of_many, ip,
+    ipv4, ipv4_cidr, ipv4_host, ipv6, ipv6_cidr, mac, vendor_class,
 };
 pub use time::{date, duration, moment, time_of_day, timezone, wall_clock, weekday};
 

@@ -58,6 +58,21 @@ pub fn ipv4_cidr(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A private IPv4 network that is cut into parts, one for the network of each claim.
+pub fn claim_cidr(text: &str) -> Result<(), String> {
+    ipv4_cidr(text)?;
+    let net: ipnet::Ipv4Net = text.parse().map_err(|_| format!("{text:?} is no IPv4 network"))?;
+    if !(16..=28).contains(&net.prefix_len()) {
+        return Err(format!("{text}: the prefix must be between /16 and /28"));
+    }
+    if !net.network().is_private() || !net.broadcast().is_private() {
+        return Err(format!(
+            "{text} is no private network: write one of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"
+        ));
+    }
+    Ok(())
+}
+
 /// An IPv4 address.
 pub fn ipv4(text: &str) -> Result<(), String> {
     text.parse::<Ipv4Addr>()

@@ -49,6 +49,8 @@ attributes! {
         access: String = default("open").choice(ACCESS);
         /// Whether all machines that one claim has of it are on one host. New ones are then put where most of the pool are, as far as there is room.
         together: bool = default(false);
+        /// A network that the machines of one claim have to themselves, on which they reach one another whatever `isolated` says, and nobody else does. All machines that a claim has of the pool are on one host then, as with `together`. Left out: claims have no network of their own.
+        claim_network: Option<ClaimNetwork> = optional();
         /// What becomes of guests while their claim is paused: they stand still (`suspend`) or run on (`leave`).
         on_pause: String = default("suspend").choice(ON_PAUSE);
         /// Machines that could not be made or brought back and are kept for a look, at most: the newest ones, as they were left. They count within `max`; where it is reached they make room.
@@ -65,6 +67,14 @@ attributes! {
         timeouts: Option<PoolTimeouts> = optional();
         /// Id of the pool in its store.
         id: Option<String> = computed();
+    }
+
+    /// A network that each claim has to itself. It is made when a code is redeemed, and gone when its machines are given back.
+    pub struct ClaimNetwork {
+        /// The card of the template's machines that is on it, a key of `template.nics`; there has to be another. While nobody has a machine this card is on the network that the template says, which is best an isolated one. Its guest asks for an address anew when its cable comes back.
+        nic: String = required();
+        /// Private network that the addresses are of, between /16 and /28: each claim gets a part of its own, of 16 addresses, or as many more as its machines need. The host has the first of a part, machines get theirs by DHCP.
+        cidr: String = required().check(check::claim_cidr);
     }
 
     /// What leases may be.

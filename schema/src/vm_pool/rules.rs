@@ -21,6 +21,7 @@ impl VmPool {
             ));
         }
         problems.extend(self.lease_problem());
+        problems.extend(self.network_problems());
         problems.extend(
             self.schedule
                 .iter()
@@ -28,6 +29,57 @@ impl VmPool {
                 .filter_map(|(key, window)| window.problem(key)),
         );
         problems.extend(self.template.as_machine().problems().into_iter().map(in_template));
+        problems
+    }
+
+    /// What keeps a card of the template from being put on the network of a claim.
+    fn network_problems(&self) -> Vec<Problem> {
+        let Some(network) = &self.claim_network else {
+            return Vec::new();
+        };
+        let mut problems = Vec::new();
+        let mut refuse = |at: &'static str, short: &'static str, detail: String| {
+            let at = vec![At::Attribute("claim_network"), At::Attribute(at)];
+            problems.push(Problem::new(at, short, detail));
+        };
+        let none = std::collections::BTreeMap::new();
+        let nics = self.template.as_machine().nics.as_ref().unwrap_or(&none);
+        match nics.get(&network.nic) {
+            None => refuse(
+                "nic",
+                "No such card",
+                format!(
+                    "{:?} is no key of template.nics: name the card that is put on the network.",
+                    network.nic
+                ),
+            ),
+            Some(_) if nics.len() < 2 => refuse(
+                "nic",
+                "The only card",
+                format!(
+                    "{:?} is the only card of the template: on a claim's network nobody would reach the machine. Add \
+                     another card.",
+                    network.nic
+                ),
+            ),
+            Some(nic) if nic.vlan.is_some() => refuse(
+                "nic",
+                "Card with a VLAN",
+                format!(
+                    "Card {:?} has a VLAN, which a claim's network does not know: leave vlan out.",
+                    network.nic
+                ),
+            ),
+            Some(nic) if nic.boot.is_some() => refuse(
+                "nic",
+                "Card to boot from",
+                format!(
+                    "Card {:?} is one to boot from, and a claim's network has nothing to boot: boot from another.",
+                    network.nic
+                ),
+            ),
+            Some(_) => {}
+        }
         problems
     }
 
@@ -104,6 +156,41 @@ mod tests {
             "schedule[\"term\"]: Give days",
             "template.disks[\"a b\"]",
         ] {
+            assert!(said.iter().any(|text| text.contains(part)), "{part}: {said:#?}");
+        }
+    }
+
+    fn networked(nic: &str, nics: &str) -> Vec<String> {
+        let text = format!(
+            r#"{{"name": "k8s", "ready": 1, "max": 3, "strategy": "warm", "recycle": "reset", "on_destroy": "refuse",
+                "max_in_flight": 2, "claim_network": {{"nic": {nic:?}, "cidr": "10.78.0.0/24"}},
+                "template": {{"memory_mib": 512, "nics": {nics}}}}}"#
+        );
+        pool(&text).problems().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_card_that_cannot_be_on_a_claims_network_is_refused() {
+        let two = r#"{"lan": {"network": "lab", "model": "virtio"}, "own": {"network": "idle", "model": "virtio"}}"#;
+        assert_eq!(networked("own", two), Vec::<String>::new());
+        let one = r#"{"own": {"network": "idle", "model": "virtio"}}"#;
+        let tagged = two.replace("idle\",", "idle\", \"vlan\": 7,");
+        let booted = two.replace("idle\",", "idle\", \"boot\": 1,");
+        for (nic, nics, part) in [
+            ("other", two, "claim_network.nic: \"other\" is no key"),
+            ("own", one, "claim_network.nic: \"own\" is the only card"),
+            (
+                "own",
+                tagged.as_str(),
+                "claim_network.nic: Card \"own\" has a VLAN",
+            ),
+            (
+                "own",
+                booted.as_str(),
+                "claim_network.nic: Card \"own\" is one to boot from",
+            ),
+        ] {
+            let said = networked(nic, nics);
             assert!(said.iter().any(|text| text.contains(part)), "{part}: {said:#?}");
         }
     }

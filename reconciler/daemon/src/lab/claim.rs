@@ -303,7 +303,10 @@ fn shown(claim: &Claim) -> Table {
                 machine.name,
                 or_dash(machine.host.as_ref()),
                 or_dash(machine.user.as_ref()),
-                or_dash(machine.addresses.first())
+                match machine.addresses.as_slice() {
+                    [] => or_dash(None::<&String>),
+                    all => all.join(", "),
+                }
             ),
         );
     }

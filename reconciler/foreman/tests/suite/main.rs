@@ -6,6 +6,7 @@ mod filling;
 mod following;
 mod kills;
 mod observing;
+mod own;
 mod rebuilding;
 mod rig;
 mod running;

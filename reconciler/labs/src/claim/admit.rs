@@ -7,7 +7,7 @@
 //! from then on what was made is forgotten here. Whoever was told may have been in the machines: they are touched. Whose
 //! own key is put in was told all along: they are touched from the moment when that begins.
 
-use super::{Claim, Guests, Phase, Queries, end, event, find, keep};
+use super::{Claim, Guests, Phase, Queries, end, event, find, keep, network};
 use crate::{
     Refusal, host,
     ids::{ClaimId, MemberId},
@@ -16,7 +16,10 @@ use crate::{
 };
 use labyard_store::{Sealed, StoreError, Value, Write, event::Moment};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// What is to be done with the machines of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +227,37 @@ pub fn make(
     Ok(made.clone())
 }
 
+/// Allots a claim the network that it is to have to itself, before anything of it is made; the same again says which it
+/// is. `None` where no addresses are left for it on its host.
+///
+/// # Errors
+/// If the claim is another's by now, or the store fails.
+pub fn allot_network(
+    write: &mut Write<'_>,
+    job: &Job,
+    wanted: &network::Wanted,
+    worker: &Worker,
+    now: Moment,
+) -> Result<Option<network::Network>, Refusal> {
+    let claim = held(write, job, worker, now)?;
+    network::allot(write, &claim, wanted, &worker.name, now)
+}
+
+/// Writes down with which addresses the machines of a claim are on its network.
+///
+/// # Errors
+/// If the claim is another's by now, or the store fails.
+pub fn addressed(
+    write: &mut Write<'_>,
+    job: &Job,
+    addresses: BTreeMap<MemberId, Vec<IpAddr>>,
+    worker: &Worker,
+    now: Moment,
+) -> Result<(), Refusal> {
+    let claim = held(write, job, worker, now)?;
+    network::addressed(write, &claim, addresses, &worker.name, now)
+}
+
 /// All is put in: the claim's machines can be used.
 ///
 /// # Errors
@@ -340,13 +374,29 @@ pub fn show_again(from: &mut impl Queries, id: &ClaimId) -> Result<Option<Shown>
 fn told(from: &mut impl Queries, id: &ClaimId) -> Result<Shown, Refusal> {
     let claim = find(from, id)?;
     Ok(Shown {
-        machines: member::of_claim(from, id)?,
+        machines: machines_of(from, &claim)?,
         made: match is_usable(&claim) {
             true => made_for(from, id)?,
             false => None,
         },
         claim,
     })
+}
+
+/// The machines of a claim, in its order, with their addresses on its network behind their own.
+///
+/// # Errors
+/// If the store fails.
+pub fn machines_of(from: &mut impl Queries, claim: &Claim) -> Result<Vec<Member>, StoreError> {
+    let mut machines = member::of_claim(from, &claim.id)?;
+    for machine in &mut machines {
+        let on_it = claim
+            .network
+            .iter()
+            .find_map(|network| network.machines.get(&machine.id));
+        machine.addresses.extend(on_it.into_iter().flatten());
+    }
+    Ok(machines)
 }
 
 fn is_usable(claim: &Claim) -> bool {

@@ -129,6 +129,7 @@ mod tests {
             together: together.then_some(pool).into_iter().collect(),
             suspend: BTreeSet::new(),
             reached: None,
+            network: None,
         }
     }
 

@@ -5,12 +5,14 @@
 //! - [`serve`]: who waits gets what has become free, in turn; what is over ends.
 //! - [`admit`]: what only this claim may use is put into its machines, and then they can be used.
 //! - [`hold`]: keepalive, pause, resume, extend, release.
+//! - [`network`]: what a claim has to itself between its machines.
 //! - [`lease`]: the clock, pure.
 
 pub mod admit;
 mod allot;
 pub mod hold;
 pub mod lease;
+pub mod network;
 pub mod redeem;
 pub mod serve;
 
@@ -179,6 +181,9 @@ pub struct Wants {
     /// From where alone its machines of some pools are reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached: Option<Reached>,
+    /// The network that it has to itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<network::Wanted>,
 }
 
 /// From where alone machines of a claim are reached.
@@ -232,10 +237,12 @@ pub struct Claim {
     pub guests: Guests,
     /// Its machines.
     pub machines: Vec<MemberId>,
+    /// The network that it has to itself, until that is gone.
+    pub network: Option<network::Network>,
 }
 
 const COLUMNS: &str = "id, namespace, code, value_hash, user_name, phase, wants, place, expires_at, latest_at, \
-                       paused_at, seen_at, wait_until, admitted_at, guests";
+                       paused_at, seen_at, wait_until, admitted_at, guests, network";
 
 impl Claim {
     /// It has its machines: its clock runs.
@@ -384,6 +391,7 @@ fn read(row: &Row) -> Result<Claim, StoreError> {
         admitted: moment("admitted_at")?,
         guests: text("guests")?.parse()?,
         machines: Vec::new(),
+        network: network::read(row.get("network")?)?,
     })
 }
 

@@ -1,7 +1,9 @@
 //! A code is redeemed: all the machines it grants, or a place in the queue, or neither; exactly once for each
 //! idempotency key.
 
-use super::{Bind, Claim, Guests, Phase, Queries, Reached, Wants, allot, event, find, lease::Limits};
+use super::{
+    Bind, Claim, Guests, Phase, Queries, Reached, Wants, allot, event, find, lease::Limits, network,
+};
 use crate::{
     Refusal,
     code::{CodeText, Terms, Uses},
@@ -150,6 +152,7 @@ fn repeated(write: &mut Write<'_>, before: &Before, request: &Request) -> Result
 fn wants(write: &mut Write<'_>, value: &Granted, request: &Request, now: Moment) -> Result<Wants, Refusal> {
     let (mut limits, mut cut_off): (Option<Limits>, _) = (None, None);
     let (mut together, mut suspend, mut screened) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut networks = BTreeMap::new();
     for (pool, count) in &value.terms.pools {
         let rows = write.query(
             "SELECT spec FROM pools WHERE namespace = $1 AND name = $2 AND phase = 'active'",
@@ -185,9 +188,10 @@ fn wants(write: &mut Write<'_>, value: &Granted, request: &Request, now: Moment)
                 max: part.max,
             });
         }
-        if part.together == Together::OneHost {
+        if part.together == Together::OneHost || part.network.is_some() {
             together.insert(pool.clone());
         }
+        networks.extend(part.network.map(|network| (pool.clone(), network)));
         if part.on_pause == OnPause::Suspend {
             suspend.insert(pool.clone());
         }
@@ -210,6 +214,7 @@ fn wants(write: &mut Write<'_>, value: &Granted, request: &Request, now: Moment)
         together,
         suspend,
         reached: reached(screened, request.source)?,
+        network: network::wanted(networks),
     })
 }
 
@@ -242,6 +247,8 @@ pub(super) struct Part {
     on_pause: OnPause,
     #[serde(default)]
     access: Access,
+    #[serde(default)]
+    network: Option<network::OfPool>,
 }
 
 impl Part {
@@ -302,6 +309,7 @@ fn claim(write: &mut Write<'_>, value: &Granted, request: &Request, now: Moment)
         admitted: None,
         guests: Guests::Run,
         machines: Vec::new(),
+        network: None,
     })
 }
 

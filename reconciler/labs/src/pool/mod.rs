@@ -15,7 +15,7 @@ pub mod work;
 
 use crate::{
     Refusal,
-    claim::{self, Claim, Phase, Queries, lease::Limits},
+    claim::{self, Claim, Phase, Queries, lease::Limits, network::OfPool},
     ids::{Namespace, PoolName, random_id},
     quota::{self, Amount},
     schedule::{self, Standing, Written},
@@ -132,6 +132,9 @@ pub struct Spec {
     /// Where the machines of one claim are.
     #[serde(default)]
     pub together: Together,
+    /// The network that each of its claims has to itself; none where they have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<OfPool>,
     /// What becomes of guests while their claim is paused.
     #[serde(default)]
     pub on_pause: OnPause,
@@ -154,6 +157,15 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Where the machines of one claim are: a network that is theirs alone does not leave its host.
+    #[must_use]
+    pub fn placed(&self) -> Together {
+        match self.network {
+            Some(_) => Together::OneHost,
+            None => self.together,
+        }
+    }
+
     /// How it stands in its schedule.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod codes;
 mod consoles;
 mod lab;
 mod makers;
+mod networks;
 mod pool_hosts;
 mod pools;
 mod quotas;

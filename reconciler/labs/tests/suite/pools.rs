@@ -43,6 +43,7 @@ pub(crate) fn spec(ready: u32, max: u32) -> Spec {
         access: Default::default(),
         on_destroy: OnDestroy::Refuse,
         together: Default::default(),
+        network: None,
         on_pause: Default::default(),
         keep_failed: 0,
         lease: LIMITS,

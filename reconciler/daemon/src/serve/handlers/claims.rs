@@ -26,7 +26,7 @@ use labyard_labs::{
     },
     code::CodeText,
     ids::{ClaimId, Namespace, UserName},
-    member::{self, Member},
+    member::Member,
     pool,
     show::{self, Scope, Sought},
 };
@@ -420,7 +420,7 @@ fn shown(
         Phase::Queued => Some(show::place(from, claim)?),
         _ => None,
     };
-    let machines = member::of_claim(from, &claim.id)?
+    let machines = admit::machines_of(from, claim)?
         .into_iter()
         .map(|one| machine(from, one, made))
         .collect::<Result<_, Failure>>()?;
