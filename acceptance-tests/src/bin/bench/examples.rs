@@ -67,10 +67,14 @@ pub fn claims(programs: &Programs, crowds: &[usize]) -> Result<Vec<OnStore>> {
     stores.collect()
 }
 
-/// A pass over so many machines on so many hosts.
+/// A pass over so many machines on so many hosts, in the environment of the daemon's unit (`examples/daemon/labyard.service`).
 pub fn pass(programs: &Programs, (machines, hosts): (usize, usize)) -> Result<Pass> {
     let sizes = [machines.to_string(), hosts.to_string()];
-    answer(Command::new(programs.example("pass")).args(sizes))
+    answer(
+        Command::new(programs.example("pass"))
+            .args(sizes)
+            .env("MALLOC_ARENA_MAX", "2"),
+    )
 }
 
 fn answer<T: DeserializeOwned>(command: &mut Command) -> Result<T> {

@@ -77,7 +77,7 @@ pub fn pass(pass: &Pass) -> String {
     format!(
         "## A pass where nothing is to be done\n\n\
         {} machines of pools on {} simulated hosts in a process of their own: every host is read anew and compared with \
-        the store, every pool is planned. Median of {}: {:.2} s. The most memory that the process had meanwhile: {:.0} \
+        the store, every pool is planned, in the environment of the daemon's unit. Median of {}: {:.2} s. The most memory that the process had meanwhile: {:.0} \
         MiB (while it made the machines: {:.0}).\n",
         pass.machines,
         pass.hosts,
