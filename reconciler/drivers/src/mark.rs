@@ -5,6 +5,9 @@
 //! unknown fields of a newer version are kept from being misread by [`Mark::parse`] refusing the version. A mark is
 //! written in the oldest version that has all that is in it, so that older programs read what they can work with.
 
+mod capture;
+mod lab;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -16,9 +19,11 @@ use crate::ids::{
     VolumeName,
 };
 use crate::moment::MomentMark;
-use crate::observed::Attachment;
 use crate::screen::Callers;
-use crate::spec::{DiskFormat, Isolation, SecureBoot};
+use crate::spec::{DiskFormat, SecureBoot};
+
+pub use capture::{AfterCapture, CaptureMark, GuestOfCapture};
+pub use lab::{ClaimMark, LentMark, MemberMark};
 
 /// The newest format that this program writes and reads: 2 has moments, uses, captures and machines of pools.
 pub const VERSION: u32 = 2;
@@ -234,57 +239,6 @@ pub struct SeedMark {
     pub revision: u32,
 }
 
-/// An image that is being made of a disk of the machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CaptureMark {
-    /// Its pool.
-    pub pool: PoolName,
-    /// The volume that is being filled.
-    pub volume: VolumeName,
-    /// That filling of it.
-    pub upload: UploadId,
-    /// What becomes of the machine when the image is made.
-    #[serde(default, skip_serializing_if = "AfterCapture::is_as_it_is")]
-    pub after: AfterCapture,
-    /// Whether its guest may be held still, and what is its own set aside.
-    #[serde(default, skip_serializing_if = "GuestOfCapture::is_itself")]
-    pub guest: GuestOfCapture,
-}
-
-/// What a capture may have left in a guest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GuestOfCapture {
-    /// Nothing.
-    #[default]
-    Itself,
-    /// Its file systems may stand still, and its keys may be set aside.
-    Held,
-}
-
-impl GuestOfCapture {
-    fn is_itself(&self) -> bool {
-        *self == Self::Itself
-    }
-}
-
-/// What becomes of a machine of which an image was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AfterCapture {
-    /// It stays as it is.
-    #[default]
-    AsItIs,
-    /// It was shut down for it, and is started again.
-    Started,
-}
-
-impl AfterCapture {
-    fn is_as_it_is(&self) -> bool {
-        *self == Self::AsItIs
-    }
-}
-
 /// Whether a hook was heard to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -385,39 +339,6 @@ impl Leaving {
     pub fn is_empty(&self) -> bool {
         self.disks.is_empty() && self.nics.is_empty()
     }
-}
-
-/// Which machine of which pool it is: enough to know it again where the store that said so is lost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberMark {
-    /// The pool's name in the mark's namespace.
-    pub pool: String,
-    /// The machine's identity in the store that had it made.
-    pub id: String,
-    /// Its number in the pool.
-    pub number: i64,
-    /// The pool's generation that it was made by.
-    pub generation: i64,
-}
-
-/// Whose network it is that a claim's machines have to themselves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClaimMark {
-    /// The claim's identity in the store that had the network made.
-    pub id: String,
-}
-
-/// A card that was put on the network of a claim, and where it belongs: enough to put it back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LentMark {
-    /// Which card.
-    pub nic: NicKey,
-    /// The network that it was lent to, by the host's name.
-    pub network: String,
-    /// Where it is attached else.
-    pub home: Attachment,
-    /// Whom it reaches there.
-    pub isolation: Isolation,
 }
 
 /// What a machine's or network's object carries.
@@ -647,6 +568,8 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observed::Attachment;
+    use crate::spec::Isolation;
 
     #[test]
     fn a_mark_is_of_the_oldest_version_that_has_all_that_is_in_it() {
