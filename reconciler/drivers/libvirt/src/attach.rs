@@ -1,5 +1,7 @@
 //! A card of a machine on another network: in its definition first, so that a start finds it there, then in what runs.
 
+use std::time::Duration;
+
 use labyard_driver::DriverError;
 use labyard_driver::ids::{MacAddr, ObjectId};
 use labyard_driver::observed::Attachment;
@@ -13,6 +15,10 @@ use crate::machine_xml::{self, Link};
 use crate::machines::{act, definition, is_active, reference};
 use crate::screen_xml;
 use crate::xml::Element;
+
+/// For so long a cable is out. Linux tells of no more than one change of a cable a second (net/core/link_watch.c): a guest
+/// whose cable was back by then has seen nothing, and keeps its old address.
+const OUT: Duration = Duration::from_millis(1500);
 
 pub(crate) async fn nic(host: &Host, id: &ObjectId, wanted: &NicSpec) -> Result<(), DriverError> {
     let act = act("moving a network card of", id);
@@ -38,6 +44,7 @@ pub(crate) async fn nic(host: &Host, id: &ObjectId, wanted: &NicSpec) -> Result<
         // The guest sees nothing of it but its cable, out and in again: what makes it ask for an address anew.
         let aside = machine_xml::with_link(&self::moved(&there, &moved, wanted, &act)?, Link::Down);
         update(connection, &act, (&domain, &aside), DeviceModify::LIVE).await?;
+        cable_is_out().await;
     }
     match running(connection, &act, &domain, wanted.mac).await? {
         Some(there) if machine_xml::link(&there) != cable => {
@@ -46,6 +53,11 @@ pub(crate) async fn nic(host: &Host, id: &ObjectId, wanted: &NicSpec) -> Result<
         }
         _ => Ok(()),
     }
+}
+
+/// Waits until a guest has seen that its cable is out.
+pub(crate) async fn cable_is_out() {
+    tokio::time::sleep(OUT).await;
 }
 
 fn card(domain: &Element, mac: MacAddr) -> Option<&Element> {

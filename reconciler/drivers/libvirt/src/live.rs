@@ -6,6 +6,7 @@ use labyard_driver::spec::{LiveChange, MachineSpec};
 use libvirt_rpc::flags::{DeviceModify, DomainMemory, DomainVcpu, DomainXml};
 use libvirt_rpc::{DomainRef, Error, ErrorCode};
 
+use crate::attach::cable_is_out;
 use crate::errors::{Act, During};
 use crate::host::{Host, Session, parse};
 use crate::machine_xml::{self, Link};
@@ -177,6 +178,7 @@ impl Target<'_> {
         };
         if machine_xml::attachment(there) != nic.attachment {
             self.update(&on(there, Link::Down)?).await?;
+            cable_is_out().await;
         }
         let live = self.live().await?;
         let wanted = defined.map_or(Link::Up, machine_xml::link);

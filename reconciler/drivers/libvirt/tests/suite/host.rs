@@ -76,7 +76,7 @@ pub(crate) fn guest() -> Option<Guest> {
         direct_boot: DirectBoot {
             kernel: path("vmlinuz"),
             initrd: Some(path("initrd")),
-            cmdline: Some("console=ttyS0 quiet no_timer_check".to_owned()),
+            cmdline: Some("console=ttyS0 quiet no_timer_check guest.network=all".to_owned()),
         },
         memory: Mib(256),
         patience: Duration::from_secs(120),
