@@ -179,6 +179,11 @@ impl Host {
         self.read(self.observer.fresh().await)
     }
 
+    /// The same, for one who looks at host after host: it is not kept.
+    pub async fn fresh_in_passing(&self) -> Result<Arc<Snapshot>, EngineError> {
+        self.read(self.observer.fresh_in_passing().await)
+    }
+
     /// The host as it was at some time of this run.
     pub async fn recent(&self) -> Result<Arc<Snapshot>, EngineError> {
         self.read(self.observer.recent().await)

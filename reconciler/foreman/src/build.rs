@@ -336,7 +336,7 @@ impl Inner {
             let of = marked.mark.member.as_ref();
             of.is_some_and(|of| of.id == member.id.as_str())
         };
-        Ok(all.into_iter().find(is_it))
+        Ok(all.machines.into_iter().find(is_it))
     }
 }
 

@@ -8,7 +8,7 @@ use labyard_labs::{
     host::{self, HostStanding},
     pool::amiss,
 };
-use labyard_reconciler::engine::Marked;
+use labyard_reconciler::engine::Members;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
@@ -217,12 +217,12 @@ impl Inner {
         let (met, _turn) = self.answers(host, turn).await;
         self.meter.looked(&name, &met);
         let amiss = match &met {
-            Ok(there) => self.put_right(host, believed, there).await?,
+            Ok(there) => self.put_right(host, believed, &there.machines).await?,
             Err(_) => 0,
         };
         if let Ok(there) = &met {
-            self.renew_screens(host, there).await;
-            self.take_strays_away(host).await?;
+            self.renew_screens(host, &there.machines).await;
+            self.take_strays_away(host, &there.networks).await?;
         }
         if met.is_ok() && !was_silent {
             return Ok(amiss);
@@ -243,7 +243,7 @@ impl Inner {
         &self,
         host: &HostName,
         turn: Option<SemaphorePermit<'t>>,
-    ) -> (Result<Vec<Marked>, String>, Option<SemaphorePermit<'t>>) {
+    ) -> (Result<Members, String>, Option<SemaphorePermit<'t>>) {
         let members = tokio::time::timeout(ANSWERS_WITHIN, self.engine.members(host));
         tokio::pin!(members);
         let (met, turn) = match tokio::time::timeout(SOON, &mut members).await {

@@ -191,12 +191,12 @@ impl Inner {
     }
 
     /// Takes away what is left on a host of networks that the store knows nothing of.
-    pub(crate) async fn take_strays_away(&self, host: &HostName) -> Result<(), Refusal> {
-        let Ok(standing) = self.engine.claim_networks(host).await else {
-            // The look at the host has told of it.
-            return Ok(());
-        };
-        let claims: Vec<String> = standing.into_iter().map(|network| network.claim).collect();
+    pub(crate) async fn take_strays_away(
+        &self,
+        host: &HostName,
+        there: &[StandingNetwork],
+    ) -> Result<(), Refusal> {
+        let claims: Vec<String> = there.iter().map(|network| network.claim.clone()).collect();
         let unknown = self
             .store
             .read(move |read| {

@@ -65,7 +65,7 @@ impl Foreman {
         let mut rebuilt = Rebuilt::default();
         for host in self.inner.engine.hosts() {
             let machines = match self.inner.engine.members(&host).await {
-                Ok(machines) => machines,
+                Ok(members) => members.machines,
                 Err(error) => {
                     rebuilt.silent.push((host, error.to_string()));
                     continue;

@@ -16,7 +16,7 @@ use labyard_reconciler::derived::Taken;
 use labyard_reconciler::desired::{DesiredMachine, DesiredNetwork};
 use labyard_reconciler::engine::{
     Access, Admission, AtStage, Bounds, Capture, CaptureStage, Captured, Departure, DesiredOn, Engine,
-    HostImage, Look, Marked, ObjectRef, Reading, ReportOn, Run, Traffic, Want,
+    HostImage, Look, Members, ObjectRef, Reading, ReportOn, Run, Traffic, Want,
 };
 use labyard_reconciler::host::Cordon;
 use labyard_reconciler::run::Report;
@@ -554,7 +554,7 @@ impl Engine for RemoteEngine {
         Err(not_served("looking who is connected"))
     }
 
-    async fn members(&self, _: &HostName) -> Result<Vec<Marked>, EngineError> {
+    async fn members(&self, _: &HostName) -> Result<Members, EngineError> {
         Err(not_served("looking at the machines of pools"))
     }
 

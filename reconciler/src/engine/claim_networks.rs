@@ -140,14 +140,6 @@ impl Embedded {
         }
     }
 
-    pub(super) async fn claim_networks_on(
-        &self,
-        host: &HostName,
-    ) -> Result<Vec<StandingNetwork>, EngineError> {
-        let snapshot = self.host(host)?.fresh().await?;
-        Ok(snapshot.networks.iter().filter_map(standing).collect())
-    }
-
     pub(super) async fn claim_network_removed(
         &self,
         host: &HostName,
@@ -247,7 +239,8 @@ fn claim_of(network: &ObservedNetwork) -> Option<&str> {
     Some(network.mark.ours()?.claim.as_ref()?.id.as_str())
 }
 
-fn standing(network: &ObservedNetwork) -> Option<StandingNetwork> {
+/// The network of a claim as which one is marked.
+pub(super) fn standing(network: &ObservedNetwork) -> Option<StandingNetwork> {
     Some(StandingNetwork {
         id: network.id.clone(),
         host_name: network.host_name.clone(),

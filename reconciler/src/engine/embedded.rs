@@ -15,7 +15,7 @@ use labyard_driver::screen::Callers;
 use super::patience::patiently;
 use super::{
     Admission, AtStage, Bounds, Capture, Captured, ClaimNetwork, Departure, Deps, DesiredOn, Engine,
-    HostImage, Look, Marked, ObjectRef, Reading, Removal, ReportOn, Run, StandingNetwork, Traffic, Want,
+    HostImage, Look, Members, ObjectRef, Reading, Removal, ReportOn, Run, StandingNetwork, Traffic, Want,
 };
 use crate::capacity::HostCapacity;
 use crate::derived::Taken;
@@ -352,10 +352,6 @@ impl Engine for Embedded {
         self.claim_network_made(host, network, &bounds).await
     }
 
-    async fn claim_networks(&self, host: &HostName) -> Result<Vec<StandingNetwork>, EngineError> {
-        self.claim_networks_on(host).await
-    }
-
     async fn remove_claim_network(
         &self,
         host: &HostName,
@@ -401,7 +397,7 @@ impl Engine for Embedded {
         self.guest_traffic(object).await
     }
 
-    async fn members(&self, host: &HostName) -> Result<Vec<Marked>, EngineError> {
+    async fn members(&self, host: &HostName) -> Result<Members, EngineError> {
         super::members::on(self.host(host)?).await
     }
 

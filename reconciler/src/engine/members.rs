@@ -1,4 +1,4 @@
-//! Machines of pools: found by what their marks say, and confirmed one by one, as soon as who keeps them has recorded
+//! Machines of pools, and networks of claims: found by what their marks say, and confirmed one by one, as soon as who keeps them has recorded
 //! who they are.
 
 use std::sync::Arc;
@@ -9,34 +9,37 @@ use labyard_driver::{Console, Entry};
 use tokio::time::Instant;
 
 use super::claim::{mark_of, same_owner};
+use super::claim_networks::standing;
 use super::embedded::describe;
-use super::{Embedded, Marked, ObjectRef};
+use super::{Embedded, Marked, Members, ObjectRef};
 use crate::error::EngineError;
 use crate::host::Host;
 use crate::identity::Identity;
 use crate::record::Record;
 
-/// The machines of pools on a host, after every change of this process.
-pub(super) async fn on(host: &Host) -> Result<Vec<Marked>, EngineError> {
+/// What pools and claims have on a host, after every change of this process.
+pub(super) async fn on(host: &Host) -> Result<Members, EngineError> {
     host.observer.invalidate();
-    let snapshot = host.fresh().await?;
+    let snapshot = host.fresh_in_passing().await?;
     let ours = snapshot
         .machines
         .iter()
         .filter_map(|machine| Some((machine, machine.mark.ours()?)));
     let members = ours.filter(|(_, mark)| mark.kind == Kind::Machine && mark.member.is_some());
-    Ok(members
-        .map(|(machine, mark)| Marked {
-            identity: Identity {
-                token: mark.token.clone(),
-                origin: mark.origin.clone(),
-                id: machine.id.clone(),
-                host: Some(snapshot.host.uuid.clone()),
-            },
-            mark: mark.clone(),
-            power: machine.power,
-        })
-        .collect())
+    let machines = members.map(|(machine, mark)| Marked {
+        identity: Identity {
+            token: mark.token.clone(),
+            origin: mark.origin.clone(),
+            id: machine.id.clone(),
+            host: Some(snapshot.host.uuid.clone()),
+        },
+        mark: mark.clone(),
+        power: machine.power,
+    });
+    Ok(Members {
+        machines: machines.collect(),
+        networks: snapshot.networks.iter().filter_map(standing).collect(),
+    })
 }
 
 impl Embedded {

@@ -428,10 +428,6 @@ pub trait Engine: Send + Sync + 'static {
     ) -> Result<StandingNetwork, EngineError> {
         Err(without_guests("making a claim's network"))
     }
-    /// The networks of claims on a host, of all namespaces.
-    async fn claim_networks(&self, _host: &HostName) -> Result<Vec<StandingNetwork>, EngineError> {
-        Err(without_guests("looking for claims' networks"))
-    }
     /// Takes the network of a claim away, once no machine is on it; gone already is gone.
     async fn remove_claim_network(
         &self,
@@ -472,8 +468,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Who is connected to the guest of a machine of a state at this moment.
     async fn traffic(&self, object: &ObjectRef) -> Result<Traffic, EngineError>;
 
-    /// The machines of pools on a host, as it is after every change of this process.
-    async fn members(&self, host: &HostName) -> Result<Vec<Marked>, EngineError>;
+    /// What pools and claims of all namespaces have on a host, as it is after every change of this process.
+    async fn members(&self, host: &HostName) -> Result<Members, EngineError>;
     /// Who keeps the machine has recorded who it is: nobody may adopt it from now on. True already is success.
     async fn confirm_machine(&self, object: &ObjectRef) -> Result<(), EngineError>;
 
@@ -493,6 +489,15 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The run is over: confirms what Terraform was told, unless the run was stopped.
     async fn finish(&self, run: Run);
+}
+
+/// What pools and claims have on a host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Members {
+    /// The machines of pools.
+    pub machines: Vec<Marked>,
+    /// The networks of claims.
+    pub networks: Vec<StandingNetwork>,
 }
 
 /// A machine of ours with its mark.

@@ -157,7 +157,7 @@ async fn networks_of_claims_are_found_by_their_marks_and_no_others() {
     let one = lab.make(&of_claim("one", "10.78.0.0/28")).await;
     let two = lab.make(&of_claim("two", "10.78.0.16/28")).await;
     let engine = &lab.rig.engine;
-    let mut found = engine.claim_networks(&host(&lab)).await.unwrap();
+    let mut found = engine.members(&host(&lab)).await.unwrap().networks;
     found.sort_by(|a, b| a.claim.cmp(&b.claim));
     assert_eq!(found, [one, two]);
     // No two networks of a host have the same addresses.
