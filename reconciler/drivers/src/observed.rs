@@ -97,6 +97,9 @@ pub struct ObservedMachine {
     pub mark: MarkState,
     /// What it does.
     pub power: Power,
+    /// How its last run came to its end, where it is off and the host knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
     /// What it takes of the host, where its definition could be read; of foreign machines too.
     #[serde(default)]
     pub size: Option<MachineSize>,
@@ -150,6 +153,20 @@ pub enum Power {
     Saved,
     /// Has crashed.
     Crashed,
+}
+
+/// How a machine's run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Its guest shut it down.
+    ByGuest,
+    /// Somebody took its power away.
+    ByForce,
+    /// The host's process that ran it ended by itself.
+    Crashed,
+    /// The host could not start it, or did not get it back when it came up itself.
+    Failed,
 }
 
 /// The definition of a machine, or why it cannot be told at present.

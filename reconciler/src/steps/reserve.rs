@@ -140,6 +140,7 @@ mod tests {
             host_name: (*id).to_owned(),
             mark: MarkState::None,
             power: Power::Running,
+            ended: None,
             autostart: Default::default(),
             size: Some(ONE),
             detail: Detail::Unknown(String::new()),

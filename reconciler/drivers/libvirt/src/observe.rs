@@ -8,11 +8,12 @@ use labyard_driver::DriverError;
 use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::XML_NAMESPACE;
 use labyard_driver::observed::{
-    Attachment, Autostart, Capacity, Detail, MachineDetail, MarkState, ObservedMachine, Power,
+    Attachment, Autostart, Capacity, Detail, Ended, MachineDetail, MarkState, ObservedMachine, Power,
 };
 use libvirt_rpc::flags::{Affect, DomainXml, GetStats, StatsTypes};
 use libvirt_rpc::{
-    Connection, DomainRef, DomainState, DomainStats, Error, ErrorCode, MetadataKind, StateAndReason,
+    Connection, DomainRef, DomainState, DomainStats, Error, ErrorCode, MetadataKind, ShutoffReason,
+    StateAndReason,
 };
 
 use crate::errors::{Act, During};
@@ -41,6 +42,20 @@ pub(crate) fn power(state: &StateAndReason, saved: bool) -> Power {
         _ if is_active(state) => Power::Running,
         _ if saved => Power::Saved,
         _ => Power::Stopped,
+    }
+}
+
+/// How the last run of a machine that is off came to its end: virDomainShutoffReason.
+pub(crate) fn ended(state: &StateAndReason) -> Option<Ended> {
+    if is_active(state) {
+        return None;
+    }
+    match ShutoffReason::from_raw(state.reason) {
+        ShutoffReason::Shutdown => Some(Ended::ByGuest),
+        ShutoffReason::Destroyed => Some(Ended::ByForce),
+        ShutoffReason::Crashed => Some(Ended::Crashed),
+        ShutoffReason::Failed | ShutoffReason::Daemon => Some(Ended::Failed),
+        _ => None,
     }
 }
 
@@ -120,6 +135,7 @@ pub(crate) async fn machine(
                 host_name: String::new(),
                 mark,
                 power,
+                ended: ended(&state),
                 size: None,
                 autostart: Autostart::Off,
                 detail,
@@ -158,6 +174,7 @@ pub(crate) async fn machine(
         host_name: definition.text_at(&["name"]).unwrap_or_default(),
         mark,
         power,
+        ended: ended(&state),
         autostart: autostart_of(matches!(autostart, Ok(true))),
         size: Some(machine_xml::size(&definition)),
         detail: out_of_reach.map_or_else(|| Detail::Known(Box::new(detail)), Detail::Unknown),

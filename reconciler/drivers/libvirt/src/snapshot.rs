@@ -27,7 +27,7 @@ use crate::errors::{Act, During, is_missing};
 use crate::host::{Host, Pool, Session, parse};
 use crate::machine_xml::{self, Sizes};
 use crate::machines::is_active;
-use crate::observe::{self, is_stall, power, reading_all, went_away};
+use crate::observe::{self, ended, is_stall, power, reading_all, went_away};
 use crate::pools::{self, Pools};
 use crate::sizes::read_sizes;
 use crate::xml::Element;
@@ -394,6 +394,7 @@ fn machine(
         host_name: reading.domain.name,
         mark: reading.mark,
         power: power(&reading.state, saved.contains(&uuid)),
+        ended: ended(&reading.state),
         size,
         autostart: Autostart::Off,
         detail,

@@ -9,7 +9,7 @@ use super::sample;
 use crate::HostEvent;
 use crate::ids::{Bytes, Mib};
 use crate::mark::Stage;
-use crate::observed::{Capacity, Power, Standing};
+use crate::observed::{Capacity, Ended, Power, Standing};
 
 type Result = std::result::Result<(), Failure>;
 
@@ -48,6 +48,7 @@ pub(super) async fn a_machine_starts_and_stops_and_keeps_its_mark(lab: &Lab<'_>)
     lab.driver.power_off(&spec.id).await?;
     let seen = lab.driver.machine(&spec.id).await?;
     ensure_eq!(seen.power, Power::Stopped, "the power");
+    ensure_eq!(seen.ended, Some(Ended::ByForce), "how its run ended");
     ensure_eq!(seen.mark.ours(), Some(&mark), "the mark of the stopped machine");
     ensure_eq!(known(&seen)?.live_cpus, None, "what it has live");
     lab.driver.remove_machine(&spec.id).await?;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use labyard_driver::ids::{Bytes, MacAddr, Mib, ObjectId, PoolName, VolumeName};
-use labyard_driver::observed::{Activity, Attachment, Cable, MarkState};
+use labyard_driver::observed::{Activity, Attachment, Cable, Ended, MarkState};
 use labyard_driver::spec::{
     DiskBus, DiskFormat, Isolation, MachineSpec, NetworkSpec, NicModel, VolumeContent, VolumeSpec,
 };
@@ -148,7 +148,9 @@ impl State {
             ForeignHand::AddVolume(spec) => self.add_foreign_volume(spec),
             ForeignHand::Crash(id) => self.stop_by_other_hand(id, now, MachineActivity::Crashed),
             ForeignHand::Save(id) => self.stop_by_other_hand(id, now, MachineActivity::Saved),
-            ForeignHand::Kill(id) => self.stop_by_other_hand(id, now, MachineActivity::Off),
+            ForeignHand::Kill(id) => {
+                self.stop_by_other_hand(id, now, MachineActivity::Off(Some(Ended::Crashed)))
+            }
             ForeignHand::Pause(id) => self.pause(id, now),
             ForeignHand::Connect { id, from } => self.connect(id, from),
             ForeignHand::Hang(id) => self.set_process(id, Process::Hangs),

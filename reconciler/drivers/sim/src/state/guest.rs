@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{MacAddr, ObjectId};
 use labyard_driver::moment::Resume;
-use labyard_driver::observed::{Activity, Attachment, ScsiController};
+use labyard_driver::observed::{Activity, Attachment, Ended, ScsiController};
 use labyard_driver::spec::NetworkMode;
 use labyard_driver::{DriverError, HostEvent};
 use serde::{Deserialize, Serialize};
@@ -329,7 +329,7 @@ impl State {
             return;
         }
         if run.shutdown_due == Some(at) {
-            self.end_run(id, at, MachineActivity::Off);
+            self.end_run(id, at, MachineActivity::Off(Some(Ended::ByGuest)));
             return;
         }
         if run.course.crash_ms().is_some() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use labyard_driver::ids::{Bytes, ObjectId};
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{Activity, Attachment, Autostart, Cable, Hardware, ObservedMachine};
+use labyard_driver::observed::{Activity, Attachment, Autostart, Cable, Ended, Hardware, ObservedMachine};
 use labyard_driver::spec::{
     Accelerator, BootDevice, Choice, CpuModel, DiskFormat, Firmware, Graphics, Guards, Isolation, MachineSpec,
 };
@@ -50,7 +50,7 @@ impl State {
             mark: stored(&spec.mark),
             autostart: Autostart::Off,
             definition: self.definition_of(&bare)?,
-            activity: MachineActivity::Off,
+            activity: MachineActivity::Off(None),
         });
         self.machine(&spec.id, now)
     }
@@ -96,7 +96,7 @@ impl State {
                 "the name is empty or has a slash or a new line in it",
             ));
         }
-        if !matches!(machine.activity, MachineActivity::Off) {
+        if !matches!(machine.activity, MachineActivity::Off(_)) {
             return Err(refused(doing, "the machine is not shut off; stop it first"));
         }
         self.event(HostEvent::Machine(id.clone()));
@@ -303,12 +303,12 @@ impl State {
     pub(crate) fn power_off(&mut self, id: &ObjectId, now: Millis) -> Result<(), DriverError> {
         let machine = self.machine_mut(id)?;
         match &machine.activity {
-            MachineActivity::Off => {}
+            MachineActivity::Off(_) => {}
             MachineActivity::Saved | MachineActivity::Crashed => {
-                machine.activity = MachineActivity::Off;
+                machine.activity = MachineActivity::Off(None);
                 self.event(HostEvent::Machine(id.clone()));
             }
-            MachineActivity::On(_) => self.end_run(id, now, MachineActivity::Off),
+            MachineActivity::On(_) => self.end_run(id, now, MachineActivity::Off(Some(Ended::ByForce))),
         }
         Ok(())
     }

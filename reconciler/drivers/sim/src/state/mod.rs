@@ -30,7 +30,9 @@ use std::net::IpAddr;
 use labyard_driver::ids::{Bytes, HostUuid, MacAddr, Mib, ObjectId, PoolName, ScreenName};
 use labyard_driver::lan::{Lan, VlanId};
 use labyard_driver::mark::Mark;
-use labyard_driver::observed::{Activity, Attachment, Autostart, Cable, Hardware, MarkState, Reservation};
+use labyard_driver::observed::{
+    Activity, Attachment, Autostart, Cable, Ended, Hardware, MarkState, Reservation,
+};
 use labyard_driver::spec::{
     Accelerator, Dhcp, DirectBoot, DiskBus, DiskFormat, Firmware, Guards, Isolation, NetworkBoot,
     NetworkMode, NicModel,
@@ -93,7 +95,7 @@ struct Machine {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum MachineActivity {
-    Off,
+    Off(Option<Ended>),
     Saved,
     Crashed,
     On(Box<Run>),

@@ -93,7 +93,7 @@ impl State {
             uploads: 0,
         };
         self.volumes.insert(path, file);
-        self.end_run(&moment.id, now, MachineActivity::Off);
+        self.end_run(&moment.id, now, MachineActivity::Off(None));
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl State {
     ) -> Result<(), DriverError> {
         let machine = self.machine_ref(&moment.id)?;
         let doing = format!("putting machine {} back", machine.host_name);
-        if !matches!(machine.activity, MachineActivity::Off) {
+        if !matches!(machine.activity, MachineActivity::Off(_)) {
             return Err(refused(doing, "the machine is already active"));
         }
         let path = self.path_in(&moment.pool, &moment.memory)?;

@@ -255,7 +255,7 @@ impl Nic {
 impl Machine {
     fn power(&self) -> Power {
         match &self.activity {
-            MachineActivity::Off => Power::Stopped,
+            MachineActivity::Off(_) => Power::Stopped,
             MachineActivity::Saved => Power::Saved,
             MachineActivity::Crashed => Power::Crashed,
             MachineActivity::On(run) if run.paused_at.is_some() => Power::Paused,
@@ -269,6 +269,10 @@ impl Machine {
             host_name: self.host_name.clone(),
             mark: self.mark.clone(),
             power: self.power(),
+            ended: match &self.activity {
+                MachineActivity::Off(ended) => *ended,
+                MachineActivity::Saved | MachineActivity::Crashed | MachineActivity::On(_) => None,
+            },
             size: Some(MachineSize {
                 cpus: self.definition.cpus,
                 memory: self.definition.memory,
