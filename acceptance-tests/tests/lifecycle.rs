@@ -487,7 +487,7 @@ fn a_guest_that_ends_before_it_is_ready_fails_early_and_shows_its_console() {
         ("crashes", "it crashed", "Kernel panic"),
         (
             "leaves",
-            "it was shut off before it became ready",
+            "it was shut off before it became ready: its guest shut it down",
             "labyard-guest up",
         ),
     ] {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use labyard_driver::HostEvent;
 use labyard_driver::driver::AgentState;
 use labyard_driver::ids::{MacAddr, ObjectId};
-use labyard_driver::observed::{Attachment, Power};
+use labyard_driver::observed::{Attachment, Ended, Power};
 use labyard_driver::spec::Firmware;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -25,6 +25,9 @@ const SLOW: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(2);
 /// After which a pause is believed: a guest that crashes is paused first, and a moment later said to have crashed.
 const SETTLES: Duration = Duration::from_millis(500);
+/// How long an address is looked for after the agent has answered: it starts with the system, and the guest may still be
+/// asking for one. Nobody can use a machine without.
+const ADDRESS: Duration = Duration::from_secs(10);
 /// Lines of the console that are shown: a kernel's last words with what led to them.
 const LINES: usize = 50;
 
@@ -48,7 +51,10 @@ pub async fn until_ready(work: &mut Work<'_>) -> Outcome {
             still_on(work).await?;
         }
         if Instant::now() >= deadline {
-            return Err(late(work, limit));
+            return match watch.answered {
+                Some(_) => Ok(()),
+                None => Err(late(work, limit)),
+            };
         }
         tokio::select! {
             () = watch.next() => {}
@@ -95,13 +101,30 @@ struct Watch {
     woken: bool,
     last_slow: Option<Instant>,
     pace: Duration,
+    /// Whether a NIC of it may get an address that can be seen.
+    leads: Leads,
+    /// When the agent answered, where that is waited for.
+    answered: Option<Instant>,
+}
+
+/// Whether somebody beyond a machine's NICs may give it an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leads {
+    Somewhere,
+    Nowhere,
 }
 
 impl Watch {
     async fn new(work: &Work<'_>) -> Self {
+        let networks = leasing_networks(work).await;
+        let leases = networks.iter().any(|(_, network)| network.is_some());
+        let bridged = work.detail().is_some_and(|detail| {
+            let mut attachments = detail.nics.iter().map(|nic| &nic.attachment);
+            attachments.any(|attachment| matches!(attachment, Attachment::Bridge(_)))
+        });
         Self {
             id: work.id.clone(),
-            networks: leasing_networks(work).await,
+            networks,
             events: work.host.driver.events().await.ok(),
             last_look: Instant::now(),
             woken: false,
@@ -111,7 +134,20 @@ impl Watch {
             } else {
                 LEASES
             },
+            leads: if leases || bridged {
+                Leads::Somewhere
+            } else {
+                Leads::Nowhere
+            },
+            answered: None,
         }
+    }
+
+    /// Whether an address is still to be looked for, of a guest whose agent has answered.
+    fn looks_for_address(&mut self) -> bool {
+        let answered = *self.answered.get_or_insert_with(Instant::now);
+        self.pace = LEASES;
+        self.leads == Leads::Somewhere && answered.elapsed() < ADDRESS
     }
 
     /// Until an event about this machine, or for one pace.
@@ -180,12 +216,14 @@ async fn met(work: &mut Work<'_>, watch: &mut Watch) -> Result<bool, EngineError
     match work.desired.ready.wait {
         Wait::None => Ok(true),
         Wait::Agent => {
-            let state = work.host.driver.agent_answers(&work.id).await;
-            let answers = matches!(state, Ok(AgentState::Answers));
-            if answers {
-                work.seen = addresses(work, watch).await;
+            if watch.answered.is_none() {
+                let state = work.host.driver.agent_answers(&work.id).await;
+                if !matches!(state, Ok(AgentState::Answers)) {
+                    return Ok(false);
+                }
             }
-            Ok(answers)
+            work.seen = addresses(work, watch).await;
+            Ok(!work.seen.is_empty() || !watch.looks_for_address())
         }
         Wait::Address => {
             work.seen = addresses(work, watch).await;
@@ -244,14 +282,26 @@ async fn still_on(work: &mut Work<'_>) -> Outcome {
         work.look().await?;
     }
     let seen = match (&work.found, work.power()) {
-        (None, _) => "its definition is gone",
-        (_, Power::Crashed) => "it crashed",
-        (_, Power::Stopped) => "it was shut off before it became ready",
-        (_, Power::Paused) => "it was paused before it became ready",
-        (_, Power::Saved) => "it was saved before it became ready",
+        (None, _) => "its definition is gone".to_owned(),
+        (_, Power::Crashed) => "it crashed".to_owned(),
+        (Some(machine), Power::Stopped) => {
+            format!("it was shut off before it became ready{}", how(machine.ended))
+        }
+        (_, Power::Paused) => "it was paused before it became ready".to_owned(),
+        (_, Power::Saved) => "it was saved before it became ready".to_owned(),
         (_, Power::Running) => return Ok(()),
     };
-    Err(not_ready(work, seen.to_owned()))
+    Err(not_ready(work, seen))
+}
+
+fn how(ended: Option<Ended>) -> &'static str {
+    match ended {
+        Some(Ended::ByGuest) => ": its guest shut it down",
+        Some(Ended::ByForce) => ": somebody took its power away",
+        Some(Ended::Crashed) => ": its hypervisor process ended; the host's log of the machine may say why",
+        Some(Ended::Failed) => ": the host did not get it to run",
+        None => "",
+    }
 }
 
 fn late(work: &Work<'_>, limit: Duration) -> EngineError {
