@@ -36,7 +36,7 @@ pub fn measure(programs: &Programs, host: &Host, rounds: usize) -> Result<Recycl
     let observer = host.observer()?;
     observer.connection().define_network_xml(NETWORK)?.create()?;
     let lines = format!(
-        "[hosts.lab1]\nlibvirt = {{ uri = {:?}, accelerator = \"qemu\" }}\n",
+        "host_directories = [\"/\"]\n[hosts.lab1]\nlibvirt = {{ uri = {:?}, accelerator = \"qemu\" }}\n",
         host.uri()
     );
     let bench = Bench {
