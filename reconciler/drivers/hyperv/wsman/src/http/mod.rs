@@ -1,0 +1,230 @@
+//! Requests over HTTP/1.1: a bounded set of connections, each with one request in flight, since a login belongs to the
+//! connection that it was made on.
+//!
+//! ```no_run
+//! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use wsman::http::{Account, Http, Login, Settings};
+//!
+//! let settings = Settings::new("https://hv7.example.org:5986".parse()?, Login::Basic(Account::new("op", "secret")));
+//! let client = wsman::Client::new(Arc::new(Http::new(settings)?), wsman::Settings::default());
+//! println!("{}", client.identify().await?.version);
+//! # Ok(())
+//! # }
+//! ```
+
+mod connection;
+mod dial;
+mod endpoint;
+mod login;
+mod tls;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+pub use dial::{Dial, Direct, Stream};
+pub use endpoint::{BadEndpoint, Endpoint, Scheme};
+pub use login::{Account, Login};
+pub use tls::{ClientCertificate, Fingerprint, NoFingerprint, Tls, Trust};
+
+use crate::client::{Answer, Carrier};
+use crate::error::Error;
+use crate::trouble::{TlsTrouble, Trouble};
+use connection::{Connection, Sent};
+
+/// How a service is reached.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Who asks.
+    pub login: Login,
+    /// Whom to trust, over HTTPS.
+    pub tls: Tls,
+    /// How the connection to the host is made.
+    pub dial: Arc<dyn Dial>,
+    /// How many requests are under way at once.
+    pub connections: usize,
+    /// How long a connection may take to be there.
+    pub connect: Duration,
+    /// How long an answer may take; longer than the service works at one request.
+    pub answer: Duration,
+    /// The longest answer that is taken, in bytes.
+    pub max_answer: usize,
+}
+
+impl Settings {
+    /// As a host is set up that nobody has tuned.
+    pub fn new(endpoint: Endpoint, login: Login) -> Self {
+        Self {
+            endpoint,
+            login,
+            tls: Tls::default(),
+            dial: Arc::new(Direct),
+            connections: 6,
+            connect: Duration::from_secs(20),
+            answer: Duration::from_secs(90),
+            max_answer: 16 << 20,
+        }
+    }
+}
+
+/// What was asked for cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadSettings {
+    /// A password in the clear.
+    #[error(
+        "the login `basic` sends the password as it is, and {0} is plain HTTP: use https, or the login `negotiate`"
+    )]
+    BasicInTheClear(String),
+    /// A certificate without TLS.
+    #[error("a client certificate needs https, and {0} is plain HTTP")]
+    CertificateInTheClear(String),
+    /// A login by certificate without one.
+    #[error("the login `certificate` needs a client certificate and its key")]
+    NoCertificate,
+    /// What TLS was given.
+    #[error(transparent)]
+    Tls(#[from] TlsTrouble),
+}
+
+/// Carries requests over HTTP.
+pub struct Http {
+    settings: Settings,
+    url: String,
+    tls: Option<tokio_rustls::TlsConnector>,
+    slots: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Http {
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    /// If the settings contradict themselves.
+    pub fn new(settings: Settings) -> Result<Self, BadSettings> {
+        let url = settings.endpoint.to_string();
+        let tls = match (settings.endpoint.scheme, &settings.login) {
+            (Scheme::Http, Login::Basic(_)) => return Err(BadSettings::BasicInTheClear(url)),
+            (Scheme::Http, Login::Certificate) => return Err(BadSettings::CertificateInTheClear(url)),
+            (Scheme::Https, Login::Certificate) if settings.tls.certificate.is_none() => {
+                return Err(BadSettings::NoCertificate);
+            }
+            (Scheme::Https, _) => Some(settings.tls.connector()?),
+        };
+        Ok(Self {
+            slots: Semaphore::new(settings.connections.max(1)),
+            idle: Mutex::default(),
+            settings,
+            url,
+            tls,
+        })
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let connection = idle.pop()?;
+            if connection.is_usable() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn put_back(&self, connection: Connection) {
+        if connection.is_usable() {
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Trouble> {
+        let deadline = Instant::now() + self.settings.connect;
+        let silent = |_| Trouble::Silent {
+            place: self.settings.endpoint.place(),
+            after: self.settings.connect,
+        };
+        timeout_at(deadline, Connection::open(&self.settings, self.tls.as_ref()))
+            .await
+            .map_err(silent)?
+    }
+
+    /// What a status means that comes with no SOAP.
+    fn refused(&self, answer: &Answer, offered: Vec<String>) -> Option<Trouble> {
+        let place = self.settings.endpoint.place();
+        let tried = self.settings.login.scheme();
+        Some(match answer.status {
+            401 if offered.is_empty() || offered.iter().any(|scheme| scheme.eq_ignore_ascii_case(tried)) => {
+                Trouble::Login {
+                    place,
+                    user: self.settings.login.user(),
+                    tried,
+                    offered,
+                }
+            }
+            401 => Trouble::Scheme {
+                place,
+                tried,
+                offered,
+            },
+            403 => Trouble::Forbidden { place },
+            500 if answer.body.is_empty() => Trouble::Unsealed { place },
+            404 | 405 | 501 => Trouble::NoService {
+                place,
+                path: self.settings.endpoint.path.clone(),
+                status: answer.status,
+            },
+            _ => return None,
+        })
+    }
+}
+
+#[async_trait]
+impl Carrier for Http {
+    fn to(&self) -> &str {
+        &self.url
+    }
+
+    async fn carry(&self, envelope: String) -> Result<Answer, Error> {
+        let _slot = self.slots.acquire().await.ok();
+        let envelope = bytes::Bytes::from(envelope);
+        let mut reused = self.take_idle();
+        loop {
+            let was_reused = reused.is_some();
+            let mut connection = match reused.take() {
+                Some(connection) => connection,
+                None => self.connect().await.map_err(Error::NotSent)?,
+            };
+            match connection.send(&self.settings, envelope.clone()).await {
+                // It had been let go of on the other side: nothing was sent.
+                Sent::Not(_) if was_reused => continue,
+                Sent::Not(trouble) => return Err(Error::NotSent(trouble)),
+                Sent::Lost(trouble) => return Err(Error::Lost(trouble)),
+                // A service that asks who it is in mid-session has done nothing.
+                Sent::Answered { answer, .. } if answer.status == 401 && was_reused => continue,
+                Sent::Answered { answer, offered } => {
+                    if let Some(trouble) = self.refused(&answer, offered) {
+                        return Err(Error::NotSent(trouble));
+                    }
+                    self.put_back(connection);
+                    return Ok(answer);
+                }
+            }
+        }
+    }
+}

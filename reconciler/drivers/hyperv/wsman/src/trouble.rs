@@ -1,0 +1,195 @@
+//! Why a service cannot be spoken with, each with what mends it on the host.
+
+use std::time::Duration;
+
+/// What stands between a client and a service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// Its name has no address.
+    #[error("the name {host} is not known: {reason}")]
+    Unresolved {
+        /// The name.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nobody takes the connection.
+    #[error(
+        "{place} takes no connection: {reason}. On the host, `winrm quickconfig` starts the service and opens its port; for \
+         HTTPS it needs a listener with a certificate: `winrm quickconfig -transport:https`"
+    )]
+    Unreachable {
+        /// Host and port.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// TLS does not come about.
+    #[error("{place}: {why}")]
+    Tls {
+        /// Host and port.
+        place: String,
+        /// Why.
+        why: TlsTrouble,
+    },
+    /// The account was not let in.
+    #[error(
+        "{place} does not let {user} in by {tried}{}: user name or password are wrong, or the account is in none of the host's \
+         groups Remote Management Users and Administrators (on the host: \
+         `net localgroup \"Remote Management Users\" {user} /add`)",
+        offering(.offered)
+    )]
+    Login {
+        /// Host and port.
+        place: String,
+        /// Who.
+        user: String,
+        /// The scheme that was tried.
+        tried: &'static str,
+        /// The schemes that the service offers.
+        offered: Vec<String>,
+    },
+    /// The service does not take the scheme.
+    #[error(
+        "{place} does not take {tried}{}{}",
+        offering(.offered), scheme_advice(.tried)
+    )]
+    Scheme {
+        /// Host and port.
+        place: String,
+        /// The scheme that was tried.
+        tried: &'static str,
+        /// The schemes that the service offers.
+        offered: Vec<String>,
+    },
+    /// The token exchange fails.
+    #[error("the login to {place} fails: {reason}")]
+    Negotiation {
+        /// Host and port.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// The service answers, and not to this account.
+    #[error(
+        "{place} forbids it (HTTP 403): the account needs Full Control of the service itself \
+         (on the host: `winrm configSDDL default`), and this client's address has to be in IPv4Filter or IPv6Filter \
+         of `winrm get winrm/config/service`"
+    )]
+    Forbidden {
+        /// Host and port.
+        place: String,
+    },
+    /// The service takes nothing in the clear.
+    #[error(
+        "{place} refuses what is not sealed: use HTTPS or the login `negotiate`, which seals over HTTP; AllowUnencrypted on the \
+         host would show everybody what is sent"
+    )]
+    Unsealed {
+        /// Host and port.
+        place: String,
+    },
+    /// Something else answers there.
+    #[error("what answers at {place}{path} is no WS-Management service (HTTP {status})")]
+    NoService {
+        /// Host and port.
+        place: String,
+        /// The path.
+        path: String,
+        /// What it answered.
+        status: u16,
+    },
+    /// Nothing comes.
+    #[error("{place} has not answered for {} s", .after.as_secs())]
+    Silent {
+        /// Host and port.
+        place: String,
+        /// How long.
+        after: Duration,
+    },
+    /// The connection broke.
+    #[error("the connection to {place} broke: {reason}")]
+    Broken {
+        /// Host and port.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// More came than an answer can be.
+    #[error("{place} sent more than {limit} bytes as one answer")]
+    TooLarge {
+        /// Host and port.
+        place: String,
+        /// How many are taken.
+        limit: usize,
+    },
+    /// The seal of an answer is broken.
+    #[error("the answer of {place} cannot be opened: {reason}")]
+    Seal {
+        /// Host and port.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why TLS does not come about.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsTrouble {
+    /// The certificate is by nobody who is trusted.
+    #[error(
+        "its certificate is not by a CA that is trusted here: give that CA (`ca_file`), or pin this certificate by its SHA-256 \
+         fingerprint {fingerprint} after comparing it on the host \
+         (`Get-ChildItem Cert:\\LocalMachine\\My | Format-List Subject, Thumbprint` shows SHA-1; `certutil -dump FILE` shows SHA-256)"
+    )]
+    UnknownIssuer {
+        /// SHA-256 of what was shown.
+        fingerprint: String,
+    },
+    /// Another certificate than the pinned one.
+    #[error(
+        "its certificate has the SHA-256 fingerprint {found} and not {pinned}: another host answers, or its certificate was renewed"
+    )]
+    OtherCertificate {
+        /// What is pinned.
+        pinned: String,
+        /// What was shown.
+        found: String,
+    },
+    /// Of another name.
+    #[error(
+        "its certificate is not for this name: use a name that is in it, or make one for this name on the host"
+    )]
+    WrongName,
+    /// Out of its time.
+    #[error("its certificate is expired or not valid yet: renew it on the host, or set the clocks right")]
+    OutOfTime,
+    /// Something else about it.
+    #[error("its certificate is refused: {0}")]
+    Certificate(String),
+    /// No handshake.
+    #[error("it does not complete the TLS handshake: {0}; is the port one of HTTPS (5986)?")]
+    Handshake(String),
+    /// What was given for it cannot be used.
+    #[error("{0}")]
+    Settings(String),
+}
+
+fn offering(schemes: &[String]) -> String {
+    match schemes {
+        [] => String::new(),
+        all => format!(" (it offers {})", all.join(", ")),
+    }
+}
+
+fn scheme_advice(tried: &&'static str) -> String {
+    match *tried {
+        "Basic" => ": use the login `negotiate`, or on the host `winrm set winrm/config/service/auth @{Basic=\"true\"}`".to_owned(),
+        "Negotiate" => ": on the host, `winrm set winrm/config/service/auth @{Negotiate=\"true\"}`".to_owned(),
+        _ => ": on the host, `winrm set winrm/config/service/auth @{Certificate=\"true\"}` and a mapping of the certificate to an \
+              account"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,6 @@
+//! The client against services that are scripted here: pages, faults, lost answers, TLS and logins.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod asking;
+mod carrying;
+mod service;
