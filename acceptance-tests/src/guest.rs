@@ -80,6 +80,9 @@ impl<'a> Guest<'a> {
             "IdentitiesOnly=yes",
             "BatchMode=yes",
             "ConnectTimeout=5",
+            // A guest that restarts in the middle of a command never ends the connection.
+            "ServerAliveInterval=15",
+            "ServerAliveCountMax=4",
         ] {
             ssh.args(["-o", option]);
         }
