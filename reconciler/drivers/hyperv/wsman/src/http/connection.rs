@@ -1,18 +1,27 @@
-//! One connection, with one request on it at a time.
+//! One connection, with one request on it at a time, and the login that belongs to it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
-use hyper::{Request, Response, body::Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::endpoint::Endpoint;
-use super::{Settings, Stream, tls};
+use super::endpoint::{Endpoint, Scheme};
+use super::login::Login;
+use super::negotiate::{End, Session};
+use super::sealed::{self, Sealed};
+use super::{Settings, Stream, binding, tls};
 use crate::client::Answer;
 use crate::trouble::Trouble;
+
+/// A login takes two or three legs; one that goes on for ever is none.
+const MAX_LEGS: usize = 8;
+const PLAIN: &str = "application/soap+xml;charset=UTF-8";
 
 /// What became of a request.
 pub(super) enum Sent {
@@ -32,6 +41,7 @@ pub(super) enum Sent {
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: tokio::task::JoinHandle<()>,
+    seal: Option<Session>,
 }
 
 impl Drop for Connection {
@@ -40,13 +50,27 @@ impl Drop for Connection {
     }
 }
 
+/// An answer with what stands around it.
+struct Reply {
+    answer: Answer,
+    content_type: String,
+    /// What stands in each `WWW-Authenticate`.
+    challenges: Vec<String>,
+}
+
 impl Connection {
+    /// Connects and, where the login belongs to the connection, logs in.
     pub(super) async fn open(settings: &Settings, tls: Option<&TlsConnector>) -> Result<Self, Trouble> {
         let Endpoint { host, port, .. } = &settings.endpoint;
         let place = settings.endpoint.place();
         let stream = settings.dial.dial(host, *port).await?;
+        let mut channel = None;
         let stream: Box<dyn Stream> = match tls {
-            Some(connector) => tls::handshake(connector, &settings.endpoint, stream).await?,
+            Some(connector) => {
+                let (stream, certificate) = tls::handshake(connector, &settings.endpoint, stream).await?;
+                channel = certificate.map(|certificate| binding::end_point(&certificate));
+                stream
+            }
             None => stream,
         };
         let broken = |error: hyper::Error| Trouble::Broken {
@@ -58,41 +82,174 @@ impl Connection {
             // Whoever sends hears of it.
             let _ = connection.await;
         });
-        Ok(Self { sender, driver })
+        let mut connection = Self {
+            sender,
+            driver,
+            seal: None,
+        };
+        if let Login::Negotiate(account) = &settings.login {
+            let session = Session::begin(account, host, channel.as_deref());
+            let session = session.map_err(|error| no_login(settings, &error))?;
+            let session = connection.log_in(settings, session).await?;
+            // TLS seals all there is.
+            connection.seal = Some(session).filter(|_| settings.endpoint.scheme == Scheme::Http);
+        }
+        Ok(connection)
     }
 
     pub(super) fn is_usable(&self) -> bool {
         !self.sender.is_closed()
     }
 
+    /// Exchanges tokens, before anything is asked that could be done.
+    async fn log_in(&mut self, settings: &Settings, mut session: Session) -> Result<Session, Trouble> {
+        let mut token = Vec::new();
+        for _ in 0..MAX_LEGS {
+            let (out, end) = session.step(token).map_err(|error| no_login(settings, &error))?;
+            if out.is_empty() && end == End::Reached {
+                return Ok(session);
+            }
+            let login = format!("Negotiate {}", BASE64.encode(&out));
+            let request = request(settings, Some(&login), (PLAIN, Bytes::new()));
+            let reply = match self.exchange(settings, request).await {
+                Ok(reply) => reply,
+                Err(Sent::Not(trouble) | Sent::Lost(trouble)) => return Err(trouble),
+                Err(Sent::Answered { .. }) => return Err(refused(settings, Vec::new())),
+            };
+            let said = reply.challenges.iter().find_map(|challenge| token_of(challenge));
+            match (reply.answer.status, said, end) {
+                (200, None, End::Reached) => return Ok(session),
+                // The last word of the service, which proves who it is.
+                (200, Some(said), End::Reached) => {
+                    return match session.step(said) {
+                        Ok(_) => Ok(session),
+                        Err(error) => Err(no_login(settings, &error)),
+                    };
+                }
+                (200 | 401, Some(said), End::NotYet) => token = said,
+                (401, ..) => {
+                    let offered = reply
+                        .challenges
+                        .iter()
+                        .flat_map(|header| schemes(header))
+                        .collect();
+                    return Err(refused(settings, offered));
+                }
+                (status, ..) => {
+                    return Err(Trouble::Negotiation {
+                        place: settings.endpoint.place(),
+                        reason: format!("HTTP {status} in the middle of it"),
+                    });
+                }
+            }
+        }
+        Err(Trouble::Negotiation {
+            place: settings.endpoint.place(),
+            reason: format!("it is not over after {MAX_LEGS} exchanges"),
+        })
+    }
+
     pub(super) async fn send(&mut self, settings: &Settings, envelope: Bytes) -> Sent {
         let place = settings.endpoint.place();
-        let broken = |error: &hyper::Error| Trouble::Broken {
+        let unsealed = |reason: String| Trouble::Seal {
             place: place.clone(),
-            reason: reason(error),
+            reason,
         };
-        if let Err(error) = self.sender.ready().await {
-            return Sent::Not(broken(&error));
+        let body = match &mut self.seal {
+            None => (PLAIN.to_owned(), envelope),
+            Some(session) => match session.seal(&envelope) {
+                Ok(sealed) => (sealed::content_type(), sealed.write().into()),
+                Err(error) => return Sent::Not(unsealed(error.to_string())),
+            },
+        };
+        let login = settings.login.header();
+        let request = request(
+            settings,
+            login.as_ref().map(|login| login.as_str()),
+            (&body.0, body.1),
+        );
+        let mut reply = match self.exchange(settings, request).await {
+            Ok(reply) => reply,
+            Err(sent) => return sent,
+        };
+        if let Some(session) = &mut self.seal {
+            let is_sealed = sealed::is_sealed(&reply.content_type);
+            if is_sealed {
+                let opened = Sealed::read(&reply.answer.body).map_err(|error| error.to_string());
+                match opened.and_then(|sealed| session.open(sealed).map_err(|error| error.to_string())) {
+                    Ok(plain) => reply.answer.body = plain.into(),
+                    Err(reason) => return Sent::Lost(unsealed(reason)),
+                }
+            } else if !reply.answer.body.is_empty() && reply.answer.status != 401 {
+                // Whoever sits between could have written it.
+                return Sent::Lost(unsealed("it came without a seal".to_owned()));
+            }
         }
-        let request = match request(settings, envelope) {
-            Ok(request) => request,
-            Err(reason) => return Sent::Not(Trouble::Broken { place, reason }),
+        let offered = reply
+            .challenges
+            .iter()
+            .flat_map(|header| schemes(header))
+            .collect();
+        Sent::Answered {
+            answer: reply.answer,
+            offered,
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        settings: &Settings,
+        request: Result<Request<Full<Bytes>>, String>,
+    ) -> Result<Reply, Sent> {
+        let place = settings.endpoint.place();
+        let broken = |reason: String| Trouble::Broken {
+            place: place.clone(),
+            reason,
         };
+        let request = request.map_err(|reason| Sent::Not(broken(reason)))?;
+        if let Err(error) = self.sender.ready().await {
+            return Err(Sent::Not(broken(reason(&error))));
+        }
         let exchange = async {
             match self.sender.send_request(request).await {
                 Ok(response) => whole(response, settings).await,
                 // It did not get as far as the wire.
-                Err(error) if error.is_canceled() => Sent::Not(broken(&error)),
-                Err(error) => Sent::Lost(broken(&error)),
+                Err(error) if error.is_canceled() => Err(Sent::Not(broken(reason(&error)))),
+                Err(error) => Err(Sent::Lost(broken(reason(&error)))),
             }
         };
         match timeout(settings.answer, exchange).await {
             Ok(sent) => sent,
-            Err(_) => Sent::Lost(Trouble::Silent {
-                place,
+            Err(_) => Err(Sent::Lost(Trouble::Silent {
+                place: place.clone(),
                 after: settings.answer,
-            }),
+            })),
         }
+    }
+}
+
+fn no_login(settings: &Settings, error: &sspi::Error) -> Trouble {
+    Trouble::Negotiation {
+        place: settings.endpoint.place(),
+        reason: error.to_string(),
+    }
+}
+
+/// What a 401 at the end of a login comes to.
+pub(super) fn refused(settings: &Settings, offered: Vec<String>) -> Trouble {
+    let (place, tried) = (settings.endpoint.place(), settings.login.scheme());
+    match offered.is_empty() || offered.iter().any(|scheme| scheme.eq_ignore_ascii_case(tried)) {
+        true => Trouble::Login {
+            place,
+            user: settings.login.user(),
+            tried,
+            offered,
+        },
+        false => Trouble::Scheme {
+            place,
+            tried,
+            offered,
+        },
     }
 }
 
@@ -104,43 +261,63 @@ fn reason(error: &hyper::Error) -> String {
     }
 }
 
-fn request(settings: &Settings, envelope: Bytes) -> Result<Request<Full<Bytes>>, String> {
-    let mut login = HeaderValue::from_str(&settings.login.header()).map_err(|error| error.to_string())?;
-    login.set_sensitive(true);
-    Request::post(&settings.endpoint.path)
+fn request(
+    settings: &Settings,
+    login: Option<&str>,
+    (content_type, body): (&str, Bytes),
+) -> Result<Request<Full<Bytes>>, String> {
+    let mut request = Request::post(&settings.endpoint.path)
         .header(HOST, settings.endpoint.place())
-        .header(CONTENT_TYPE, "application/soap+xml;charset=UTF-8")
-        .header(AUTHORIZATION, login)
-        .body(Full::new(envelope))
-        .map_err(|error| error.to_string())
+        .header(CONTENT_TYPE, content_type)
+        // Also of an empty body: http.sys answers 411 without.
+        .header(CONTENT_LENGTH, body.len());
+    if let Some(login) = login {
+        let mut login = HeaderValue::from_str(login).map_err(|error| error.to_string())?;
+        login.set_sensitive(true);
+        request = request.header(AUTHORIZATION, login);
+    }
+    request.body(Full::new(body)).map_err(|error| error.to_string())
 }
 
-async fn whole(response: Response<Incoming>, settings: &Settings) -> Sent {
+async fn whole(response: Response<Incoming>, settings: &Settings) -> Result<Reply, Sent> {
     let place = settings.endpoint.place();
     let status = response.status().as_u16();
-    let offered = response.headers().get_all(WWW_AUTHENTICATE).iter();
-    let offered = offered
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(schemes)
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let challenges = response
+        .headers()
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .map(text)
         .collect();
+    let content_type = response.headers().get(CONTENT_TYPE).map(text).unwrap_or_default();
     let limited = Limited::new(response.into_body(), settings.max_answer);
     match limited.collect().await {
-        Ok(body) => Sent::Answered {
+        Ok(body) => Ok(Reply {
             answer: Answer {
                 status,
                 body: body.to_bytes(),
             },
-            offered,
-        },
-        Err(error) if error.is::<LengthLimitError>() => Sent::Lost(Trouble::TooLarge {
+            content_type,
+            challenges,
+        }),
+        Err(error) if error.is::<LengthLimitError>() => Err(Sent::Lost(Trouble::TooLarge {
             place,
             limit: settings.max_answer,
-        }),
-        Err(error) => Sent::Lost(Trouble::Broken {
+        })),
+        Err(error) => Err(Sent::Lost(Trouble::Broken {
             place,
             reason: error.to_string(),
-        }),
+        })),
     }
+}
+
+/// The token of a header, `Negotiate TOKEN`.
+fn token_of(challenge: &str) -> Option<Vec<u8>> {
+    let (scheme, token) = challenge.trim().split_once(' ')?;
+    let token = token.split(',').next()?.trim();
+    scheme
+        .eq_ignore_ascii_case("Negotiate")
+        .then(|| BASE64.decode(token).ok())?
 }
 
 /// The schemes in a header: one a header, or several with commas.
@@ -162,5 +339,13 @@ mod tests {
             schemes("Negotiate, Kerberos, Basic realm=\"WSMAN\", charset=\"UTF-8\""),
             ["Negotiate", "Kerberos", "Basic"]
         );
+    }
+
+    #[test]
+    fn a_token_is_read_of_its_own_scheme_alone() {
+        assert_eq!(token_of("Negotiate b2s="), Some(b"ok".to_vec()));
+        assert_eq!(token_of("Negotiate"), None);
+        assert_eq!(token_of("Basic b2s="), None);
+        assert_eq!(token_of("Negotiate !"), None);
     }
 }

@@ -1,21 +1,25 @@
 //! Who asks.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
 /// How a client says who it is.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Login {
     /// By user and password in each request.
     Basic(Account),
     /// By the client certificate of the TLS settings, which the host maps to an account.
     Certificate,
+    /// By a proof of the password, NTLM's, that belongs to the connection, and that seals what is sent where TLS does not.
+    Negotiate(Account),
 }
 
 /// A user of the host or of its domain.
 #[derive(Clone)]
 pub struct Account {
-    /// The name.
+    /// The name: `NAME` of a user of the host, `DOMAIN\NAME` of one of a domain.
     pub user: String,
     password: Zeroizing<String>,
 }
@@ -29,7 +33,7 @@ impl Account {
         }
     }
 
-    pub(crate) fn password(&self) -> &str {
+    pub(super) fn password(&self) -> &str {
         &self.password
     }
 }
@@ -44,33 +48,34 @@ impl std::fmt::Debug for Account {
 
 impl Login {
     /// As it stands in `WWW-Authenticate`.
-    pub(crate) fn scheme(&self) -> &'static str {
+    pub(super) fn scheme(&self) -> &'static str {
         match self {
             Self::Basic(_) => "Basic",
             Self::Certificate => "Certificate",
+            Self::Negotiate(_) => "Negotiate",
         }
     }
 
-    pub(crate) fn user(&self) -> String {
+    pub(super) fn user(&self) -> String {
         match self {
-            Self::Basic(account) => account.user.clone(),
+            Self::Basic(account) | Self::Negotiate(account) => account.user.clone(),
             Self::Certificate => "the client certificate".to_owned(),
         }
     }
 
-    /// What each request says of it.
-    pub(crate) fn header(&self) -> Zeroizing<String> {
-        use base64::Engine as _;
-        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-        Zeroizing::new(match self {
+    /// What each request says of it; nothing where the connection is logged in.
+    pub(super) fn header(&self) -> Option<Zeroizing<String>> {
+        let header = match self {
             Self::Basic(account) => {
                 let pair = Zeroizing::new(format!("{}:{}", account.user, account.password()));
-                format!("Basic {}", encode(&pair))
+                format!("Basic {}", BASE64.encode(pair.as_bytes()))
             }
             // [MS-WSMV] 2.2.9.1: the scheme of certificates.
             Self::Certificate => {
                 "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual".to_owned()
             }
-        })
+            Self::Negotiate(_) => return None,
+        };
+        Some(Zeroizing::new(header))
     }
 }

@@ -13,10 +13,13 @@
 //! # }
 //! ```
 
+mod binding;
 mod connection;
 mod dial;
 mod endpoint;
 mod login;
+mod negotiate;
+mod sealed;
 mod tls;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -124,6 +127,7 @@ impl Http {
                 return Err(BadSettings::NoCertificate);
             }
             (Scheme::Https, _) => Some(settings.tls.connector()?),
+            (Scheme::Http, Login::Negotiate(_)) => None,
         };
         Ok(Self {
             slots: Semaphore::new(settings.connections.max(1)),
@@ -167,21 +171,8 @@ impl Http {
     /// What a status means that comes with no SOAP.
     fn refused(&self, answer: &Answer, offered: Vec<String>) -> Option<Trouble> {
         let place = self.settings.endpoint.place();
-        let tried = self.settings.login.scheme();
         Some(match answer.status {
-            401 if offered.is_empty() || offered.iter().any(|scheme| scheme.eq_ignore_ascii_case(tried)) => {
-                Trouble::Login {
-                    place,
-                    user: self.settings.login.user(),
-                    tried,
-                    offered,
-                }
-            }
-            401 => Trouble::Scheme {
-                place,
-                tried,
-                offered,
-            },
+            401 => connection::refused(&self.settings, offered),
             403 => Trouble::Forbidden { place },
             500 if answer.body.is_empty() => Trouble::Unsealed { place },
             404 | 405 | 501 => Trouble::NoService {

@@ -276,11 +276,12 @@ fn of_certificate(error: &CertificateError, found: Fingerprint) -> TlsTrouble {
     }
 }
 
+/// The stream, and the certificate that was shown.
 pub(super) async fn handshake(
     connector: &TlsConnector,
     endpoint: &Endpoint,
     stream: Box<dyn Stream>,
-) -> Result<Box<dyn Stream>, Trouble> {
+) -> Result<(Box<dyn Stream>, Option<CertificateDer<'static>>), Trouble> {
     let trouble = |why| Trouble::Tls {
         place: endpoint.place(),
         why,
@@ -292,7 +293,9 @@ pub(super) async fn handshake(
     })?;
     let stream = connector.connect(name, stream).await;
     let stream = stream.map_err(|error| trouble(told(&error)))?;
-    Ok(Box::new(stream))
+    let shown = stream.get_ref().1.peer_certificates().and_then(|all| all.first());
+    let shown = shown.map(|certificate| certificate.clone().into_owned());
+    Ok((Box::new(stream), shown))
 }
 
 fn told(error: &io::Error) -> TlsTrouble {

@@ -3,4 +3,5 @@
 
 mod asking;
 mod carrying;
+mod sealing;
 mod service;
