@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use labyard_driver::DriverError;
 use labyard_driver::driver::AgentState;
 use labyard_driver::guest::{GuestAnswer, GuestTask, PasswordSet, Secret, UseMark};
+use labyard_driver::observed::Power;
 use labyard_driver::screen::Callers;
 
 use super::grip::Grip;
@@ -74,7 +75,7 @@ impl Embedded {
         admission: &Admission,
         bounds: &Bounds,
     ) -> Result<(), EngineError> {
-        let grip = self.grip(object, bounds).await?;
+        let mut grip = self.grip(object, bounds).await?;
         let before = grip.record.mark().await.used;
         let wanted = UseMark {
             word: match &before {
@@ -101,6 +102,10 @@ impl Embedded {
         let callers = screens::intended(grip.record.mark().await.callers.as_ref(), &admission.callers);
         grip.write(|mark| (mark.used, mark.callers) = (Some(wanted), callers))
             .await?;
+        // A machine that is free may stand still, by whoever has the host.
+        if grip.look().await? == Power::Paused {
+            self.run_on(&mut grip, bounds).await?;
+        }
         for path in places(&grip).await {
             grip.put_file(path, word.as_bytes()).await?;
         }

@@ -104,11 +104,16 @@ impl Embedded {
         if !matches!(grip.found.power, Power::Paused | Power::Running) {
             return Err(unknown(&grip, format!("it is {:?}", grip.found.power)));
         }
+        self.run_on(&mut grip, bounds).await
+    }
+
+    /// Lets what stands still run on, with its clock right.
+    pub(super) async fn run_on(&self, grip: &mut Grip<'_>, bounds: &Bounds) -> Result<(), EngineError> {
         grip.may_mutate().await?;
         let woken = grip.host.driver.start_machine(&grip.found.id).await;
         woken.map_err(grip.failed())?;
         grip.host.observer.invalidate();
-        self.set_right(&mut grip, bounds).await
+        self.set_right(grip, bounds).await
     }
 
     /// Puts the machine back to its moment, whatever it does now.

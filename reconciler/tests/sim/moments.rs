@@ -229,6 +229,21 @@ async fn the_clock_of_a_machine_put_back_or_woken_is_right() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_that_stands_still_runs_on_for_whoever_is_let_in() {
+    let lab = Lab::new().await;
+    let stopped = ForeignHand::Pause(lab.identity.id.clone());
+    lab.sim.by_other_hand(&stopped).unwrap();
+    lab.rig
+        .engine
+        .admit(&lab.object(), &learner(), bounds())
+        .await
+        .unwrap();
+    assert!(lab.has_key().await);
+    let seen = lab.sim.look().machines;
+    assert!(seen.iter().all(|machine| machine.power == Power::Running));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_machine_that_still_shows_its_use_is_not_taken_for_clean() {
     let lab = Lab::new().await;
     // Its moment is one of a machine in use.
