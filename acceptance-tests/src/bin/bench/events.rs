@@ -37,7 +37,7 @@ pub fn measure(programs: &Programs, (machines, listeners): (usize, usize)) -> Re
     let daemon = Daemon::by(
         &programs.labyard(),
         &format!(
-            "[limits]\nconnections = 4096\n[hosts.lab1]\nsim = {{ socket = {:?} }}\ncapacity = {{ memory_mib = 16777216 }}\n",
+            "[limits]\nconnections = 4096\n[hosts.lab1]\nsim = {{ socket = {:?} }}\ncapacity = {{ memory_mib = 16777216, cpus = 1048576 }}\n",
             host.socket().display().to_string()
         ),
     );
