@@ -210,7 +210,7 @@ attributes! {
 
     /// What a machine is waited for.
     pub struct Ready {
-        /// `none`, `address`, `agent` or `tcp:PORT`.
+        /// `none`, `address`, `agent` (the guest's agent answers; where the network can give an address, one is looked for up to 10 seconds more) or `tcp:PORT`.
         wait: String = default("address").check(check::ready_wait);
         /// How long; default 10m.
         timeout: Option<Span> = optional().check(check::duration);
