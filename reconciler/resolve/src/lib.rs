@@ -4,8 +4,14 @@
 //! crashes. So on Linux names are looked up in /etc/hosts and by DNS as /etc/resolv.conf says, in every build
 //! alike, and what is tested is what is shipped. Elsewhere the system's resolver knows things (per-link DNS,
 //! VPNs) that no file tells, and the executable is not static.
+//!
+//! [`connect`] goes on from there: to the first of the addresses that answers.
+
+mod connect;
 
 use std::net::SocketAddr;
+
+pub use connect::{connect, place};
 
 #[cfg(target_os = "linux")]
 pub use dns::Resolver;

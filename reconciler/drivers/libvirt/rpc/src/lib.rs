@@ -37,6 +37,6 @@ pub use model::*;
 pub use server_error::{ErrorCode, ErrorDomain, ErrorLevel, ServerError};
 pub use stream::console::{Console, Keyboard};
 pub use stream::{Download, StreamError, Upload};
-pub use transport::{ConnectError, Duplex, Service, SshError, TlsError, Transport, transport};
+pub use transport::{ConnectError, Duplex, SshError, TlsError, Transport, transport};
 pub use uri::{Access, ConnectUri, Reach, Scope, SshHost, TlsHost, UriError};
 pub use uuid::Uuid;

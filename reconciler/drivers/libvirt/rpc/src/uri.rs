@@ -4,6 +4,9 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use labyard_ssh::BadHost;
+pub use labyard_ssh::Host as SshHost;
+
 /// Where to connect to, and as what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectUri {
@@ -26,21 +29,6 @@ pub enum Reach {
     Ssh(SshHost),
     /// By TLS to its daemon.
     Tls(TlsHost),
-}
-
-/// A host behind SSH; what is left out is told by the SSH configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SshHost {
-    /// The host, or its alias in the SSH configuration.
-    pub host: String,
-    /// The account there.
-    pub user: Option<String>,
-    /// The port of the SSH server.
-    pub port: Option<u16>,
-    /// The one key to be used.
-    pub key_file: Option<PathBuf>,
-    /// The one file of known host keys.
-    pub known_hosts: Option<PathBuf>,
 }
 
 /// A host that offers libvirt over TLS.
@@ -283,18 +271,12 @@ fn reach(scheme: &str, authority: &str) -> Result<Reach, UriError> {
             host: authority.to_owned(),
         }),
         Some("ssh") => {
-            let place = Authority::read(authority, "ssh", "[user@]host[:port]")?;
-            Ok(Reach::Ssh(SshHost {
-                host: place.host,
-                user: place.user,
-                port: place.port,
-                key_file: None,
-                known_hosts: None,
-            }))
+            let host = authority_of(authority, "ssh", "[user@]host[:port]")?;
+            Ok(Reach::Ssh(host))
         }
         Some("tls") => {
             let form = "host[:port]; who you are is told by the certificate";
-            let place = Authority::read(authority, "tls", form)?;
+            let place = authority_of(authority, "tls", form)?;
             if place.user.is_some() {
                 return Err(UriError::Authority {
                     authority: authority.to_owned(),
@@ -314,74 +296,21 @@ fn reach(scheme: &str, authority: &str) -> Result<Reach, UriError> {
 }
 
 /// `[user@]host[:port]`.
-struct Authority {
-    user: Option<String>,
-    host: String,
-    port: Option<u16>,
-}
-
-impl Authority {
-    fn read(text: &str, transport: &'static str, form: &'static str) -> Result<Self, UriError> {
-        let wrong = || UriError::Authority {
+fn authority_of(text: &str, transport: &'static str, form: &'static str) -> Result<SshHost, UriError> {
+    text.parse().map_err(|error| match error {
+        BadHost::Empty => UriError::NoHost { transport },
+        BadHost::Encoding { value } => UriError::Encoding { value },
+        BadHost::Form { .. } => UriError::Authority {
             authority: text.to_owned(),
             form,
-        };
-        if text.is_empty() {
-            return Err(UriError::NoHost { transport });
-        }
-        let (user, place) = match text.rsplit_once('@') {
-            Some((user, place)) => (Some(percent_decode(user)?), place),
-            None => (None, text),
-        };
-        let (host, port) = match place.strip_prefix('[') {
-            Some(rest) => {
-                let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;
-                match rest.strip_prefix(':') {
-                    Some(port) => (host, Some(port)),
-                    None if rest.is_empty() => (host, None),
-                    None => return Err(wrong()),
-                }
-            }
-            None => match place.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (place, None),
-            },
-        };
-        let port = match port {
-            Some(port) => Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?),
-            None => None,
-        };
-        let host = percent_decode(host)?;
-        // A host or user that begins so would be an option to programs that are told of in errors.
-        let odd = |text: &str| text.is_empty() || text.starts_with('-') || text.contains(char::is_whitespace);
-        if odd(&host) || user.as_deref().is_some_and(odd) {
-            return Err(wrong());
-        }
-        Ok(Self { user, host, port })
-    }
+        },
+    })
 }
 
 fn percent_decode(text: &str) -> Result<String, UriError> {
-    let wrong = || UriError::Encoding {
+    labyard_ssh::percent_decoded(text).ok_or_else(|| UriError::Encoding {
         value: text.to_owned(),
-    };
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        if first == b'%' {
-            let (digits, tail) = tail.split_first_chunk::<2>().ok_or_else(wrong)?;
-            let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
-            let byte = high
-                .zip(low)
-                .and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
-            bytes.push(byte.ok_or_else(wrong)?);
-            rest = tail;
-        } else {
-            bytes.push(first);
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| wrong())
+    })
 }
 
 #[cfg(test)]

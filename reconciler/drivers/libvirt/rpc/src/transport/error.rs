@@ -68,13 +68,11 @@ pub enum ConnectError {
         /// What the resolver says.
         reason: String,
     },
-    /// No TCP connection could be made.
-    #[error("cannot connect to {service} on {place}: {source}. {}", dial_advice(.service, .source))]
+    /// No TCP connection to the daemon could be made.
+    #[error("cannot connect to libvirt's TLS port on {place}: {source}. {}", dial_advice(.source))]
     Dial {
         /// Host and port.
         place: String,
-        /// What was expected to listen there.
-        service: Service,
         /// The system's error.
         source: Arc<io::Error>,
     },
@@ -109,36 +107,21 @@ impl From<SshError> for ConnectError {
     }
 }
 
+impl From<labyard_ssh::Error> for ConnectError {
+    fn from(error: labyard_ssh::Error) -> Self {
+        SshError::Session(error).into()
+    }
+}
+
 impl From<TlsError> for ConnectError {
     fn from(error: TlsError) -> Self {
         Self::Tls(Box::new(error))
     }
 }
 
-/// What listens on a TCP port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
-    /// An SSH server.
-    Ssh,
-    /// libvirt's daemon.
-    LibvirtTls,
-}
-
-impl std::fmt::Display for Service {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Ssh => "the SSH server",
-            Self::LibvirtTls => "libvirt's TLS port",
-        })
-    }
-}
-
-fn dial_advice(service: &Service, error: &io::Error) -> &'static str {
-    match (error.kind(), service) {
-        (io::ErrorKind::ConnectionRefused, Service::Ssh) => {
-            "Nothing listens there: check the port, or start it on the host: `sudo systemctl start ssh` (sshd on some)"
-        }
-        (io::ErrorKind::ConnectionRefused, Service::LibvirtTls) => {
+fn dial_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
             "Nothing listens there: start it on the host: `sudo systemctl enable --now libvirtd-tls.socket`, or where \
              its daemons are separate `sudo systemctl enable --now virtproxyd-tls.socket`"
         }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-pub use error::{ConnectError, Service};
+pub use error::ConnectError;
 pub use ssh::SshError;
 pub use tls::TlsError;
 

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_rustls::rustls;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{ConnectError, Duplex, Service, Transport, dial, stage};
+use super::{ConnectError, Duplex, Transport, dial, stage};
 use crate::uri::TlsHost;
 
 /// The byte by which the daemon lets the client's certificate in.
@@ -192,12 +192,12 @@ impl Transport for TlsTransport {
         let TlsHost { host, port, pki } = &self.host;
         let files = Files::find(pki.as_deref(), std::env::home_dir().as_deref())?;
         let config = files.config()?;
-        let place = dial::place(host, *port);
+        let place = labyard_resolve::place(host, *port);
         let name = ServerName::try_from(host.clone()).map_err(|_| ConnectError::Unresolved {
             host: host.clone(),
             reason: "it is neither a DNS name nor an address".to_owned(),
         })?;
-        let tcp = dial::tcp(host, *port, Service::LibvirtTls, deadline).await?;
+        let tcp = dial::tcp(host, *port, deadline).await?;
         let connector = TlsConnector::from(config);
         let doing = format!("the TLS handshake with {place}");
         let handshake = stage(deadline, doing, connector.connect(name, tcp)).await?;

@@ -8,11 +8,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 use sha1::Sha1;
 
-use super::pattern::fits_any;
+use crate::pattern::fits_any;
 
 /// What the files say of one host.
 #[derive(Debug, Default)]
-pub(super) struct KnownHost {
+pub(crate) struct KnownHost {
     known: Vec<Known>,
     /// Keys of the host without a port, for one at another port that has none of its own there.
     elsewhere: Vec<PublicKey>,
@@ -28,7 +28,7 @@ struct Known {
 
 /// What is to be thought of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It is the host's.
     Known,
     /// Nobody has told of the host.
@@ -44,12 +44,12 @@ pub(super) enum Verdict {
 }
 
 /// How a key is shown.
-pub(super) fn fingerprint(key: &PublicKey) -> String {
+pub(crate) fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
 /// The name by which a host stands in the files.
-pub(super) fn name(host: &str, port: u16) -> String {
+pub(crate) fn name(host: &str, port: u16) -> String {
     match port {
         22 => host.to_ascii_lowercase(),
         port => format!("[{}]:{port}", host.to_ascii_lowercase()),
@@ -58,7 +58,7 @@ pub(super) fn name(host: &str, port: u16) -> String {
 
 impl KnownHost {
     /// Reads the files; those that are not there say nothing.
-    pub(super) fn read(files: &[PathBuf], host: &str, port: u16) -> std::io::Result<Self> {
+    pub(crate) fn read(files: &[PathBuf], host: &str, port: u16) -> std::io::Result<Self> {
         let mut found = Self::default();
         let mut texts = Vec::new();
         for file in files {
@@ -107,7 +107,7 @@ impl KnownHost {
     }
 
     /// Judges the key that a host shows.
-    pub(super) fn judge(&self, key: &PublicKey) -> Verdict {
+    pub(crate) fn judge(&self, key: &PublicKey) -> Verdict {
         let same = |other: &PublicKey| other.key_data() == key.key_data();
         if self.revoked.iter().any(same) {
             return Verdict::Revoked;
@@ -135,7 +135,7 @@ impl KnownHost {
     }
 
     /// The kinds of keys in the order in which the host is asked for them: those that it is known by first.
-    pub(super) fn preferred(&self, all: &[Algorithm]) -> Vec<Algorithm> {
+    pub(crate) fn preferred(&self, all: &[Algorithm]) -> Vec<Algorithm> {
         let plain = |algorithm: &Algorithm| match algorithm {
             Algorithm::Rsa { .. } => Algorithm::Rsa { hash: None },
             other => other.clone(),

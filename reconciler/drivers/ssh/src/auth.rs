@@ -9,11 +9,11 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::{AgentClient, AgentStream};
 use russh::keys::{self, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 
-use super::config::Settings;
-use super::error::SshError;
-use super::known_hosts::fingerprint;
-use super::session::{Client, Notes};
-use crate::transport::ConnectError;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::known_hosts::fingerprint;
+use crate::session::{Client, Notes};
+use crate::words::Words;
 
 type Agent = AgentClient<Box<dyn AgentStream + Send + Unpin>>;
 
@@ -28,6 +28,7 @@ enum FileKey {
 struct Login<'s> {
     handle: &'s mut Handle<Client>,
     settings: &'s Settings,
+    words: &'s Words,
     place: &'s str,
     notes: &'s Notes,
     tried: Vec<String>,
@@ -38,15 +39,17 @@ struct Login<'s> {
 }
 
 /// Logs in, or says what was tried.
-pub(super) async fn log_in(
+pub(crate) async fn log_in(
     handle: &mut Handle<Client>,
     settings: &Settings,
+    words: &Words,
     place: &str,
     notes: &Notes,
-) -> Result<(), ConnectError> {
+) -> Result<(), Error> {
     let mut login = Login {
         handle,
         settings,
+        words,
         place,
         notes,
         tried: Vec::new(),
@@ -80,7 +83,7 @@ impl Login<'_> {
         found
     }
 
-    async fn by_agent(&mut self, files: &[(PathBuf, FileKey)]) -> Result<bool, ConnectError> {
+    async fn by_agent(&mut self, files: &[(PathBuf, FileKey)]) -> Result<bool, Error> {
         let Some(socket) = &self.settings.agent else {
             self.tried.push("no agent (SSH_AUTH_SOCK is not set)".to_owned());
             return Ok(false);
@@ -142,7 +145,7 @@ impl Login<'_> {
         Ok(false)
     }
 
-    async fn by_files(&mut self, files: Vec<(PathBuf, FileKey)>) -> Result<bool, ConnectError> {
+    async fn by_files(&mut self, files: Vec<(PathBuf, FileKey)>) -> Result<bool, Error> {
         for (path, key) in files {
             let was_offered = |public: &PublicKey| {
                 let mut offered = self.offered.iter();
@@ -184,7 +187,7 @@ impl Login<'_> {
     }
 
     /// Whether that was enough.
-    fn judged(&mut self, what: &str, outcome: AuthResult) -> Result<bool, ConnectError> {
+    fn judged(&mut self, what: &str, outcome: AuthResult) -> Result<bool, Error> {
         match outcome {
             AuthResult::Success => Ok(true),
             AuthResult::Failure {
@@ -211,7 +214,7 @@ impl Login<'_> {
         }
     }
 
-    fn must_be_open(&self) -> Result<(), ConnectError> {
+    fn must_be_open(&self) -> Result<(), Error> {
         match self.handle.is_closed() {
             true => Err(self.over("the server closed the connection")),
             false => Ok(()),
@@ -219,28 +222,29 @@ impl Login<'_> {
     }
 
     /// The server hung up: after too many keys, mostly.
-    fn over(&self, reason: &str) -> ConnectError {
+    fn over(&self, reason: &str) -> Error {
         let said = self.notes.farewell().unwrap_or_else(|| reason.to_owned());
         self.error(
             said,
-            "Servers take a few keys only (MaxAuthTries): name the right one by ?keyfile=, or by IdentityFile and \
-             IdentitiesOnly in ~/.ssh/config"
-                .to_owned(),
+            format!(
+                "Servers take a few keys only (MaxAuthTries): name the right one by {}, or by IdentityFile and \
+                 IdentitiesOnly in ~/.ssh/config",
+                self.words.key_file
+            ),
         )
     }
 
-    fn error(&self, reason: String, advice: String) -> ConnectError {
-        SshError::Authentication {
+    fn error(&self, reason: String, advice: String) -> Error {
+        Error::Authentication {
             place: self.place.to_owned(),
             user: self.settings.user.clone(),
             reason,
             tried: self.tried.clone(),
             advice,
         }
-        .into()
     }
 
-    async fn failed(mut self) -> ConnectError {
+    async fn failed(mut self) -> Error {
         if self.offered.is_empty() && self.ways.is_none() {
             let outcome = self.handle.authenticate_none(&self.settings.user).await;
             if let Ok(AuthResult::Failure {
@@ -260,11 +264,14 @@ impl Login<'_> {
                 "A key with a passphrase has to be in the agent: `eval $(ssh-agent); ssh-add {}`",
                 path.display()
             ),
-            None => format!(
-                "Put your key there: `ssh-copy-id -p {} {}@{}`, or name the right one by ?keyfile= or IdentityFile in \
-                 ~/.ssh/config",
-                self.settings.port, self.settings.user, self.settings.alias
-            ),
+            None => {
+                let account = format!("{}@{}", self.settings.user, self.settings.alias);
+                format!(
+                    "{}, or name the right one by {} or IdentityFile in ~/.ssh/config",
+                    self.words.there.lets_in(self.settings.port, &account),
+                    self.words.key_file
+                )
+            }
         };
         self.error(reason, advice)
     }

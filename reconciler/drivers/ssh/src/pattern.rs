@@ -1,7 +1,7 @@
 //! Patterns of host names, as `ssh_config` and `known_hosts` have them: `*`, `?`, and `!` for "not".
 
 /// Whether a text fits a pattern with `*` and `?`; case does not count.
-pub(super) fn fits(pattern: &str, text: &str) -> bool {
+pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
     matches(pattern.as_bytes(), text.as_bytes())
 }
@@ -34,7 +34,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 /// Whether a text fits any of the patterns and none of those behind a `!`.
-pub(super) fn fits_any<'p>(patterns: impl IntoIterator<Item = &'p str>, text: &str) -> bool {
+pub(crate) fn fits_any<'p>(patterns: impl IntoIterator<Item = &'p str>, text: &str) -> bool {
     let mut fitting = false;
     for pattern in patterns {
         match pattern.strip_prefix('!') {

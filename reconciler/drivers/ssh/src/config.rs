@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::pattern::{fits, fits_any};
-use crate::uri::SshHost;
+use crate::error::Error;
+use crate::host::Host;
+use crate::pattern::{fits, fits_any};
+use crate::words::Words;
 
 /// How deep files may include each other.
 const DEPTH: usize = 8;
@@ -14,19 +16,20 @@ const DEFAULT_PORT: u16 = 22;
 
 /// What is known of the user, once for all hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Environment {
+pub struct Environment {
     /// The home directory.
-    pub(super) home: Option<PathBuf>,
+    pub home: Option<PathBuf>,
     /// The name of the user here, which is also the name there unless another is configured.
-    pub(super) user: Option<String>,
+    pub user: Option<String>,
     /// The agent's socket.
-    pub(super) agent: Option<PathBuf>,
-    /// The system's configuration.
-    pub(super) system: PathBuf,
+    pub agent: Option<PathBuf>,
+    /// The directory of the system's configuration.
+    pub system: PathBuf,
 }
 
 impl Environment {
-    pub(super) fn of_this_process() -> Self {
+    /// As this process has it.
+    pub fn of_this_process() -> Self {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             home: std::env::home_dir(),
@@ -41,32 +44,32 @@ impl Environment {
 
 /// All that is needed to log in on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// As it was asked for: an alias, perhaps.
-    pub(super) alias: String,
+    pub(crate) alias: String,
     /// The host's name or address.
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) user: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) user: String,
     /// Files of keys, in the order in which they are tried; these are named and must be there.
-    pub(super) identities: Vec<PathBuf>,
+    pub(crate) identities: Vec<PathBuf>,
     /// Files of keys that are tried where they are there.
-    pub(super) default_identities: Vec<PathBuf>,
+    pub(crate) default_identities: Vec<PathBuf>,
     /// The agent may offer the keys of these files only.
-    pub(super) identities_only: bool,
-    pub(super) agent: Option<PathBuf>,
+    pub(crate) identities_only: bool,
+    pub(crate) agent: Option<PathBuf>,
     /// Files of known host keys; a new key goes into the first.
-    pub(super) known_hosts: Vec<PathBuf>,
+    pub(crate) known_hosts: Vec<PathBuf>,
     /// The name under which the host's key is known.
-    pub(super) known_as: Option<String>,
+    pub(crate) known_as: Option<String>,
     /// Hosts to go through, in order.
-    pub(super) jumps: Vec<SshHost>,
-    pub(super) connect_timeout: Option<Duration>,
+    pub(crate) jumps: Vec<Host>,
+    pub(crate) connect_timeout: Option<Duration>,
 }
 
 /// Why the configuration cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ConfigError {
+pub(crate) enum ConfigError {
     #[error("{}: {reason}", path.display())]
     File { path: PathBuf, reason: String },
     #[error(
@@ -75,14 +78,21 @@ pub(super) enum ConfigError {
     ProxyCommand { host: String },
     #[error("\"{value}\" of {keyword} in the SSH configuration cannot be used")]
     Value { keyword: &'static str, value: String },
-    #[error("no name for the account there: write it into the uri (qemu+ssh://name@{host}/system)")]
-    NoUser { host: String },
+    #[error("no name for the account there: {advice}")]
+    NoUser { advice: String },
 }
 
-/// Reads what the configuration says of a host.
-pub(super) fn settings(asked: &SshHost, environment: &Environment) -> Result<Settings, ConfigError> {
+/// What the configuration says of a host.
+pub(crate) fn read(asked: &Host, environment: &Environment, words: &Words) -> Result<Settings, Error> {
+    settings(asked, environment, words).map_err(|error| Error::Config {
+        reason: error.to_string(),
+    })
+}
+
+fn settings(asked: &Host, environment: &Environment, words: &Words) -> Result<Settings, ConfigError> {
     let mut reader = Reader {
         environment,
+        words,
         asked,
         values: BTreeMap::new(),
         identities: Vec::new(),
@@ -116,7 +126,8 @@ const KEYWORDS: &[&str] = &[
 
 struct Reader<'e> {
     environment: &'e Environment,
-    asked: &'e SshHost,
+    words: &'e Words,
+    asked: &'e Host,
     values: BTreeMap<&'static str, Vec<String>>,
     identities: Vec<String>,
 }
@@ -250,7 +261,9 @@ impl Reader<'_> {
             .clone()
             .or_else(|| self.first("user").map(str::to_owned))
             .or_else(|| self.environment.user.clone())
-            .ok_or_else(|| ConfigError::NoUser { host: alias.clone() })?;
+            .ok_or_else(|| ConfigError::NoUser {
+                advice: self.words.user.replace("HOST", &alias),
+            })?;
         let port = match asked.port {
             Some(port) => port,
             None => self.number("port")?.unwrap_or(DEFAULT_PORT),
@@ -327,7 +340,7 @@ impl Reader<'_> {
         all
     }
 
-    fn jumps(&self) -> Result<Vec<SshHost>, ConfigError> {
+    fn jumps(&self) -> Result<Vec<Host>, ConfigError> {
         let command = self.first("proxycommand").filter(|command| *command != "none");
         let Some(jumps) = self.first("proxyjump").filter(|jumps| *jumps != "none") else {
             return match command {
@@ -343,17 +356,13 @@ impl Reader<'_> {
 }
 
 /// `[user@]host[:port]`, or the same as `ssh://…`.
-fn jump_host(text: &str) -> Result<SshHost, ConfigError> {
+fn jump_host(text: &str) -> Result<Host, ConfigError> {
     let wrong = || ConfigError::Value {
         keyword: "ProxyJump",
         value: text.to_owned(),
     };
     let place = text.strip_prefix("ssh://").unwrap_or(text);
-    let uri = format!("qemu+ssh://{}/system", place.trim_end_matches('/'));
-    match uri.parse::<crate::ConnectUri>().map_err(|_| wrong())?.reach {
-        crate::uri::Reach::Ssh(host) => Ok(host),
-        _ => Err(wrong()),
-    }
+    place.trim_end_matches('/').parse().map_err(|_| wrong())
 }
 
 /// A line's keyword in small letters, and its arguments, which may be quoted.
@@ -410,6 +419,7 @@ fn expand(text: &str, tokens: &[(char, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::WORDS;
 
     struct Home(tempfile::TempDir);
 
@@ -426,17 +436,18 @@ mod tests {
             std::fs::write(path, text).unwrap();
         }
 
-        fn settings(&self, uri: &str) -> Result<Settings, ConfigError> {
+        fn settings(&self, host: &str) -> Result<Settings, ConfigError> {
+            self.settings_of(&host.parse().unwrap())
+        }
+
+        fn settings_of(&self, host: &Host) -> Result<Settings, ConfigError> {
             let environment = Environment {
                 home: Some(self.0.path().into()),
                 user: Some("me".into()),
                 agent: Some("/agent".into()),
                 system: self.0.path().join("system"),
             };
-            match uri.parse::<crate::ConnectUri>().unwrap().reach {
-                crate::uri::Reach::Ssh(host) => settings(&host, &environment),
-                other => panic!("{other:?}"),
-            }
+            settings(host, &environment, &WORDS)
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -447,7 +458,7 @@ mod tests {
     #[test]
     fn without_a_configuration_the_uri_and_the_defaults_count() {
         let home = Home(tempfile::tempdir().unwrap());
-        let found = home.settings("qemu+ssh://lab/system").unwrap();
+        let found = home.settings("lab").unwrap();
         assert_eq!(
             (found.host.as_str(), found.port, found.user.as_str()),
             ("lab", 22, "me")
@@ -467,7 +478,7 @@ mod tests {
              IdentityFile ~/.ssh/%h-%r\n  IdentitiesOnly yes\n  UserKnownHostsFile ~/a \"~/b c\"\n  ConnectTimeout 7\n\
              Host *\n  User nobody\n  Port 1\n  IdentityFile /second\n",
         );
-        let found = home.settings("qemu+ssh://lab/system").unwrap();
+        let found = home.settings("lab").unwrap();
         assert_eq!(
             (found.host.as_str(), found.port, found.user.as_str()),
             ("lab.example.org", 2222, "admin")
@@ -480,7 +491,11 @@ mod tests {
         assert_eq!(found.known_hosts[..2], [home.path("a"), home.path("b c")]);
         assert_eq!(found.connect_timeout, Some(Duration::from_secs(7)));
         let said = home
-            .settings("qemu+ssh://root@lab:22/system?keyfile=/k&known_hosts=/kh")
+            .settings_of(&Host {
+                key_file: Some("/k".into()),
+                known_hosts: Some("/kh".into()),
+                .."root@lab:22".parse().unwrap()
+            })
             .unwrap();
         assert_eq!((said.port, said.user.as_str()), (22, "root"));
         assert_eq!(
@@ -494,11 +509,11 @@ mod tests {
         let home = Home::with(
             "Host lab\n ProxyJump a@one:1,ssh://two\nHost near\n ProxyJump none\nHost near lab\n ProxyCommand nc\nHost far\n ProxyCommand nc %h\n",
         );
-        let jumps = home.settings("qemu+ssh://lab/system").unwrap().jumps;
+        let jumps = home.settings("lab").unwrap().jumps;
         assert_eq!((jumps[0].user.as_deref(), jumps[0].port), (Some("a"), Some(1)));
         assert_eq!(jumps[1].host, "two");
-        assert!(home.settings("qemu+ssh://near/system").unwrap().jumps.is_empty());
-        let refused = home.settings("qemu+ssh://far/system");
+        assert!(home.settings("near").unwrap().jumps.is_empty());
+        let refused = home.settings("far");
         assert!(matches!(refused, Err(ConfigError::ProxyCommand { .. })));
     }
 
@@ -511,7 +526,7 @@ mod tests {
         home.write(".ssh/conf.d/1.conf", "Host lab\n  HostName lab.real\n");
         home.write(".ssh/never", "Port 9\n");
         home.write("system/ssh_config", "IdentityAgent none\n");
-        let found = home.settings("qemu+ssh://lab/system").unwrap();
+        let found = home.settings("lab").unwrap();
         assert_eq!(
             (found.host.as_str(), found.port, found.user.as_str(), found.agent),
             ("lab.real", 5, "me", None)
@@ -519,9 +534,21 @@ mod tests {
     }
 
     #[test]
+    fn an_account_that_nobody_names_is_asked_for_in_the_words_of_who_asks() {
+        let environment = Environment {
+            home: None,
+            user: None,
+            agent: None,
+            system: "/nonexistent".into(),
+        };
+        let error = read(&"lab".parse().unwrap(), &environment, &WORDS).unwrap_err();
+        assert_eq!(error.to_string(), "no name for the account there: write NAME@lab");
+    }
+
+    #[test]
     fn files_that_include_each_other_for_ever_are_an_error() {
         let home = Home::with("Include config\n");
-        let refused = home.settings("qemu+ssh://lab/system");
+        let refused = home.settings("lab");
         assert!(matches!(refused, Err(ConfigError::File { .. })), "{refused:?}");
     }
 }
