@@ -1,9 +1,12 @@
 //! What can be asked of a service, over whatever carries a request there and an answer back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::class::CimClass;
@@ -46,7 +49,13 @@ pub struct Client {
     settings: Settings,
     /// Ids of messages.
     ids: Arc<dyn Fn() -> Uuid + Send + Sync>,
+    /// How many enumerations may be given back behind the back of who asked for them.
+    releases: Arc<Semaphore>,
 }
+
+/// What is not given back goes cold by itself, in minutes; so nothing waits long for it.
+const RELEASE: Duration = Duration::from_secs(5);
+const RELEASES: usize = 8;
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -146,6 +155,29 @@ struct Page {
     context: Option<String>,
 }
 
+/// An enumeration that the service holds open. Nobody may come back for it: whoever asked can give up at any await.
+struct Open<'a> {
+    client: &'a Client,
+    resource: &'a ResourceUri,
+    context: Option<String>,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let Some(context) = self.context.take() else {
+            return;
+        };
+        let permit = Arc::clone(&self.client.releases).try_acquire_owned();
+        if let (Ok(permit), Ok(runtime)) = (permit, tokio::runtime::Handle::try_current()) {
+            let (client, resource) = (self.client.clone(), self.resource.clone());
+            runtime.spawn(async move {
+                client.release(&resource, &context).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
 impl Client {
     /// A client that is carried so.
     pub fn new(carrier: Arc<dyn Carrier>, settings: Settings) -> Self {
@@ -160,6 +192,7 @@ impl Client {
                     std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 1_u8);
                 Uuid::from_u64_pair(random, more)
             }),
+            releases: Arc::new(Semaphore::new(RELEASES)),
         }
     }
 
@@ -282,31 +315,38 @@ impl Client {
     async fn rows_by(&self, wanted: &Wanted, page: u32) -> Result<Vec<Element>, Error> {
         let (resource, body) = opening(wanted, page)?;
         let body = self.ask(Action::Enumerate, &resource, None, body).await?;
-        let Page {
-            mut rows,
-            mut context,
-        } = read_page(&body)?;
-        while let Some(current) = context {
-            let mut pull = Writer::default();
-            pull.start("n:Pull", "");
-            pull.leaf("n:EnumerationContext", "", &current)?;
-            pull.leaf("n:MaxElements", "", &page.to_string())?;
-            pull.end("n:Pull");
-            match self.ask(Action::Pull, &resource, None, pull.finish()).await {
-                Ok(body) => {
-                    let next = read_page(&body)?;
+        let Page { mut rows, context } = read_page(&body)?;
+        let mut open = Open {
+            client: self,
+            resource: &resource,
+            context,
+        };
+        while let Some(current) = open.context.clone() {
+            match self.pull(&resource, &current, page).await {
+                Ok(next) => {
                     rows.extend(next.rows);
-                    context = next.context;
+                    open.context = next.context;
                 }
                 // Nothing yet; its provider is slow.
-                Err(error) if error.fault() == Some(FaultKind::TimedOut) => context = Some(current),
+                Err(error) if error.fault() == Some(FaultKind::TimedOut) => {}
                 Err(error) => {
                     self.release(&resource, &current).await;
+                    open.context = None;
                     return Err(error);
                 }
             }
         }
         Ok(rows)
+    }
+
+    async fn pull(&self, resource: &ResourceUri, context: &str, page: u32) -> Result<Page, Error> {
+        let mut pull = Writer::default();
+        pull.start("n:Pull", "");
+        pull.leaf("n:EnumerationContext", "", context)?;
+        pull.leaf("n:MaxElements", "", &page.to_string())?;
+        pull.end("n:Pull");
+        let body = self.ask(Action::Pull, resource, None, pull.finish()).await?;
+        read_page(&body)
     }
 
     /// What is not read to its end is given back; if that fails it goes by itself.
@@ -315,7 +355,8 @@ impl Client {
         release.start("n:Release", "");
         if release.leaf("n:EnumerationContext", "", context).is_ok() {
             release.end("n:Release");
-            let _ = self.ask(Action::Release, resource, None, release.finish()).await;
+            let given = self.ask(Action::Release, resource, None, release.finish());
+            let _best_effort = timeout(RELEASE, given).await;
         }
     }
 
@@ -353,7 +394,10 @@ impl Client {
 }
 
 /// Asks for what changes nothing, and once more where the answer was lost.
-async fn twice<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+async fn twice<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
     match ask().await {
         Err(Error::Lost(_)) => ask().await,
         ended => ended,

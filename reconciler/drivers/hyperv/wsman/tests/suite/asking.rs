@@ -1,6 +1,13 @@
 //! What the client makes of answers.
 
-use wsman::{Error, FaultKind, Invoke, Namespace, Raw, Reference, ResourceUri, Value};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use wsman::{
+    Answer, Carrier, Client, Error, FaultKind, Invoke, Namespace, Raw, Reference, ResourceUri, Settings,
+    Value,
+};
 
 use crate::service::{LOST, SOAP, Script, envelope, fault};
 
@@ -100,6 +107,100 @@ async fn an_enumeration_that_fails_is_given_back() {
         "{}",
         asked[2]
     );
+}
+
+/// Gives one page, and keeps who asks for the next one waiting; and perhaps who gives the enumeration back.
+#[derive(Default)]
+struct Slow {
+    keeps_releases: bool,
+    pulls: AtomicUsize,
+    released: Mutex<Vec<String>>,
+}
+
+#[async_trait::async_trait]
+impl Carrier for Slow {
+    fn to(&self) -> &str {
+        "https://hv7:5986/wsman"
+    }
+
+    async fn carry(&self, envelope: String) -> Result<Answer, Error> {
+        let body = if envelope.contains("/enumeration/Enumerate<") {
+            first(&["a"], "c7")
+        } else if envelope.contains("/enumeration/Pull<") {
+            self.pulls.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        } else {
+            self.released.lock().unwrap().push(envelope);
+            match self.keeps_releases {
+                true => std::future::pending().await,
+                false => nothing(),
+            }
+        };
+        Ok(Answer {
+            status: 200,
+            body: body.into(),
+        })
+    }
+}
+
+fn nothing() -> String {
+    envelope("")
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let waited = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waited)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_enumeration_that_nobody_waits_for_any_more_is_given_back() {
+    let slow = Arc::new(Slow::default());
+    let client = Client::new(slow.clone(), Settings::default());
+    let asked = tokio::spawn(async move { client.query(V2, "SELECT * FROM C").await });
+    until(|| slow.pulls.load(Ordering::SeqCst) == 1).await;
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+    until(|| slow.released.lock().unwrap().len() == 1).await;
+    let released = slow.released.lock().unwrap()[0].clone();
+    assert!(
+        released.contains("/enumeration/Release<") && released.contains(">c7<"),
+        "{released}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn enumerations_are_given_back_a_few_at_a_time_and_not_for_ever() {
+    let slow = Arc::new(Slow {
+        keeps_releases: true,
+        ..Slow::default()
+    });
+    let client = Client::new(slow.clone(), Settings::default());
+    let give_up = async |count: usize| {
+        let before = slow.pulls.load(Ordering::SeqCst);
+        let all: Vec<_> = (0..count)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { client.query(V2, "SELECT * FROM C").await })
+            })
+            .collect();
+        until(|| slow.pulls.load(Ordering::SeqCst) == before + count).await;
+        for one in all {
+            one.abort();
+            assert!(one.await.unwrap_err().is_cancelled());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        slow.released.lock().unwrap().len()
+    };
+    assert_eq!(give_up(50).await, 8);
+    // A host that does not answer them is not waited for.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(give_up(1).await, 9);
 }
 
 #[tokio::test]
