@@ -50,13 +50,24 @@ const SERVICE: &[(u32, FaultKind)] = &[
     (5, FaultKind::AccessDenied),
     (0x8033_8029, FaultKind::TimedOut),
     (0x8033_8000, FaultKind::NotFound),
-    (0x8033_803D, FaultKind::ContextGone),
+    (0x8033_801C, FaultKind::TimedOut),
     (0x8033_8007, FaultKind::ContextGone),
+    (0x8033_801B, FaultKind::ContextGone),
     (0x8033_801A, FaultKind::Filter),
     (0x8033_8122, FaultKind::Filter),
     (0x8033_80FB, FaultKind::Filter),
+    (0x8033_803D, FaultKind::Schema),
     (0x8033_8041, FaultKind::Schema),
+    (0x8033_8026, FaultKind::TooLarge),
     (0x8033_806E, FaultKind::TooLarge),
+    (0x8033_803F, FaultKind::Quota),
+    (0x8033_81A5, FaultKind::Quota),
+    (0x8033_81A6, FaultKind::Quota),
+    (0x8033_81A7, FaultKind::Quota),
+    (0x8033_81A8, FaultKind::Quota),
+    (0x8033_81AB, FaultKind::Quota),
+    (0x8033_81E7, FaultKind::Quota),
+    (0x8033_81E8, FaultKind::Quota),
 ];
 
 /// Numbers of WMI (wbemcli.h, WBEM_E_…; winerror.h) and what they come to.
@@ -238,6 +249,23 @@ mod tests {
             (bare.kind, bare.to_string().as_str()),
             (FaultKind::Other, "the host gives no reason")
         );
+    }
+
+    #[test]
+    fn the_numbers_of_the_service_come_to_what_their_names_say() {
+        for (code, kind) in [
+            // ERROR_WSMAN_INVALID_SELECTORS, …_ENUMERATE_INVALID_ENUMERATION_CONTEXT, …_ENUMERATE_TIMED_OUT,
+            // …_QUOTA_LIMIT, …_QUOTA_MAX_OPERATIONS, …_ENVELOPE_TOO_LARGE.
+            (2_150_858_813_u32, FaultKind::Schema),
+            (0x8033_801B, FaultKind::ContextGone),
+            (0x8033_801C, FaultKind::TimedOut),
+            (2_150_858_815, FaultKind::Quota),
+            (2_150_859_174, FaultKind::Quota),
+            (0x8033_8026, FaultKind::TooLarge),
+        ] {
+            let detail = format!("<f:WSManFault xmlns:f='urn:f' Code='{code}'/>");
+            assert_eq!(coded("InternalError", &detail).kind, kind, "{code:X}");
+        }
     }
 
     #[test]

@@ -11,8 +11,11 @@
 //! | `time` | moments and intervals |
 //! | `http/` | requests over HTTP(S): endpoints, logins, TLS, connections |
 //! | `fault`, `error`, `trouble` | what goes wrong: on the host, between asking and having, on the way there |
+//! | `setup` | faults that somebody on the host can mend, with how |
+//! | `check` | the way to a service gone step by step |
 //! | `xml`, `names` | the XML of all this |
 
+pub mod check;
 mod cim_xml;
 pub mod class;
 mod client;
@@ -23,6 +26,7 @@ mod message;
 mod names;
 mod object;
 mod reference;
+mod setup;
 mod time;
 mod trouble;
 mod typed;
@@ -38,7 +42,8 @@ pub use message::Settings;
 pub use names::{Namespace, ResourceUri};
 pub use object::{Object, Raw};
 pub use reference::Reference;
+pub use setup::{Asked, Remedy, Setup};
 pub use time::{Interval, Moment, NoTime};
-pub use trouble::{TlsTrouble, Trouble};
+pub use trouble::{ProxyTrouble, TlsTrouble, Trouble};
 pub use typed::{Arity, CimType, NoValue, Typed, Value};
 pub use xml::{Unwritable, XmlError};

@@ -7,7 +7,10 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Trouble {
     /// Its name has no address.
-    #[error("the name {host} is not known: {reason}")]
+    #[error(
+        "the name {host} is not known: {reason}. `nslookup {host}` asks DNS; the host's address does as well as its name, \
+         and so does a line in the hosts file of this computer"
+    )]
     Unresolved {
         /// The name.
         host: String,
@@ -25,6 +28,34 @@ pub enum Trouble {
         /// Why.
         reason: String,
     },
+    /// Nobody says anything, not even no.
+    #[error(
+        "nobody answers at {place} ({after:.0?}): the host is off, or a firewall drops the packets. On the host: \
+         `New-NetFirewallRule -DisplayName \"WinRM {port}\" -Direction Inbound -Protocol TCP -LocalPort {port} -Action Allow` \
+         (the rule of `winrm quickconfig` lets only the own subnet in where the network's profile is Public: \
+         `Get-NetConnectionProfile`)"
+    )]
+    Dropped {
+        /// Host and port.
+        place: String,
+        /// The port.
+        port: u16,
+        /// How long.
+        after: Duration,
+    },
+    /// The proxy does not lead there.
+    #[error("the proxy {proxy} does not lead to {to}: {why}")]
+    Proxy {
+        /// Its host and port.
+        proxy: String,
+        /// Host and port of the service.
+        to: String,
+        /// Why.
+        why: ProxyTrouble,
+    },
+    /// SSH does not lead there.
+    #[error(transparent)]
+    Ssh(#[from] labyard_ssh::Error),
     /// TLS does not come about.
     #[error("{place}: {why}")]
     Tls {
@@ -37,8 +68,8 @@ pub enum Trouble {
     #[error(
         "{place} does not let {user} in by {tried}{}: user name or password are wrong, or the account is in none of the host's \
          groups Remote Management Users and Administrators (on the host: \
-         `net localgroup \"Remote Management Users\" {user} /add`)",
-        offering(.offered)
+         `net localgroup \"Remote Management Users\" {user} /add`){}",
+        offering(.offered), filtered(.user, .place)
     )]
     Login {
         /// Host and port.
@@ -134,6 +165,62 @@ pub enum Trouble {
     },
 }
 
+/// Why a proxy does not lead to a service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProxyTrouble {
+    /// Its name has no address.
+    #[error("its name is not known: {0}")]
+    Unresolved(String),
+    /// Nobody takes the connection.
+    #[error("it takes no connection: {0}")]
+    Unreachable(String),
+    /// It wants to know who asks.
+    #[error(
+        "it wants a user and a password (HTTP 407){}: name them, http://USER:PASSWORD@HOST:PORT",
+        offering(.offered)
+    )]
+    WantsLogin {
+        /// The schemes that it offers.
+        offered: Vec<String>,
+    },
+    /// It does not let the user in.
+    #[error(
+        "it does not let {user} in by Basic{}: user name or password are wrong, or it takes another scheme",
+        offering(.offered)
+    )]
+    Login {
+        /// Who.
+        user: String,
+        /// The schemes that it offers.
+        offered: Vec<String>,
+    },
+    /// It does not connect there.
+    #[error(
+        "it refuses (HTTP {status}): its rules allow neither CONNECT to this port nor to this host, or to others alone \
+         (Squid: SSL_ports and http_access; tinyproxy: ConnectPort and Filter); a host that needs no proxy belongs into NO_PROXY"
+    )]
+    Refused {
+        /// Its answer.
+        status: u16,
+    },
+    /// It cannot connect there itself.
+    #[error(
+        "it cannot reach the host itself (HTTP {status}): the name or address is not known there, or nobody listens (on the \
+         host: `winrm quickconfig`)"
+    )]
+    NoWay {
+        /// Its answer.
+        status: u16,
+    },
+    /// Something else answers there.
+    #[error("what answers is no HTTP proxy: {0}")]
+    NoProxy(String),
+    /// Nothing comes.
+    #[error("it takes the connection and does not answer")]
+    Silent,
+}
+
 /// Why TLS does not come about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -181,6 +268,30 @@ fn offering(schemes: &[String]) -> String {
     match schemes {
         [] => String::new(),
         all => format!(" (it offers {})", all.join(", ")),
+    }
+}
+
+/// Of an account of the host itself: what keeps it from an administrator's rights.
+fn filtered(user: &str, place: &str) -> String {
+    if !is_local(user, place) {
+        return String::new();
+    }
+    format!(
+        ". An account of the host itself that is in Administrators has none of its rights over the network, unless it is the \
+         built-in one: put it into the group above, or have its token whole: `{WHOLE_TOKEN}`"
+    )
+}
+
+/// Lifts what is called remote token filtering, for all accounts of the host.
+pub(crate) const WHOLE_TOKEN: &str = "reg add HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Policies\\System /v \
+                                      LocalAccountTokenFilterPolicy /t REG_DWORD /d 1 /f";
+
+/// Whether an account is one of the host itself, as far as its name tells: `NAME`, `.\NAME`, `HOST\NAME`.
+pub(crate) fn is_local(user: &str, host: &str) -> bool {
+    let own = host.split(['.', ':']).next().unwrap_or_default();
+    match user.split_once('\\') {
+        Some((domain, _)) => domain == "." || domain.eq_ignore_ascii_case(own),
+        None => !user.contains('@'),
     }
 }
 

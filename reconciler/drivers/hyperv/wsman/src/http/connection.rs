@@ -8,14 +8,14 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::endpoint::{Endpoint, Scheme};
 use super::login::Login;
 use super::negotiate::{End, Session};
 use super::sealed::{self, Sealed};
-use super::{Settings, Stream, binding, tls};
+use super::{Fingerprint, Settings, Stream, binding, tls};
 use crate::client::Answer;
 use crate::trouble::Trouble;
 
@@ -50,6 +50,38 @@ impl Drop for Connection {
     }
 }
 
+/// A stream to a service, ready for requests.
+pub(super) struct Line {
+    stream: Box<dyn Stream>,
+    /// What a login is bound to.
+    channel: Option<Vec<u8>>,
+    /// The certificate that was shown.
+    pub(super) certificate: Option<Fingerprint>,
+}
+
+impl Line {
+    pub(super) fn plain(stream: Box<dyn Stream>) -> Self {
+        Self {
+            stream,
+            channel: None,
+            certificate: None,
+        }
+    }
+
+    pub(super) async fn encrypted(
+        settings: &Settings,
+        connector: &TlsConnector,
+        stream: Box<dyn Stream>,
+    ) -> Result<Self, Trouble> {
+        let (stream, certificate) = tls::handshake(connector, &settings.endpoint, stream).await?;
+        Ok(Self {
+            stream,
+            channel: certificate.as_ref().map(|shown| binding::end_point(shown)),
+            certificate: certificate.as_ref().map(|shown| Fingerprint::of(shown)),
+        })
+    }
+}
+
 /// An answer with what stands around it.
 struct Reply {
     answer: Answer,
@@ -60,24 +92,29 @@ struct Reply {
 
 impl Connection {
     /// Connects and, where the login belongs to the connection, logs in.
-    pub(super) async fn open(settings: &Settings, tls: Option<&TlsConnector>) -> Result<Self, Trouble> {
+    pub(super) async fn open(
+        settings: &Settings,
+        tls: Option<&TlsConnector>,
+        deadline: Instant,
+    ) -> Result<Self, Trouble> {
         let Endpoint { host, port, .. } = &settings.endpoint;
-        let place = settings.endpoint.place();
-        let stream = settings.dial.dial(host, *port).await?;
-        let mut channel = None;
-        let stream: Box<dyn Stream> = match tls {
-            Some(connector) => {
-                let (stream, certificate) = tls::handshake(connector, &settings.endpoint, stream).await?;
-                channel = certificate.map(|certificate| binding::end_point(&certificate));
-                stream
-            }
-            None => stream,
+        let stream = settings.dial.dial(host, *port, deadline).await?;
+        let line = match tls {
+            Some(connector) => Line::encrypted(settings, connector, stream).await?,
+            None => Line::plain(stream),
         };
+        Self::over(settings, line).await
+    }
+
+    /// Logs in on what is connected, where the login belongs to the connection.
+    pub(super) async fn over(settings: &Settings, line: Line) -> Result<Self, Trouble> {
         let broken = |error: hyper::Error| Trouble::Broken {
-            place: place.clone(),
+            place: settings.endpoint.place(),
             reason: error.to_string(),
         };
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(line.stream))
+            .await
+            .map_err(broken)?;
         let driver = tokio::spawn(async move {
             // Whoever sends hears of it.
             let _ = connection.await;
@@ -88,7 +125,7 @@ impl Connection {
             seal: None,
         };
         if let Login::Negotiate(account) = &settings.login {
-            let session = Session::begin(account, host, channel.as_deref());
+            let session = Session::begin(account, &settings.endpoint.host, line.channel.as_deref());
             let session = session.map_err(|error| no_login(settings, &error))?;
             let session = connection.log_in(settings, session).await?;
             // TLS seals all there is.
@@ -321,7 +358,7 @@ fn token_of(challenge: &str) -> Option<Vec<u8>> {
 }
 
 /// The schemes in a header: one a header, or several with commas.
-fn schemes(header: &str) -> Vec<String> {
+pub(super) fn schemes(header: &str) -> Vec<String> {
     let first = |part: &str| part.split_whitespace().next().map(str::to_owned);
     let is_scheme = |word: &String| !word.contains('=');
     header.split(',').filter_map(first).filter(is_scheme).collect()

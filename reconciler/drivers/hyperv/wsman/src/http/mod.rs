@@ -12,6 +12,15 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `endpoint`, `login` | where, who |
+//! | `dial`, `proxy`, `ssh` | streams to there: by TCP, through a proxy, through SSH |
+//! | `walk` | the same part by part, to see where it ends |
+//! | `tls`, `binding` | TLS, and what binds a login to it |
+//! | `negotiate`, `sealed` | the login that belongs to a connection, and the seals of what goes over it |
+//! | `connection` | one connection, with one request on it |
 
 mod binding;
 mod connection;
@@ -19,8 +28,11 @@ mod dial;
 mod endpoint;
 mod login;
 mod negotiate;
+mod proxy;
 mod sealed;
+mod ssh;
 mod tls;
+mod walk;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,12 +44,17 @@ use tokio::time::{Instant, timeout_at};
 pub use dial::{Dial, Direct, Stream};
 pub use endpoint::{BadEndpoint, Endpoint, Scheme};
 pub use login::{Account, Login};
+pub use proxy::{BadProxy, Proxy, ProxyVariables};
+pub use ssh::ThroughSsh;
 pub use tls::{ClientCertificate, Fingerprint, NoFingerprint, Tls, Trust};
+pub use walk::{Gone, Part, Walk};
 
 use crate::client::{Answer, Carrier};
 use crate::error::Error;
 use crate::trouble::{TlsTrouble, Trouble};
-use connection::{Connection, Sent};
+use connection::{Connection, Line, Sent};
+
+const GRACE: Duration = Duration::from_millis(200);
 
 /// How a service is reached.
 #[derive(Clone)]
@@ -138,6 +155,53 @@ impl Http {
         })
     }
 
+    /// Goes the way to the service part by part, and logs in where that belongs to the connection; nothing is asked.
+    pub async fn walk(&self) -> Vec<Gone> {
+        let settings = &self.settings;
+        let deadline = Instant::now() + settings.connect;
+        let Endpoint { host, port, .. } = &settings.endpoint;
+        let mut walk = settings.dial.walk(host, *port, deadline).await;
+        let Some(stream) = walk.stream.take() else {
+            return walk.parts;
+        };
+        let line = match &self.tls {
+            None => Line::plain(stream),
+            Some(connector) => {
+                let part = Part::Tls(settings.endpoint.place());
+                let handshake = self.in_time(deadline, Line::encrypted(settings, connector, stream));
+                let shown = |line: &Line| match line.certificate {
+                    Some(fingerprint) => format!("certificate with SHA-256 {fingerprint}"),
+                    None => "no certificate".to_owned(),
+                };
+                match walk.step(part, handshake, shown).await {
+                    Some(line) => line,
+                    None => return walk.parts,
+                }
+            }
+        };
+        let login = self.in_time(deadline, Connection::over(settings, line));
+        let who = |_: &Connection| match &settings.login {
+            Login::Negotiate(account) => account.user.clone(),
+            // What lets in stands in each request, or in the handshake.
+            other => format!("{}, with each request", other.user()),
+        };
+        let scheme = Part::Login(settings.login.scheme());
+        let _ends_here = walk.step(scheme, login, who).await;
+        walk.parts
+    }
+
+    async fn in_time<T>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        let silent = |_| Trouble::Silent {
+            place: self.settings.endpoint.place(),
+            after: self.settings.connect,
+        };
+        timeout_at(deadline, work).await.map_err(silent)?
+    }
+
     fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -159,13 +223,9 @@ impl Http {
 
     async fn connect(&self) -> Result<Connection, Trouble> {
         let deadline = Instant::now() + self.settings.connect;
-        let silent = |_| Trouble::Silent {
-            place: self.settings.endpoint.place(),
-            after: self.settings.connect,
-        };
-        timeout_at(deadline, Connection::open(&self.settings, self.tls.as_ref()))
-            .await
-            .map_err(silent)?
+        let opening = Connection::open(&self.settings, self.tls.as_ref(), deadline);
+        // A moment later, so that whoever makes the connection can say what took too long.
+        self.in_time(deadline + GRACE, opening).await
     }
 
     /// What a status means that comes with no SOAP.

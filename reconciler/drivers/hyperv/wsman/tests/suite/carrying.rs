@@ -16,7 +16,7 @@ use wsman::{Carrier, Error, TlsTrouble, Trouble};
 
 /// What a server does with a request.
 #[derive(Clone, Copy)]
-enum Does {
+pub(crate) enum Does {
     Answers(&'static str),
     /// Ends the connection after the request.
     HangsUp,
@@ -27,16 +27,16 @@ enum Does {
 
 const FINE: Does = Does::Answers("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 
-struct Service {
-    address: SocketAddr,
-    pem: String,
-    der: Vec<u8>,
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    pub(crate) pem: String,
+    pub(crate) der: Vec<u8>,
     requests: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
 }
 
 /// Serves `does`, one a request, the last for ever.
-async fn serve(does: &'static [Does]) -> Service {
+pub(crate) async fn serve(does: &'static [Does]) -> Service {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
@@ -106,7 +106,7 @@ async fn read_request(stream: &mut (impl AsyncReadExt + Unpin)) -> bool {
     }
 }
 
-fn settings(service: &Service, trust: Trust) -> Settings {
+pub(crate) fn settings(service: &Service, trust: Trust) -> Settings {
     let endpoint = format!("https://localhost:{}", service.address.port())
         .parse()
         .unwrap();

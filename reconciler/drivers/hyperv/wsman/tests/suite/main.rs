@@ -3,5 +3,11 @@
 
 mod asking;
 mod carrying;
+mod crowd;
+mod diagnosing;
+mod proxy;
 mod sealing;
 mod service;
+mod ssh;
+#[path = "../../../../ssh/tests/suite/sshd.rs"]
+mod sshd;

@@ -7,9 +7,9 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use wsman::http::{Account, Http, Login, Settings, Trust};
 use wsman::{Carrier, Error, Trouble};
 
-struct Acceptor {
+pub(crate) struct Acceptor {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
     _users: tempfile::NamedTempFile,
 }
 
@@ -44,13 +44,13 @@ impl Acceptor {
     }
 }
 
-fn acceptor(arguments: &[&str]) -> Acceptor {
+pub(crate) fn acceptor(arguments: &[&str]) -> Acceptor {
     Acceptor::start(arguments)
 }
 
-/// A certificate of localhost with its key, and what trusts it.
-fn certificate() -> (tempfile::NamedTempFile, Vec<u8>) {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+/// A certificate for a name with its key, and what trusts it.
+pub(crate) fn certificate(name: &str) -> (tempfile::NamedTempFile, Vec<u8>) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
     let pem = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(pem.path(), cert.pem() + &signing_key.serialize_pem()).unwrap();
     (pem, cert.pem().into_bytes())
@@ -62,7 +62,7 @@ fn http(acceptor: &Acceptor, user: &str, password: &str) -> Http {
     Http::new(Settings::new(endpoint, login)).unwrap()
 }
 
-const PASSWORD: &str = "sécret \"1\"";
+pub(crate) const PASSWORD: &str = "sécret \"1\"";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_over_http_is_sealed_and_so_is_what_comes_back() {
@@ -90,7 +90,7 @@ async fn requests_side_by_side_have_a_login_each() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_over_tls_is_bound_to_the_certificate_of_the_service() {
-    let (pem, authority) = certificate();
+    let (pem, authority) = certificate("localhost");
     let file = pem.path().display().to_string();
     let carried = async |arguments: &[&str]| {
         let acceptor = acceptor(arguments);
