@@ -44,6 +44,6 @@ pub use object::{Object, Raw};
 pub use reference::Reference;
 pub use setup::{Asked, Remedy, Setup};
 pub use time::{Interval, Moment, NoTime};
-pub use trouble::{ProxyTrouble, TlsTrouble, Trouble};
+pub use trouble::{KerberosTrouble, ProxyTrouble, TlsTrouble, Trouble};
 pub use typed::{Arity, CimType, NoValue, Typed, Value};
 pub use xml::{Unwritable, XmlError};

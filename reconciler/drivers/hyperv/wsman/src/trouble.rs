@@ -94,6 +94,14 @@ pub enum Trouble {
         /// The schemes that the service offers.
         offered: Vec<String>,
     },
+    /// There is no ticket to log in with.
+    #[error("the login to {place} by Kerberos fails: {why}")]
+    Kerberos {
+        /// Host and port.
+        place: String,
+        /// Why.
+        why: KerberosTrouble,
+    },
     /// The token exchange fails.
     #[error("the login to {place} fails: {reason}")]
     Negotiation {
@@ -219,6 +227,82 @@ pub enum ProxyTrouble {
     /// Nothing comes.
     #[error("it takes the connection and does not answer")]
     Silent,
+}
+
+/// Why there is no ticket.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KerberosTrouble {
+    /// Nobody gives tickets there.
+    #[error(
+        "the key distribution centre {centre} does not answer: {reason}. Name one that does, a controller of the domain \
+         (`nltest /dsgetdc:` on a member shows one), and open TCP port 88 to it"
+    )]
+    Unreachable {
+        /// Host and port.
+        centre: String,
+        /// Why.
+        reason: String,
+    },
+    /// The user is not known.
+    #[error(
+        "{user} is no user of {realm}: the realm of a domain is its DNS name in capitals, not its short one"
+    )]
+    UnknownUser {
+        /// Who.
+        user: String,
+        /// Where.
+        realm: String,
+    },
+    /// The password is wrong.
+    #[error("the password of {user} in {realm} is another one")]
+    WrongPassword {
+        /// Who.
+        user: String,
+        /// Where.
+        realm: String,
+    },
+    /// The password has to be changed.
+    #[error("the password of {user} is expired: it has to be changed first")]
+    PasswordExpired {
+        /// Who.
+        user: String,
+    },
+    /// The account is locked.
+    #[error("the account {user} is locked or disabled: `Unlock-ADAccount {user}`, `Enable-ADAccount {user}`")]
+    Locked {
+        /// Who.
+        user: String,
+    },
+    /// No way of encryption that both know.
+    #[error(
+        "the account {user} has no keys of AES: `Set-ADUser {user} -KerberosEncryptionType AES128,AES256`, then set its \
+         password anew"
+    )]
+    Encryption {
+        /// Who.
+        user: String,
+    },
+    /// The service is not known.
+    #[error(
+        "{realm} knows no service {service}: use the host's name as the domain has it, and no address (`setspn -Q {service}` \
+         shows who has it)"
+    )]
+    UnknownService {
+        /// Which.
+        service: String,
+        /// Where.
+        realm: String,
+    },
+    /// The clocks differ.
+    #[error(
+        "the clocks differ by more than five minutes: set this computer's (`timedatectl set-ntp true`) or the host's \
+         (`w32tm /resync`)"
+    )]
+    Skew,
+    /// Anything else.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Why TLS does not come about.

@@ -80,7 +80,7 @@ fn signature_hash(certificate: &[u8]) -> Hash {
 }
 
 /// The tag and content of a DER element, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match first {

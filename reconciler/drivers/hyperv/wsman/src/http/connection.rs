@@ -12,9 +12,11 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::endpoint::{Endpoint, Scheme};
+use super::kerberos::{Context, Tickets};
 use super::login::Login;
-use super::negotiate::{End, Session};
+use super::negotiate;
 use super::sealed::{self, Sealed};
+use super::session::{End, Failed, Session};
 use super::{Fingerprint, Settings, Stream, binding, tls};
 use crate::client::Answer;
 use crate::trouble::Trouble;
@@ -95,6 +97,7 @@ impl Connection {
     pub(super) async fn open(
         settings: &Settings,
         tls: Option<&TlsConnector>,
+        tickets: &Tickets,
         deadline: Instant,
     ) -> Result<Self, Trouble> {
         let Endpoint { host, port, .. } = &settings.endpoint;
@@ -103,11 +106,11 @@ impl Connection {
             Some(connector) => Line::encrypted(settings, connector, stream).await?,
             None => Line::plain(stream),
         };
-        Self::over(settings, line).await
+        Self::over(settings, tickets, line).await
     }
 
     /// Logs in on what is connected, where the login belongs to the connection.
-    pub(super) async fn over(settings: &Settings, line: Line) -> Result<Self, Trouble> {
+    pub(super) async fn over(settings: &Settings, tickets: &Tickets, line: Line) -> Result<Self, Trouble> {
         let broken = |error: hyper::Error| Trouble::Broken {
             place: settings.endpoint.place(),
             reason: error.to_string(),
@@ -124,12 +127,13 @@ impl Connection {
             driver,
             seal: None,
         };
-        if let Login::Negotiate(account) = &settings.login {
-            let session = Session::begin(account, &settings.endpoint.host, line.channel.as_deref());
-            let session = session.map_err(|error| no_login(settings, &error))?;
-            let session = connection.log_in(settings, session).await?;
+        if let Some(session) = begun(settings, tickets, line.channel.as_deref()).await? {
+            let session = connection.log_in(settings, session).await;
+            if matches!((&session, &settings.login), (Err(_), Login::Kerberos(_))) {
+                tickets.forget().await;
+            }
             // TLS seals all there is.
-            connection.seal = Some(session).filter(|_| settings.endpoint.scheme == Scheme::Http);
+            connection.seal = Some(session?).filter(|_| settings.endpoint.scheme == Scheme::Http);
         }
         Ok(connection)
     }
@@ -265,7 +269,32 @@ impl Connection {
     }
 }
 
-fn no_login(settings: &Settings, error: &sspi::Error) -> Trouble {
+/// The login of a connection; `None` where each request has its own.
+async fn begun(
+    settings: &Settings,
+    tickets: &Tickets,
+    channel: Option<&[u8]>,
+) -> Result<Option<Session>, Trouble> {
+    let host = &settings.endpoint.host;
+    let session = match &settings.login {
+        Login::Basic(_) | Login::Certificate => return Ok(None),
+        Login::Negotiate(account) => negotiate::Session::begin(account, host, channel)
+            .map(|session| Session::Ntlm(Box::new(session)))
+            .map_err(Failed::from),
+        Login::Kerberos(principal) => {
+            let ticket = tickets.get(principal, &format!("HTTP/{host}")).await;
+            let ticket = ticket.map_err(|why| Trouble::Kerberos {
+                place: settings.endpoint.place(),
+                why,
+            })?;
+            Context::begin(&ticket, channel).map(Session::Kerberos)
+        }
+    };
+    let session = session.map_err(|error| no_login(settings, &error))?;
+    Ok(Some(session))
+}
+
+fn no_login(settings: &Settings, error: &Failed) -> Trouble {
     Trouble::Negotiation {
         place: settings.endpoint.place(),
         reason: error.to_string(),

@@ -14,6 +14,74 @@ pub enum Login {
     Certificate,
     /// By a proof of the password, NTLM's, that belongs to the connection, and that seals what is sent where TLS does not.
     Negotiate(Account),
+    /// By a ticket of Kerberos, that belongs to the connection, too, and seals likewise. The endpoint's host has to be a name
+    /// that the domain knows the service by.
+    Kerberos(Principal),
+}
+
+/// A user of a realm of Kerberos, which an Active Directory domain is one of.
+///
+/// ```
+/// # use wsman::http::Principal;
+/// let op: Principal = Principal::parse("op@EXAMPLE.ORG", "secret").unwrap();
+/// assert_eq!((op.name.as_str(), op.realm.as_str(), op.kdc), ("op", "EXAMPLE.ORG", None));
+/// ```
+#[derive(Clone)]
+pub struct Principal {
+    /// The name, without the realm.
+    pub name: String,
+    /// The realm; that of a domain has its name in capitals.
+    pub realm: String,
+    /// Host and port of the key distribution centre. Without it krb5.conf tells, and where that does not, it is whoever has
+    /// the realm's name.
+    pub kdc: Option<String>,
+    password: Zeroizing<String>,
+}
+
+impl Principal {
+    /// A user with a password.
+    pub fn new(name: impl Into<String>, realm: impl Into<String>, password: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            realm: realm.into(),
+            kdc: None,
+            password: Zeroizing::new(password.into()),
+        }
+    }
+
+    /// `NAME@REALM`; `None` where it has another form.
+    pub fn parse(user: &str, password: impl Into<String>) -> Option<Self> {
+        let (name, realm) = user.rsplit_once('@')?;
+        let is_whole = !name.is_empty() && !realm.is_empty();
+        is_whole.then(|| Self::new(name, realm, password))
+    }
+
+    /// By a centre of one's own choice, `HOST` or `HOST:PORT`.
+    #[must_use]
+    pub fn centre(self, kdc: Option<String>) -> Self {
+        let with_port = |kdc: String| match kdc.parse::<std::net::IpAddr>() {
+            Ok(std::net::IpAddr::V6(address)) => format!("[{address}]:88"),
+            _ if kdc.ends_with(']') || !kdc.contains(':') => format!("{kdc}:88"),
+            _ => kdc,
+        };
+        Self {
+            kdc: kdc.map(with_port),
+            ..self
+        }
+    }
+
+    pub(super) fn password(&self) -> &str {
+        &self.password
+    }
+}
+
+impl std::fmt::Debug for Principal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Principal")
+            .field("name", &self.name)
+            .field("realm", &self.realm)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A user of the host or of its domain.
@@ -52,7 +120,17 @@ impl Login {
         match self {
             Self::Basic(_) => "Basic",
             Self::Certificate => "Certificate",
-            Self::Negotiate(_) => "Negotiate",
+            // A ticket, too, is shown under that scheme.
+            Self::Negotiate(_) | Self::Kerberos(_) => "Negotiate",
+        }
+    }
+
+    /// What it is called where it is looked at.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Negotiate(_) => "NTLM",
+            Self::Kerberos(_) => "Kerberos",
+            other => other.scheme(),
         }
     }
 
@@ -60,6 +138,7 @@ impl Login {
         match self {
             Self::Basic(account) | Self::Negotiate(account) => account.user.clone(),
             Self::Certificate => "the client certificate".to_owned(),
+            Self::Kerberos(principal) => format!("{}@{}", principal.name, principal.realm),
         }
     }
 
@@ -74,7 +153,7 @@ impl Login {
             Self::Certificate => {
                 "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual".to_owned()
             }
-            Self::Negotiate(_) => return None,
+            Self::Negotiate(_) | Self::Kerberos(_) => return None,
         };
         Some(Zeroizing::new(header))
     }

@@ -19,17 +19,20 @@
 //! | `dial`, `proxy`, `ssh` | streams to there: by TCP, through a proxy, through SSH |
 //! | `walk` | the same part by part, to see where it ends |
 //! | `tls`, `binding` | TLS, and what binds a login to it |
-//! | `negotiate`, `sealed` | the login that belongs to a connection, and the seals of what goes over it |
+//! | `session`, `negotiate`, `kerberos/` | logins that belong to a connection: by NTLM, by a ticket |
+//! | `sealed` | the form of what is sealed by them |
 //! | `connection` | one connection, with one request on it |
 
 mod binding;
 mod connection;
 mod dial;
 mod endpoint;
+mod kerberos;
 mod login;
 mod negotiate;
 mod proxy;
 mod sealed;
+mod session;
 mod ssh;
 mod tls;
 mod walk;
@@ -43,7 +46,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use dial::{Dial, Direct, Stream};
 pub use endpoint::{BadEndpoint, Endpoint, Scheme};
-pub use login::{Account, Login};
+pub use login::{Account, Login, Principal};
 pub use proxy::{BadProxy, Proxy, ProxyVariables};
 pub use ssh::ThroughSsh;
 pub use tls::{ClientCertificate, Fingerprint, NoFingerprint, Tls, Trust};
@@ -53,6 +56,7 @@ use crate::client::{Answer, Carrier};
 use crate::error::Error;
 use crate::trouble::{TlsTrouble, Trouble};
 use connection::{Connection, Line, Sent};
+use kerberos::Tickets;
 
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -118,6 +122,7 @@ pub struct Http {
     settings: Settings,
     url: String,
     tls: Option<tokio_rustls::TlsConnector>,
+    tickets: Tickets,
     slots: Semaphore,
     idle: Mutex<Vec<Connection>>,
 }
@@ -144,11 +149,12 @@ impl Http {
                 return Err(BadSettings::NoCertificate);
             }
             (Scheme::Https, _) => Some(settings.tls.connector()?),
-            (Scheme::Http, Login::Negotiate(_)) => None,
+            (Scheme::Http, Login::Negotiate(_) | Login::Kerberos(_)) => None,
         };
         Ok(Self {
             slots: Semaphore::new(settings.connections.max(1)),
             idle: Mutex::default(),
+            tickets: Tickets::default(),
             settings,
             url,
             tls,
@@ -179,13 +185,13 @@ impl Http {
                 }
             }
         };
-        let login = self.in_time(deadline, Connection::over(settings, line));
+        let login = self.in_time(deadline, Connection::over(settings, &self.tickets, line));
         let who = |_: &Connection| match &settings.login {
-            Login::Negotiate(account) => account.user.clone(),
+            Login::Negotiate(_) | Login::Kerberos(_) => settings.login.user(),
             // What lets in stands in each request, or in the handshake.
             other => format!("{}, with each request", other.user()),
         };
-        let scheme = Part::Login(settings.login.scheme());
+        let scheme = Part::Login(settings.login.kind());
         let _ends_here = walk.step(scheme, login, who).await;
         walk.parts
     }
@@ -223,7 +229,7 @@ impl Http {
 
     async fn connect(&self) -> Result<Connection, Trouble> {
         let deadline = Instant::now() + self.settings.connect;
-        let opening = Connection::open(&self.settings, self.tls.as_ref(), deadline);
+        let opening = Connection::open(&self.settings, self.tls.as_ref(), &self.tickets, deadline);
         // A moment later, so that whoever makes the connection can say what took too long.
         self.in_time(deadline + GRACE, opening).await
     }

@@ -10,6 +10,7 @@ use sspi::{
 
 use super::login::Account;
 use super::sealed::Sealed;
+use super::session::End;
 
 /// A login on one connection.
 pub(super) struct Session {
@@ -18,13 +19,6 @@ pub(super) struct Session {
     /// Whose login it is.
     target: String,
     binding: Option<Vec<u8>>,
-}
-
-/// Whether a login has come to its end on this side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    NotYet,
-    Reached,
 }
 
 type Result<T> = std::result::Result<T, Error>;
@@ -118,7 +112,6 @@ impl Session {
     }
 
     pub(super) fn open(&mut self, sealed: Sealed) -> Result<Vec<u8>> {
-        // As one stream: where the header of a ticket's seal ends depends on how its sender has turned it.
         let mut whole = [sealed.header, sealed.bytes].concat();
         let mut message = [
             SecurityBufferRef::stream_buf(&mut whole),

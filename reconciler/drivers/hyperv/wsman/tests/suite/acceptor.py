@@ -1,11 +1,13 @@
 """A service of WS-Management by hands that are not ours: python3-gssapi over gss-ntlmssp takes the login and the seals.
 
 It says its port, then answers each sealed request with what was in it, backwards. The user is in the file that
-NTLM_USER_FILE names (`DOMAIN:USER:PASSWORD`).
+NTLM_USER_FILE names (`DOMAIN:USER:PASSWORD`), or has a ticket for a service in the keytab that KRB5_KTNAME names.
 
   --tabs            writes the headers of sealed parts as Windows does
   --tls PEM [HASH]  speaks TLS with the certificate and key in that file, and lets nobody in whose login is not bound to
                     its certificate (or to another one, whose SHA-256 that is)
+  --kerberos        takes tickets instead of NTLM, and seals by MIT's GSS-API: by itself unturned,
+  --iov             or turned as Windows does it
 """
 
 import base64
@@ -19,6 +21,9 @@ import gssapi
 
 SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 NTLM = gssapi.OID.from_int_seq("1.3.6.1.4.1.311.2.2.10")
+KRB5 = gssapi.OID.from_int_seq("1.2.840.113554.1.2.2")
+KERBEROS = "--kerberos" in sys.argv
+IOV = "--iov" in sys.argv
 KIND = 'multipart/encrypted;protocol="application/HTTP-SPNEGO-session-encrypted";boundary="Encrypted Boundary"'
 TAB = b"\t" if "--tabs" in sys.argv else b""
 TLS = sys.argv[sys.argv.index("--tls") + 1 :] if "--tls" in sys.argv else []
@@ -63,7 +68,7 @@ class Service(http.server.BaseHTTPRequestHandler):
         complete = False
         try:
             if self.context is None or self.context.complete:
-                creds = gssapi.Credentials(usage="accept", mechs=[SPNEGO, NTLM])
+                creds = gssapi.Credentials(usage="accept", mechs=[SPNEGO, KRB5 if KERBEROS else NTLM])
                 self.context = gssapi.SecurityContext(usage="accept", creds=creds, channel_bindings=binding())
             out = self.context.step(token)
             # An error of a step is told by what is asked next.
@@ -80,9 +85,10 @@ class Service(http.server.BaseHTTPRequestHandler):
         sealed = rest[: rest.rindex(b"--Encrypted Boundary--")]
         size = int.from_bytes(sealed[:4], "little")
         plain, is_sealed, _ = self.context.unwrap(sealed[4:])
-        assert is_sealed and len(plain) == length and size == 16, (is_sealed, len(plain), length, size)
+        header = 60 if KERBEROS else 16
+        assert is_sealed and len(plain) == length and size == header, (is_sealed, len(plain), length, size)
         back = plain[::-1]
-        token = self.context.wrap(back, True).message
+        token = self.wrapped(back)
         answer = b"".join(
             [
                 b"--Encrypted Boundary\r\n",
@@ -90,11 +96,23 @@ class Service(http.server.BaseHTTPRequestHandler):
                 TAB + b"OriginalContent: type=application/soap+xml;charset=UTF-8;Length=%d\r\n" % len(back),
                 b"--Encrypted Boundary\r\n",
                 TAB + b"Content-Type: application/octet-stream\r\n",
-                (16).to_bytes(4, "little") + token,
+                header.to_bytes(4, "little") + token,
                 b"--Encrypted Boundary--\r\n",
             ]
         )
         self.answer(200, [("Content-Type", KIND)], answer)
+
+    def wrapped(self, plain):
+        if not IOV:
+            token = self.context.wrap(plain, True).message
+            assert not KERBEROS or token[6:8] == bytes([0, 0]), token[:16]
+            return token
+        kinds = gssapi.raw.IOVBufferType
+        message = gssapi.raw.IOV(kinds.header, (kinds.data, False, plain), kinds.padding, std_layout=False)
+        gssapi.raw.wrap_iov(self.context, message, True)
+        token = b"".join(part.value or b"" for part in message)
+        assert token[6:8] == bytes([0, 28]), token[:16]
+        return token
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)

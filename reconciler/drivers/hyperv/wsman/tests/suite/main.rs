@@ -5,9 +5,12 @@ mod asking;
 mod carrying;
 mod crowd;
 mod diagnosing;
+mod kdc;
 mod proxy;
+
 mod sealing;
 mod service;
 mod ssh;
 #[path = "../../../../ssh/tests/suite/sshd.rs"]
 mod sshd;
+mod tickets;

@@ -1,6 +1,7 @@
 //! Logins and seals against an acceptor that is not ours: gss-ntlmssp, by `acceptor.py`.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -21,7 +22,8 @@ impl Drop for Acceptor {
 }
 
 impl Acceptor {
-    fn start(arguments: &[&str]) -> Self {
+    /// With more environment.
+    pub(crate) fn start(arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
         let users = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(users.path(), "HV7:op:sécret \"1\"\n").unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/acceptor.py");
@@ -29,6 +31,7 @@ impl Acceptor {
             .arg(script)
             .args(arguments)
             .env("NTLM_USER_FILE", users.path())
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -45,7 +48,7 @@ impl Acceptor {
 }
 
 pub(crate) fn acceptor(arguments: &[&str]) -> Acceptor {
-    Acceptor::start(arguments)
+    Acceptor::start(arguments, &[])
 }
 
 /// A certificate for a name with its key, and what trusts it.
