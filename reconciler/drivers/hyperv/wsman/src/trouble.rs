@@ -388,3 +388,109 @@ fn scheme_advice(tried: &&'static str) -> String {
             .to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(user: &str) -> Trouble {
+        Trouble::Login {
+            place: "hv7.example.org:5985".to_owned(),
+            user: user.to_owned(),
+            tried: "Negotiate",
+            offered: vec!["Negotiate".to_owned(), "Kerberos".to_owned()],
+        }
+    }
+
+    fn scheme(tried: &'static str) -> Trouble {
+        Trouble::Scheme {
+            place: "hv7:5986".to_owned(),
+            tried,
+            offered: vec!["Negotiate".to_owned()],
+        }
+    }
+
+    fn tls(why: TlsTrouble) -> Trouble {
+        let place = "hv7:5986".to_owned();
+        Trouble::Tls { place, why }
+    }
+
+    #[test]
+    fn each_mistake_is_told_with_what_mends_it() {
+        let place = || "hv7:5986".to_owned();
+        let reason = || "why".to_owned();
+        for (trouble, mend) in [
+            (
+                Trouble::Unresolved {
+                    host: "hv7".to_owned(),
+                    reason: reason(),
+                },
+                "`nslookup hv7`",
+            ),
+            (
+                Trouble::Unreachable {
+                    place: place(),
+                    reason: reason(),
+                },
+                "`winrm quickconfig -transport:https`",
+            ),
+            (
+                Trouble::Dropped {
+                    place: place(),
+                    port: 5986,
+                    after: Duration::from_secs(20),
+                },
+                "-LocalPort 5986 -Action Allow",
+            ),
+            (
+                tls(TlsTrouble::UnknownIssuer {
+                    fingerprint: "0F:0F".to_owned(),
+                }),
+                "0F:0F",
+            ),
+            (tls(TlsTrouble::WrongName), "use a name that is in it"),
+            (tls(TlsTrouble::OutOfTime), "renew it on the host"),
+            (tls(TlsTrouble::Handshake(reason())), "5986"),
+            (
+                login(r"EXAMPLE\op"),
+                "net localgroup \"Remote Management Users\" EXAMPLE\\op /add",
+            ),
+            (login("op"), "it offers Negotiate, Kerberos"),
+            (scheme("Basic"), "service/auth @{Basic=\"true\"}"),
+            (scheme("Negotiate"), "service/auth @{Negotiate=\"true\"}"),
+            (scheme("Certificate"), "service/auth @{Certificate=\"true\"}"),
+            (
+                Trouble::Forbidden { place: place() },
+                "`winrm configSDDL default`",
+            ),
+            (
+                Trouble::Unsealed { place: place() },
+                "use HTTPS or the login `negotiate`",
+            ),
+            (
+                Trouble::Kerberos {
+                    place: place(),
+                    why: KerberosTrouble::Skew,
+                },
+                "`w32tm /resync`",
+            ),
+        ] {
+            let told = trouble.to_string();
+            assert!(told.contains(mend), "no {mend} in: {told}");
+        }
+    }
+
+    #[test]
+    fn remote_token_filtering_is_told_of_accounts_of_the_host_alone() {
+        for (user, is_filtered) in [
+            ("op", true),
+            (r".\op", true),
+            (r"HV7\op", true),
+            (r"EXAMPLE\op", false),
+            ("op@EXAMPLE.ORG", false),
+        ] {
+            let told = login(user).to_string();
+            assert_eq!(told.contains(WHOLE_TOKEN), is_filtered, "{told}");
+        }
+    }
+}

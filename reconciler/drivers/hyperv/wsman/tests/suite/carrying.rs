@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
@@ -281,6 +282,41 @@ async fn nothing_that_listens_is_told_with_the_command_that_starts_it() {
         .unwrap_err();
     assert!(error.to_string().contains("winrm quickconfig"), "{error}");
     assert!(!error.may_be_done());
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_told_and_so_is_a_host_that_says_nothing() {
+    let tried = async |url: &str| {
+        let settings = Settings {
+            connect: Duration::from_millis(400),
+            ..Settings::new(url.parse().unwrap(), Login::Basic(Account::new("op", "secret")))
+        };
+        let http = Http::new(settings).unwrap();
+        match http.carry("<x/>".to_owned()).await.unwrap_err() {
+            Error::NotSent(trouble) => trouble,
+            other => panic!("{other}"),
+        }
+    };
+    let unknown = tried("https://hv7.invalid").await;
+    assert!(
+        matches!(&unknown, Trouble::Unresolved { host, .. } if host == "hv7.invalid"),
+        "{unknown}"
+    );
+    // Whose queue is full, and who takes nobody out of it, does to a packet what a firewall does.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        queued.push(stream.unwrap());
+    }
+    let silent = tried(&format!("https://{address}")).await;
+    assert!(
+        matches!(&silent, Trouble::Dropped { port, .. } if *port == address.port()),
+        "{silent}"
+    );
+    drop(queued);
 }
 
 #[test]
