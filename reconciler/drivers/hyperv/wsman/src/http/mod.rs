@@ -22,11 +22,13 @@
 //! | `session`, `negotiate`, `kerberos/` | logins that belong to a connection: by NTLM, by a ticket |
 //! | `sealed` | the form of what is sealed by them |
 //! | `connection` | one connection, with one request on it |
+//! | `gate` | who may try to log in, so that no account is locked |
 
 mod binding;
 mod connection;
 mod dial;
 mod endpoint;
+mod gate;
 mod kerberos;
 mod login;
 mod negotiate;
@@ -56,6 +58,7 @@ use crate::client::{Answer, Carrier};
 use crate::error::Error;
 use crate::trouble::{TlsTrouble, Trouble};
 use connection::{Connection, Line, Sent};
+use gate::Gate;
 use kerberos::Tickets;
 
 const GRACE: Duration = Duration::from_millis(200);
@@ -123,6 +126,7 @@ pub struct Http {
     url: String,
     tls: Option<tokio_rustls::TlsConnector>,
     tickets: Tickets,
+    gate: Gate,
     slots: Semaphore,
     idle: Mutex<Vec<Connection>>,
 }
@@ -155,6 +159,7 @@ impl Http {
             slots: Semaphore::new(settings.connections.max(1)),
             idle: Mutex::default(),
             tickets: Tickets::default(),
+            gate: Gate::default(),
             settings,
             url,
             tls,
@@ -228,10 +233,13 @@ impl Http {
     }
 
     async fn connect(&self) -> Result<Connection, Trouble> {
-        let deadline = Instant::now() + self.settings.connect;
-        let opening = Connection::open(&self.settings, self.tls.as_ref(), &self.tickets, deadline);
-        // A moment later, so that whoever makes the connection can say what took too long.
-        self.in_time(deadline + GRACE, opening).await
+        let opening = async {
+            let deadline = Instant::now() + self.settings.connect;
+            let opening = Connection::open(&self.settings, self.tls.as_ref(), &self.tickets, deadline);
+            // A moment later, so that whoever makes the connection can say what took too long.
+            self.in_time(deadline + GRACE, opening).await
+        };
+        self.gate.pass(opening).await
     }
 
     /// What a status means that comes with no SOAP.
@@ -276,6 +284,7 @@ impl Carrier for Http {
                 Sent::Answered { answer, .. } if answer.status == 401 && was_reused => continue,
                 Sent::Answered { answer, offered } => {
                     if let Some(trouble) = self.refused(&answer, offered) {
+                        self.gate.failed(&trouble);
                         return Err(Error::NotSent(trouble));
                     }
                     self.put_back(connection);

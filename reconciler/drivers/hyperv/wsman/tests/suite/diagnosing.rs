@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use wsman::check::{Outcome, Step, diagnose, further};
-use wsman::http::{Fingerprint, Http, Trust};
+use wsman::http::{Fingerprint, Http, ThroughSsh, Trust};
 use wsman::{Client, Error, Namespace, TlsTrouble, Trouble};
 
 use crate::carrying::{Does, Service, serve, settings};
 use crate::service::{envelope, fault};
+use crate::sshd::Sshd;
 
 fn answer(status: u16, body: &str) -> Does {
     let text = format!(
@@ -127,4 +128,38 @@ async fn after_the_first_step_that_fails_none_is_gone() {
         "{steps:?}"
     );
     assert!(matches!(steps[5].outcome, Outcome::NotGone));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_through_ssh_is_told_with_its_own_steps() {
+    let (Some(open), Some(closed)) = (Sshd::start(""), Sshd::start("AllowTcpForwarding no")) else {
+        return;
+    };
+    let service = serve(Vec::leak(vec![identity(), config()])).await;
+    let diagnosed = async |sshd: &Sshd| {
+        let mut settings = settings(&service, Trust::Pinned(Fingerprint::of(&service.der)));
+        settings.endpoint.host = "hv7.invalid".to_owned();
+        settings.dial = Arc::new(ThroughSsh::new(Arc::new(sshd.ssh())));
+        let http = Arc::new(Http::new(settings).unwrap());
+        diagnose(http, wsman::Settings::default(), Vec::new()).await
+    };
+    let (steps, port) = (diagnosed(&open).await, service.address.port());
+    let told = told(&steps);
+    assert!(told[0].starts_with("SSH login on 127.0.0.1: ") && told[0].ends_with(&open.port.to_string()));
+    assert_eq!(told[1], format!("channel to 127.0.0.1:{port}: "));
+    assert!(
+        told[2].starts_with(&format!("TLS with hv7.invalid:{port}: ")),
+        "{told:?}"
+    );
+    assert!(told[4].starts_with("service: Microsoft"), "{told:?}");
+    let steps = diagnosed(&closed).await;
+    assert!(matches!(&steps[0].outcome, Outcome::Well(_)), "{steps:?}");
+    assert!(
+        matches!(
+            &steps[1].outcome,
+            Outcome::Failed(Error::NotSent(Trouble::Ssh(_)))
+        ),
+        "{steps:?}"
+    );
+    assert!(matches!(steps[2].outcome, Outcome::NotGone));
 }

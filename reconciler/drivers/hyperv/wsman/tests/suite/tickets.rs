@@ -93,6 +93,25 @@ async fn a_login_by_a_ticket_over_tls_is_bound_to_the_certificate_of_the_service
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_shown_to_the_centre_once_whoever_asks() {
+    let Some(kdc) = Kdc::start() else { return };
+    let acceptor = acceptor(&kdc, &[]);
+    let url = format!("http://hv7.lab.test:{}", acceptor.port);
+    let http = Http::new(settings(&kdc, &url, "op", "other")).unwrap();
+    for _ in 0..2 {
+        let all = futures::future::join_all((0..20).map(|_| http.carry("<x/>".to_owned()))).await;
+        for one in all {
+            assert!(
+                matches!(one, Err(Error::NotSent(Trouble::Kerberos { .. }))),
+                "{one:?}"
+            );
+        }
+    }
+    let log = kdc.log();
+    assert_eq!(log.matches("PREAUTH_FAILED").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_keeps_from_a_ticket_is_told_with_what_mends_it() {
     let Some(kdc) = Kdc::start() else { return };
     let tried = async |url: &str, user: &str, password: &str, kdc: &Kdc| {
