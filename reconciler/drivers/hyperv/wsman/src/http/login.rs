@@ -15,7 +15,7 @@ pub enum Login {
     /// By a proof of the password, NTLM's, that belongs to the connection, and that seals what is sent where TLS does not.
     Negotiate(Account),
     /// By a ticket of Kerberos, that belongs to the connection, too, and seals likewise. The endpoint's host has to be a name
-    /// that the domain knows the service by.
+    /// that the domain knows the service by. Whoever gives tickets is asked directly, whatever leads to the host.
     Kerberos(Principal),
 }
 

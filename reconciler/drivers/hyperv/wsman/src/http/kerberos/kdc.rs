@@ -312,6 +312,36 @@ pub(super) fn told(code: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// DER that goes on as deep as somebody likes, beginning with a tag that is read.
+    fn like_a_reply() -> impl Strategy<Value = Vec<u8>> {
+        let tag = proptest::sample::select(vec![
+            0x6b_u8, 0x6d, 0x7e, 0x6f, 0x30, 0xa0, 0xa3, 0xa6, 0x02, 0x18, 0x1b,
+        ]);
+        let length = prop_oneof![
+            Just(vec![0x7f]),
+            Just(vec![0x82, 0xff, 0xff]),
+            Just(vec![0x88, 0xff, 0, 0, 0, 0, 0, 0, 1]),
+            any::<u8>().prop_map(|n| vec![n])
+        ];
+        let element = (tag, length, proptest::collection::vec(any::<u8>(), 0..4))
+            .prop_map(|(tag, length, more)| [vec![tag], length, more].concat());
+        let elements = proptest::collection::vec(element, 0..12);
+        elements.prop_map(|elements| [vec![0; 4], elements.concat()].concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_of_a_centre_ends_the_program(bytes: Vec<u8>, like in like_a_reply()) {
+            for reply in [bytes, like] {
+                Said::default().note(&reply);
+                let message = reply.get(4..).unwrap_or_default();
+                let _ = picky_asn1_der::from_bytes::<picky_krb::messages::ApRep>(message);
+                let _ = picky_asn1_der::from_bytes::<picky_krb::data_types::EncApRepPart>(message);
+            }
+        }
+    }
 
     #[test]
     fn the_centre_is_the_one_that_is_named_or_that_of_the_name_of_the_realm() {
