@@ -1,4 +1,4 @@
-//! Classes as types of Rust: [`cim_class!`] gives a struct its class, its properties with their types, and the way in
+//! Classes as types of Rust: [`crate::cim_class!`] gives a struct its class, its properties with their types, and the way in
 //! and out. What a table says here can be held against a schema: [`ClassTable`].
 
 use crate::cim_xml::{self, NoInstance};

@@ -62,6 +62,32 @@ pub struct ProxyVariables {
     pub no_proxy: Option<String>,
 }
 
+impl ProxyVariables {
+    /// Asks for the variables by the names that programs read: in small letters first, as curl does.
+    ///
+    /// ```
+    /// # use wsman::http::ProxyVariables;
+    /// let variables = ProxyVariables::read(|name| std::env::var(name).ok());
+    /// ```
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let either = |small: &str| variable(small).or_else(|| variable(&small.to_uppercase()));
+        Self {
+            https_proxy: either("https_proxy"),
+            http_proxy: either("http_proxy"),
+            no_proxy: either("no_proxy"),
+        }
+    }
+}
+
+impl std::fmt::Debug for ProxyVariables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Those that name a proxy may hold a password.
+        f.debug_struct("ProxyVariables")
+            .field("no_proxy", &self.no_proxy)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Text that names no proxy that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the proxy cannot be used: {why}; say http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")]
@@ -333,6 +359,21 @@ mod tests {
         ] {
             assert_eq!(is_without(list, &url.parse().unwrap()), without, "{list} {url}");
         }
+    }
+
+    #[test]
+    fn variables_are_read_in_small_letters_first_and_not_shown() {
+        let variables = ProxyVariables::read(|name| match name {
+            "https_proxy" => Some("http://me:secret@small:1".to_owned()),
+            "HTTPS_PROXY" => Some("http://large:1".to_owned()),
+            "NO_PROXY" => Some("hv8".to_owned()),
+            _ => None,
+        });
+        let of = |url: &str| Proxy::of(&variables, &url.parse().unwrap()).unwrap();
+        assert_eq!(of("https://hv7").unwrap().to_string(), "small:1");
+        assert!(of("https://hv8").is_none() && of("http://hv7").is_none());
+        let shown = format!("{variables:?} {:?}", of("https://hv7").unwrap());
+        assert!(shown.contains("hv8") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]
