@@ -1,6 +1,8 @@
 //! Disks of qcow2 images that QEMU made in all its ways, judged by QEMU.
 
-use vhdx::{Qcow2, Qcow2Error, Reader, Source, SourceError};
+use std::time::Duration;
+
+use vhdx::{Piece, Qcow2, Qcow2Error, Reader, Source, SourceError};
 
 use crate::place::{Place, Spot};
 
@@ -175,6 +177,39 @@ async fn a_large_image_with_little_in_it_is_done_at_once() {
         found.extend(first.map(|first| (piece.offset + first as u64, piece.bytes[first])));
     }
     assert_eq!(found, written.map(|(at, _, value)| (at, value)));
+}
+
+/// All pieces, each asked for with so much patience as `patience` says for that try; whoever ran out of it asks again.
+async fn impatiently(source: &mut dyn Source, patience: impl Fn(u64) -> Duration) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for attempt in 0.. {
+        match tokio::time::timeout(patience(attempt), source.next()).await {
+            Ok(piece) => match piece.unwrap() {
+                Some(piece) => pieces.push(piece),
+                None => break,
+            },
+            Err(_) => continue,
+        }
+    }
+    pieces
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_waiting_for_a_piece_loses_none() {
+    let Some(place) = Place::with_qemu() else { return };
+    place.raw("source.raw", SIZE, &spots());
+    place.qemu_img("convert -f raw -O qcow2 -c -o cluster_size=4k source.raw image.qcow2");
+    place.qemu_img("convert -f raw -O vhdx -o block_size=1M source.raw image.vhdx");
+    let patient = |_| Duration::from_secs(60);
+    let short = |attempt: u64| Duration::from_micros(attempt % 64 * 16);
+    let whole = impatiently(&mut place.qcow2("image.qcow2").await, patient).await;
+    assert!(whole.len() > 10);
+    assert!(impatiently(&mut place.qcow2("image.qcow2").await, short).await == whole);
+    let whole = impatiently(&mut place.raw_file("source.raw").await, patient).await;
+    assert!(impatiently(&mut place.raw_file("source.raw").await, short).await == whole);
+    let reader = || async { Reader::open(place.local("image.vhdx").await).await.unwrap() };
+    let whole = impatiently(&mut reader().await.pieces(), patient).await;
+    assert!(impatiently(&mut reader().await.pieces(), short).await == whole);
 }
 
 async fn refused(place: &Place, image: &str) -> Qcow2Error {
