@@ -1,12 +1,16 @@
 //! A directory with images in it, and QEMU's programs for them.
 
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use uuid::Uuid;
-use vhdx::{Disk, Identity, LocalFile, Qcow2, RawFile, Source, Writer, Written, convert};
+use vhdx::{Disk, Identity, LocalFile, Qcow2, RawFile, ReadAt, Source, WriteAt, Writer, Written, convert};
 
 pub(crate) const IDENTITY: Identity = Identity {
     disk: Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0),
@@ -55,6 +59,48 @@ impl Spot {
                 What::Lines => b"a line of text, and another one\n"[index % 32] + (index >> 12 & 7) as u8,
             })
             .collect()
+    }
+}
+
+/// A file of which nobody asks that it outlasts a loss of power.
+pub(crate) struct Unsynced(LocalFile);
+
+impl Unsynced {
+    pub(crate) async fn create_new(path: PathBuf) -> Self {
+        Self(LocalFile::create_new(path).await.unwrap())
+    }
+}
+
+#[async_trait]
+impl WriteAt for Unsynced {
+    async fn write_at(&self, offset: u64, bytes: Bytes) -> io::Result<()> {
+        self.0.write_at(offset, bytes).await
+    }
+
+    async fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file that counts what is read of it.
+pub(crate) struct Counted {
+    file: Arc<LocalFile>,
+    pub(crate) bytes: AtomicU64,
+}
+
+#[async_trait]
+impl ReadAt for Counted {
+    async fn length(&self) -> io::Result<u64> {
+        self.file.length().await
+    }
+
+    async fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+        self.bytes.fetch_add(length as u64, Ordering::SeqCst);
+        self.file.read_at(offset, length).await
+    }
+
+    async fn next_data(&self, offset: u64) -> io::Result<u64> {
+        self.file.next_data(offset).await
     }
 }
 
@@ -123,6 +169,12 @@ impl Place {
         Arc::new(LocalFile::open(self.path(name)).await.unwrap())
     }
 
+    pub(crate) async fn counted(&self, name: &str) -> Arc<Counted> {
+        let file = self.local(name).await;
+        let bytes = AtomicU64::new(0);
+        Arc::new(Counted { file, bytes })
+    }
+
     pub(crate) async fn qcow2(&self, name: &str) -> Qcow2 {
         Qcow2::open(self.local(name).await).await.unwrap()
     }
@@ -139,7 +191,7 @@ impl Place {
         shape: impl FnOnce(Disk) -> Disk,
     ) -> Written {
         let disk = shape(Disk::holding(source.size(), IDENTITY).unwrap());
-        let target = LocalFile::create_new(self.path(name)).await.unwrap();
+        let target = Unsynced::create_new(self.path(name)).await;
         let written = convert(source, Writer::new(Arc::new(target), disk))
             .await
             .unwrap();
