@@ -1,5 +1,5 @@
 //! VHDX disks, written while their content streams in, and read; raw and qcow2 images as sources. It knows nothing of machines
-//! or hosts, and starts no program.
+//! or hosts, and starts no program. Reading ahead, unpacking and writing are tasks of the tokio runtime it is called in.
 //!
 //! ```
 //! # use std::sync::Arc;
