@@ -11,7 +11,7 @@ const MOST: usize = 64;
 
 /// The file.
 #[derive(Debug)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     path: PathBuf,
     over: Vec<Session>,
 }
@@ -19,14 +19,14 @@ pub struct Ledger {
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("which exchanges are over cannot be kept in {path}: {error}")]
-pub struct NoLedger {
+pub(crate) struct NoLedger {
     path: String,
     error: io::Error,
 }
 
 impl Ledger {
     /// Opens it. Lines that are no sessions are left out: half a line of a write that was cut off, say.
-    pub fn open(path: PathBuf) -> Result<Self, NoLedger> {
+    pub(crate) fn open(path: PathBuf) -> Result<Self, NoLedger> {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -37,12 +37,12 @@ impl Ledger {
     }
 
     /// The exchanges that are over.
-    pub fn over(&self) -> impl Iterator<Item = Session> {
+    pub(crate) fn over(&self) -> impl Iterator<Item = Session> {
         self.over.iter().copied()
     }
 
     /// Remembers one more.
-    pub fn remember(&mut self, session: Session) -> Result<(), NoLedger> {
+    pub(crate) fn remember(&mut self, session: Session) -> Result<(), NoLedger> {
         if self.over.contains(&session) {
             return Ok(());
         }

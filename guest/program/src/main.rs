@@ -5,7 +5,6 @@
 //! | `run` | the loop: looks, steps, writes, applies |
 //! | `pairs/` | the pairs: pool files on Linux, the registry on Windows |
 //! | `ledger` | which exchanges are over, over restarts |
-//! | `act` | what can be done to a system: written files, run programs |
 //! | `perform` | programs are run: with their input, within a time |
 //! | `linux/` | facts of a system, plans (pure), and their execution |
 //! | `windows/` | the same for Windows: constant scripts that read their values as JSON from their input |
@@ -13,7 +12,6 @@
 //!
 //! Secrets go to programs by their input alone; no argument, no file of ours and no message holds one.
 
-mod act;
 mod ledger;
 #[cfg(unix)]
 mod linux;
@@ -90,7 +88,9 @@ fn main() -> ExitCode {
 
 #[cfg(unix)]
 fn start(arguments: Run) -> Result<ExitCode, String> {
-    let files = arguments.root.join(labyard_exchange::pool::DIRECTORY.trim_start_matches('/'));
+    let files = arguments
+        .root
+        .join(labyard_exchange::pool::DIRECTORY.trim_start_matches('/'));
     let pools = arguments.pools.unwrap_or(files);
     let ledger = arguments
         .ledger
@@ -103,7 +103,8 @@ fn start(arguments: Run) -> Result<ExitCode, String> {
 
 #[cfg(windows)]
 fn start(arguments: Run) -> Result<ExitCode, String> {
-    let data = std::env::var_os("ProgramData").map_or_else(|| PathBuf::from("C:\\ProgramData"), PathBuf::from);
+    let data =
+        std::env::var_os("ProgramData").map_or_else(|| PathBuf::from("C:\\ProgramData"), PathBuf::from);
     let ledger = arguments
         .ledger
         .unwrap_or_else(|| data.join("labyard-guest").join("over"));

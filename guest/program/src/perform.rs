@@ -12,7 +12,7 @@ const KEPT: u64 = 16 * 1024;
 
 /// Why a program did not do what it was run for.
 #[derive(Debug, thiserror::Error)]
-pub enum ProgramFailed {
+pub(crate) enum ProgramFailed {
     /// It is not there.
     #[error("{0} is not installed")]
     Missing(String),
@@ -45,7 +45,7 @@ pub enum ProgramFailed {
 }
 
 /// Runs a program, and gives back what it wrote to its output.
-pub fn perform(
+pub(crate) fn perform(
     name: &str,
     mut command: Command,
     input: Option<&Secret>,
@@ -59,7 +59,11 @@ pub fn perform(
         },
     };
     command
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
@@ -161,7 +165,10 @@ mod tests {
     #[test]
     fn a_program_that_says_very_much_does_not_hang() {
         let much = "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2";
-        assert_eq!(perform("it", shell(much), None, LONG).unwrap().len(), KEPT as usize);
+        assert_eq!(
+            perform("it", shell(much), None, LONG).unwrap().len(),
+            KEPT as usize
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use labyard_exchange::Configuration;
 
 /// The text with each secret of the configuration taken out, in case a program repeated its input.
-pub fn redact(text: &str, configuration: &Configuration) -> String {
+pub(crate) fn redact(text: &str, configuration: &Configuration) -> String {
     let mut secrets: Vec<_> = configuration.secrets().map(|secret| secret.reveal()).collect();
     // The longest first: one may be part of another.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));

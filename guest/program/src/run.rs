@@ -20,7 +20,7 @@ const LATER: Duration = Duration::from_secs(1);
 
 /// When the loop ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub(crate) enum Until {
     /// When one exchange is over.
     OneIsOver,
     /// Not by itself.
@@ -28,7 +28,7 @@ pub enum Until {
 }
 
 /// What can be made as a configuration says.
-pub trait System {
+pub(crate) trait System {
     /// Makes it so, and tells how far it is. What it is already stays.
     ///
     /// # Errors
@@ -41,20 +41,20 @@ pub trait System {
 
 /// What failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// At what.
-    pub stage: Stage,
+    pub(crate) stage: Stage,
     /// Why.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// Says something to whoever reads the system's log.
-pub fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     eprintln!("labyard-guest: {text}");
 }
 
 /// Runs the loop.
-pub fn run(
+pub(crate) fn run(
     pairs: &mut dyn Pairs,
     system: &mut dyn System,
     ledger: Ledger,
@@ -69,7 +69,7 @@ pub fn run(
     say("waiting for a request");
     loop {
         match daemon.turn(pairs, system) {
-            Ok(()) => drop(daemon.said.retain(|said| !said.starts_with("cannot"))),
+            Ok(()) => daemon.said.retain(|said| !said.starts_with("cannot")),
             Err(error) => daemon.say_once(&format!("cannot look at the pairs: {error}")),
         }
         let busy = daemon.guest.as_ref().is_some_and(Guest::is_busy);
@@ -100,7 +100,10 @@ impl Daemon {
             own: &own,
             machine,
         };
-        let guest = self.guest.take().unwrap_or_else(|| Guest::new(self.ledger.over()));
+        let guest = self
+            .guest
+            .take()
+            .unwrap_or_else(|| Guest::new(self.ledger.over()));
         // The system's randomness does not fail once it has answered, and a guest without it must not go on.
         let (guest, actions) = guest.step(&seen, &mut UnwrapErr(SysRng));
         self.last = guest.outcome().or(self.last);
@@ -135,7 +138,9 @@ impl Daemon {
         pairs: &mut dyn Pairs,
         system: &mut dyn System,
     ) -> Result<(), NoPairs> {
-        let Some(guest) = self.guest.take() else { return Ok(()) };
+        let Some(guest) = self.guest.take() else {
+            return Ok(());
+        };
         say("a configuration came; applying it");
         let outcome = system.apply(configuration, &mut |progress| {
             say(&format!("{:?}, {} %", progress.stage, progress.percent));

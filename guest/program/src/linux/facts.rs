@@ -9,41 +9,41 @@ use super::tree::{ActFailed, Tree};
 
 /// What a system is and has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Users by name.
-    pub users: BTreeMap<String, Account>,
+    pub(crate) users: BTreeMap<String, Account>,
     /// Groups by name, with those who are members beside their own group.
-    pub groups: BTreeMap<String, Vec<String>>,
+    pub(crate) groups: BTreeMap<String, Vec<String>>,
     /// Names of cards by address. Cards that are part of another are left out: they share its address.
-    pub cards: BTreeMap<Mac, String>,
+    pub(crate) cards: BTreeMap<Mac, String>,
     /// What configures the network.
-    pub manager: Option<Manager>,
+    pub(crate) means: Option<Means>,
     /// `/etc/hosts`.
-    pub hosts: Option<String>,
+    pub(crate) hosts: Option<String>,
     /// Where users' rights are kept.
-    pub sudoers: Presence,
+    pub(crate) sudoers: Presence,
     /// The shell that new users get.
-    pub shell: &'static str,
+    pub(crate) shell: &'static str,
     /// Whether systemd's `hostnamectl` is there.
-    pub hostnamectl: Presence,
+    pub(crate) hostnamectl: Presence,
     /// Whether files have labels that have to be set (SELinux).
-    pub restorecon: Presence,
+    pub(crate) restorecon: Presence,
 }
 
 /// A user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Account {
+pub(crate) struct Account {
     /// Its number.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// The number of its group.
-    pub gid: u32,
+    pub(crate) gid: u32,
     /// Its home.
-    pub home: String,
+    pub(crate) home: String,
 }
 
 /// What configures the network, with what it has already where that matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Manager {
+pub(crate) enum Means {
     /// netplan, whatever it renders for.
     Netplan,
     /// `NetworkManager`.
@@ -56,16 +56,16 @@ pub enum Manager {
 
 /// What ifupdown has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ifupdown {
+pub(crate) struct Ifupdown {
     /// `/etc/network/interfaces` and the files of `interfaces.d`, by path.
-    pub files: BTreeMap<String, String>,
+    pub(crate) files: BTreeMap<String, String>,
     /// Whether a program takes the name servers of cards and writes `resolv.conf`.
-    pub resolver: Presence,
+    pub(crate) resolver: Presence,
 }
 
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// It is.
     There,
     /// It is not.
@@ -78,7 +78,7 @@ const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants";
 
 impl Facts {
     /// Looks.
-    pub fn look(tree: &Tree) -> Result<Self, ActFailed> {
+    pub(crate) fn look(tree: &Tree) -> Result<Self, ActFailed> {
         let text = |path: &str| tree.read(Path::new(path)).map(Option::unwrap_or_default);
         let shell = match tree.exists("/bin/bash") {
             true => "/bin/bash",
@@ -88,7 +88,7 @@ impl Facts {
             users: users(&text("/etc/passwd")?),
             groups: groups(&text("/etc/group")?),
             cards: cards(tree)?,
-            manager: manager(tree)?,
+            means: means(tree)?,
             hosts: tree.read(Path::new("/etc/hosts"))?,
             sudoers: presence(tree.exists("/etc/sudoers.d")),
             shell,
@@ -112,7 +112,7 @@ fn program(tree: &Tree, name: &str) -> bool {
 }
 
 /// The lines of a file like `passwd`. Lines of other programs (`+::::::` of NIS) have no number and are left out.
-pub fn users(passwd: &str) -> BTreeMap<String, Account> {
+pub(crate) fn users(passwd: &str) -> BTreeMap<String, Account> {
     let account = |line: &str| {
         let mut fields = line.split(':');
         let name = fields.next()?.to_owned();
@@ -151,21 +151,21 @@ fn cards(tree: &Tree) -> Result<BTreeMap<Mac, String>, ActFailed> {
 }
 
 /// netplan writes for the others, so it comes first. An enabled service comes before one that is merely there.
-fn manager(tree: &Tree) -> Result<Option<Manager>, ActFailed> {
+fn means(tree: &Tree) -> Result<Option<Means>, ActFailed> {
     let enabled = |unit: &str| tree.exists(&format!("{ENABLED}/{unit}.service"));
     if program(tree, "netplan") && tree.exists("/etc/netplan") {
-        return Ok(Some(Manager::Netplan));
+        return Ok(Some(Means::Netplan));
     }
     if enabled("NetworkManager") {
-        return Ok(Some(Manager::NetworkManager));
+        return Ok(Some(Means::NetworkManager));
     }
     if enabled("systemd-networkd") {
-        return Ok(Some(Manager::Networkd));
+        return Ok(Some(Means::Networkd));
     }
     if program(tree, "ifup") && tree.exists("/etc/network/interfaces") {
-        return ifupdown(tree).map(|has| Some(Manager::Ifupdown(has)));
+        return ifupdown(tree).map(|has| Some(Means::Ifupdown(has)));
     }
-    Ok(program(tree, "NetworkManager").then_some(Manager::NetworkManager))
+    Ok(program(tree, "NetworkManager").then_some(Means::NetworkManager))
 }
 
 fn ifupdown(tree: &Tree) -> Result<Ifupdown, ActFailed> {
@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn users_and_groups_are_read_and_odd_lines_left_out() {
-        let passwd = "root:x:0:0:root:/root:/bin/bash\n+::::::\nann:x:1000:100:Ann,,,:/home/ann:/bin/sh\n\nx\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/bash\n+::::::\nann:x:1000:100:Ann,,,:/home/ann:/bin/sh\n\nx\n";
         let group = "sudo:x:27:ann,bob\nusers:x:100:\n";
         let (_keep, tree) = tree(&[("etc/passwd", passwd), ("etc/group", group)]);
         let facts = Facts::look(&tree).unwrap();
@@ -239,22 +240,32 @@ mod tests {
         let networkd = format!("{wants}/systemd-networkd.service");
         let name = |files: &[(&str, &str)]| {
             let (_keep, tree) = tree(files);
-            match Facts::look(&tree).unwrap().manager {
+            match Facts::look(&tree).unwrap().means {
                 None => "none",
-                Some(Manager::Netplan) => "netplan",
-                Some(Manager::NetworkManager) => "NetworkManager",
-                Some(Manager::Networkd) => "networkd",
-                Some(Manager::Ifupdown(_)) => "ifupdown",
+                Some(Means::Netplan) => "netplan",
+                Some(Means::NetworkManager) => "NetworkManager",
+                Some(Means::Networkd) => "networkd",
+                Some(Means::Ifupdown(_)) => "ifupdown",
             }
         };
         assert_eq!(name(&[]), "none");
         let ifup = [("usr/sbin/ifup", ""), ("etc/network/interfaces", "")];
         assert_eq!(name(&ifup), "ifupdown");
-        assert_eq!(name(&[ifup[0], ifup[1], ("usr/sbin/NetworkManager", "")]), "ifupdown");
+        assert_eq!(
+            name(&[ifup[0], ifup[1], ("usr/sbin/NetworkManager", "")]),
+            "ifupdown"
+        );
         assert_eq!(name(&[("usr/sbin/NetworkManager", "")]), "NetworkManager");
-        assert_eq!(name(&[ifup[0], ifup[1], (&manager, "->/lib/x")]), "NetworkManager");
+        assert_eq!(
+            name(&[ifup[0], ifup[1], (&manager, "->/lib/x")]),
+            "NetworkManager"
+        );
         assert_eq!(name(&[ifup[0], ifup[1], (&networkd, "->/lib/x")]), "networkd");
-        let netplan = [("usr/sbin/netplan", ""), ("etc/netplan/50.yaml", ""), (&networkd, "->/x")];
+        let netplan = [
+            ("usr/sbin/netplan", ""),
+            ("etc/netplan/50.yaml", ""),
+            (&networkd, "->/x"),
+        ];
         assert_eq!(name(&netplan), "netplan");
     }
 }

@@ -1,6 +1,7 @@
 //! Linux: what a system is and has (`facts`), what is to be done so that it is as a configuration says (`plan`,
-//! `users`, `hostname`, `network/`: pure), and the doing (`tree`).
+//! `users`, `hostname`, `network/`: pure, in the words of `act`), and the doing (`tree`).
 
+mod act;
 mod facts;
 mod hostname;
 mod install;
@@ -17,17 +18,17 @@ use crate::run::{Failed, System};
 use facts::Facts;
 use tree::Tree;
 
-pub use install::install;
+pub(crate) use install::install;
 
 /// A system: the running one, or a tree.
 #[derive(Debug)]
-pub struct Linux {
+pub(crate) struct Linux {
     tree: Tree,
 }
 
 impl Linux {
     /// The one below this directory.
-    pub fn new(root: PathBuf) -> Self {
+    pub(crate) fn new(root: PathBuf) -> Self {
         Self {
             tree: Tree::new(root),
         }

@@ -11,11 +11,11 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
+use super::act::{Act, File, Need, Program, Reach};
 use super::facts::{Account, users};
 use super::users::authorized_keys;
-use crate::act::{Act, File, Need, Program, Reach};
 use crate::perform::{ProgramFailed, perform};
 
 /// How long a program may take. Bringing a network up is the slowest.
@@ -27,13 +27,13 @@ const MOST: u64 = 4 * 1024 * 1024;
 
 /// A system.
 #[derive(Debug)]
-pub struct Tree {
+pub(crate) struct Tree {
     root: PathBuf,
 }
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
-pub enum ActFailed {
+pub(crate) enum ActFailed {
     /// A file.
     #[error("{path}: {error}")]
     File {
@@ -55,7 +55,7 @@ pub enum ActFailed {
 
 impl Tree {
     /// The one below this directory.
-    pub fn new(root: PathBuf) -> Self {
+    pub(crate) fn new(root: PathBuf) -> Self {
         Self { root }
     }
 
@@ -72,19 +72,19 @@ impl Tree {
     }
 
     /// Whether something is at a path, be it a link that leads nowhere.
-    pub fn exists(&self, path: &str) -> bool {
+    pub(crate) fn exists(&self, path: &str) -> bool {
         self.at(Path::new(path)).symlink_metadata().is_ok()
     }
 
     /// Whether a link is at a path.
-    pub fn is_link(&self, path: &str) -> bool {
+    pub(crate) fn is_link(&self, path: &str) -> bool {
         self.at(Path::new(path))
             .symlink_metadata()
             .is_ok_and(|about| about.is_symlink())
     }
 
     /// A file of the system; nothing where there is none.
-    pub fn read(&self, path: &Path) -> Result<Option<String>, ActFailed> {
+    pub(crate) fn read(&self, path: &Path) -> Result<Option<String>, ActFailed> {
         let content = fs::File::open(self.at(path)).and_then(|file| {
             let mut bytes = Vec::new();
             file.take(MOST).read_to_end(&mut bytes)?;
@@ -93,7 +93,12 @@ impl Tree {
         match content {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             // Below /sys there are names without a file, and files that cannot be read just now.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 Ok(None)
             }
             Err(_) if path.starts_with("/sys") => Ok(None),
@@ -102,7 +107,7 @@ impl Tree {
     }
 
     /// The names in a directory; none where there is no directory.
-    pub fn names_in(&self, path: &str) -> Result<Vec<String>, ActFailed> {
+    pub(crate) fn names_in(&self, path: &str) -> Result<Vec<String>, ActFailed> {
         let entries = match fs::read_dir(self.at(Path::new(path))) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -116,7 +121,7 @@ impl Tree {
     }
 
     /// Does one thing.
-    pub fn perform(&self, act: &Act) -> Result<(), ActFailed> {
+    pub(crate) fn perform(&self, act: &Act) -> Result<(), ActFailed> {
         match act {
             Act::Write(file) => self.write(file),
             Act::Remove(path) => match fs::remove_file(self.at(path)) {
@@ -143,14 +148,14 @@ impl Tree {
     }
 
     /// Copies a program into the system.
-    pub fn copy(&self, from: &Path, to: &Path) -> Result<(), ActFailed> {
+    pub(crate) fn copy(&self, from: &Path, to: &Path) -> Result<(), ActFailed> {
         fs::read(from)
             .and_then(|bytes| replace(&self.at(to), &bytes, 0o755))
             .map_err(|error| failed(to, error))
     }
 
     /// Makes a link.
-    pub fn link(&self, at: &Path, to: &str) -> Result<(), ActFailed> {
+    pub(crate) fn link(&self, at: &Path, to: &str) -> Result<(), ActFailed> {
         let here = self.at(at);
         let made = || {
             if let Some(directory) = here.parent() {
@@ -205,7 +210,8 @@ impl Tree {
         let directory = OFlags::DIRECTORY | OFlags::CLOEXEC;
         // Directories above a home are root's, so links there are the system's own.
         let home_fd = rustix::fs::open(self.at(home), directory, Mode::empty()).map_err(within)?;
-        if keys.is_empty() && rustix::fs::accessat(&home_fd, ".ssh", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err()
+        if keys.is_empty()
+            && rustix::fs::accessat(&home_fd, ".ssh", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err()
         {
             return Ok(());
         }
@@ -388,7 +394,10 @@ mod tests {
         symlink("../victim", directory.path().join("etc/hostname")).unwrap();
         let error = tree.perform(&write("/etc/hostname", "x", 0o644)).unwrap_err();
         assert!(matches!(error, ActFailed::Link(_)), "{error}");
-        assert_eq!(fs::read_to_string(directory.path().join("victim")).unwrap(), "mine");
+        assert_eq!(
+            fs::read_to_string(directory.path().join("victim")).unwrap(),
+            "mine"
+        );
     }
 
     #[test]
@@ -410,7 +419,10 @@ mod tests {
         let first = fs::read_to_string(&file).unwrap();
         fs::write(&file, format!("ssh-rsa OWN\n{first}")).unwrap();
         tree.perform(&keys("ann")).unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), format!("ssh-rsa OWN\n{first}"));
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            format!("ssh-rsa OWN\n{first}")
+        );
         let error = tree.perform(&keys("bob")).unwrap_err();
         assert!(matches!(error, ActFailed::NoUser(_)), "{error}");
     }

@@ -10,23 +10,23 @@ use std::io;
 use labyard_exchange::{Action, Items, VmId};
 
 #[cfg(unix)]
-pub use pool_files::PoolFiles;
+pub(crate) use pool_files::PoolFiles;
 #[cfg(windows)]
-pub use registry::Registry;
+pub(crate) use registry::Registry;
 
 /// What is there at one moment.
 #[derive(Debug, Default)]
-pub struct Look {
+pub(crate) struct Look {
     /// What the host wrote.
-    pub host: Items,
+    pub(crate) host: Items,
     /// What this side wrote.
-    pub own: Items,
+    pub(crate) own: Items,
     /// Which machine the host says this is.
-    pub machine: Option<VmId>,
+    pub(crate) machine: Option<VmId>,
 }
 
 /// The pairs of a guest.
-pub trait Pairs {
+pub(crate) trait Pairs {
     /// Looks at them.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ pub trait Pairs {
 
 /// Why the pairs cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum NoPairs {
+pub(crate) enum NoPairs {
     /// There are none yet.
     #[cfg(unix)]
     #[error(

@@ -26,13 +26,13 @@ const MOST: u64 = 64 * 1024 * 1024;
 
 /// The files.
 #[derive(Debug)]
-pub struct PoolFiles {
+pub(crate) struct PoolFiles {
     directory: PathBuf,
 }
 
 impl PoolFiles {
     /// Those in this directory.
-    pub fn new(directory: PathBuf) -> Self {
+    pub(crate) fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
@@ -162,7 +162,9 @@ mod tests {
         let mut files = PoolFiles::new(directory.path().into());
         files.write(&[put("labyard.key", "x")]).unwrap();
         assert_eq!(files.look().unwrap().own.text("labyard.key"), Ok(Some("x")));
-        files.write(&[Action::Remove(vec!["labyard.key".into()])]).unwrap();
+        files
+            .write(&[Action::Remove(vec!["labyard.key".into()])])
+            .unwrap();
         assert_eq!(fs::read(&path).unwrap(), theirs.write());
         assert_eq!(fs::metadata(&path).unwrap().ino(), before);
         let _: Option<Exchange> = None;
@@ -206,7 +208,10 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn();
         let Ok(mut holder) = holder else {
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "python3 is missing");
+            assert!(
+                std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+                "python3 is missing"
+            );
             eprintln!("SKIPPED: python3, which plays the other process, is missing");
             return;
         };

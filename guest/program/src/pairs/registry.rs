@@ -18,7 +18,7 @@ const MACHINE: &str = "VirtualMachineId";
 
 /// The keys.
 #[derive(Debug)]
-pub struct Registry {
+pub(crate) struct Registry {
     above: Key,
 }
 
@@ -27,12 +27,12 @@ impl Registry {
     ///
     /// # Errors
     /// If they cannot be opened: the service of the pairs (`vmickvpexchange`) makes them.
-    pub fn open() -> std::result::Result<Self, NoPairs> {
+    pub(crate) fn open() -> std::result::Result<Self, NoPairs> {
         Self::below(ABOVE)
     }
 
     /// Those below a key of `HKEY_LOCAL_MACHINE`.
-    pub fn below(path: &str) -> std::result::Result<Self, NoPairs> {
+    pub(crate) fn below(path: &str) -> std::result::Result<Self, NoPairs> {
         let above = LOCAL_MACHINE.create(path).map_err(|error| failed(path, error))?;
         Ok(Self { above })
     }
@@ -78,7 +78,9 @@ impl Registry {
 impl Pairs for Registry {
     fn look(&mut self) -> std::result::Result<Look, NoPairs> {
         let host = self.texts(FROM_HOST).map_err(|error| failed(FROM_HOST, error))?;
-        let own = self.texts(FROM_GUEST).map_err(|error| failed(FROM_GUEST, error))?;
+        let own = self
+            .texts(FROM_GUEST)
+            .map_err(|error| failed(FROM_GUEST, error))?;
         Ok(Look {
             host: Items::of_texts(host),
             own: Items::of_texts(own),

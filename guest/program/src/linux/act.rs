@@ -6,7 +6,7 @@ use labyard_exchange::{Secret, Stage};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub(crate) enum Act {
     /// Write a file of the system, owned by root; directories above it are made.
     Write(File),
     /// Take a file of the system away; it is no error if it is gone.
@@ -24,33 +24,33 @@ pub enum Act {
 
 /// A file of the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub(crate) struct File {
     /// Where, seen from the guest.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// All of it.
-    pub text: String,
+    pub(crate) text: String,
     /// Who may read it.
-    pub mode: u32,
+    pub(crate) mode: u32,
 }
 
 /// A program that is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
+pub(crate) struct Program {
     /// Its name; it is looked for where the system's programs are.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its arguments. Everybody on the system can read them.
-    pub arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// What it reads. Where it gets a secret, it gets it here.
-    pub input: Option<Secret>,
+    pub(crate) input: Option<Secret>,
     /// What it works on.
-    pub reach: Reach,
+    pub(crate) reach: Reach,
     /// Whether it has to succeed.
-    pub need: Need,
+    pub(crate) need: Need,
 }
 
 /// What a program works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Files: it is run for a tree, too.
     Tree,
     /// The running system: it is left out for a tree.
@@ -59,7 +59,7 @@ pub enum Reach {
 
 /// Whether a program has to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// Yes.
     Must,
     /// No: what it does may have been done, or be done by the next start.
@@ -68,16 +68,16 @@ pub enum Need {
 
 /// Something to do, and at what part of the work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// The part.
-    pub stage: Stage,
+    pub(crate) stage: Stage,
     /// What.
-    pub act: Act,
+    pub(crate) act: Act,
 }
 
 impl Program {
     /// A program that works on files and has to succeed.
-    pub fn new(name: &'static str, arguments: &[&str]) -> Self {
+    pub(crate) fn new(name: &'static str, arguments: &[&str]) -> Self {
         Self {
             name,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
@@ -88,19 +88,19 @@ impl Program {
     }
 
     /// For the running system only.
-    pub fn live(mut self) -> Self {
+    pub(crate) fn live(mut self) -> Self {
         self.reach = Reach::Live;
         self
     }
 
     /// May fail.
-    pub fn may_fail(mut self) -> Self {
+    pub(crate) fn may_fail(mut self) -> Self {
         self.need = Need::May;
         self
     }
 
     /// Reads this.
-    pub fn reading(mut self, input: Secret) -> Self {
+    pub(crate) fn reading(mut self, input: Secret) -> Self {
         self.input = Some(input);
         self
     }
