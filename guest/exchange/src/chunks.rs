@@ -19,7 +19,8 @@ use crate::{KEY_MAX, SEALED_MAX, VALUE_MAX, VERSION};
 /// Bytes in a piece: its text, with its number before it, fits into a value.
 const PIECE: usize = 660;
 const _: () = assert!("999:".len() + PIECE / 3 * 4 <= VALUE_MAX);
-const _: () = assert!(SEALED_MAX.div_ceil(PIECE) <= 999);
+/// So many pairs a host takes in one call.
+const _: () = assert!(SEALED_MAX.div_ceil(PIECE) <= 128);
 const _: () = assert!(DATA.len() + 32 + 1 + 10 + ".manifest".len() <= KEY_MAX);
 
 /// What the pieces are of.

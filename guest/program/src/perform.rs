@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use labyard_exchange::Secret;
 
 /// How much of what a program says is kept.
-const KEPT: u64 = 16 * 1024;
+const KEPT: usize = 16 * 1024;
+/// More than the longest secret: what is left where a text was cut could else end with a part of one.
+const BRINK: usize = 1024;
 
 /// Why a program did not do what it was run for.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +33,7 @@ pub(crate) enum ProgramFailed {
         name: String,
         /// How it ended.
         status: ExitStatus,
-        /// The end of what it said.
+        /// What it said: as it said it, so that secrets can be taken out before it is cut.
         said: String,
     },
     /// It did not end.
@@ -91,7 +93,7 @@ pub(crate) fn perform(
             Err(ProgramFailed::Failed {
                 name: name.to_owned(),
                 status,
-                said: end_of(said.trim()),
+                said: said.trim().to_owned(),
             })
         }
     }
@@ -117,8 +119,10 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
 fn keep(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut kept = Vec::new();
-        let _ = from.by_ref().take(KEPT).read_to_end(&mut kept);
-        let _ = io::copy(&mut from, &mut io::sink());
+        let _ = from.by_ref().take(KEPT as u64).read_to_end(&mut kept);
+        if io::copy(&mut from, &mut io::sink()).is_ok_and(|more| more > 0) {
+            kept.truncate(KEPT - BRINK);
+        }
         kept
     })
 }
@@ -126,11 +130,6 @@ fn keep(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 fn said(reader: Option<JoinHandle<Vec<u8>>>) -> String {
     let bytes = reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn end_of(text: &str) -> String {
-    let all = text.chars().count();
-    text.chars().skip(all.saturating_sub(300)).collect()
 }
 
 #[cfg(all(test, unix))]
@@ -167,7 +166,7 @@ mod tests {
         let much = "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2";
         assert_eq!(
             perform("it", shell(much), None, LONG).unwrap().len(),
-            KEPT as usize
+            KEPT - BRINK
         );
     }
 

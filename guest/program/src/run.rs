@@ -12,7 +12,7 @@ use labyard_exchange::{Action, Configuration, Guest, Outcome, Progress, Report, 
 
 use crate::ledger::Ledger;
 use crate::pairs::{Look, NoPairs, Pairs};
-use crate::redact::redact;
+use crate::redact::{redact, shorten};
 
 /// How often is looked while an exchange is under way, and while none is.
 const SOON: Duration = Duration::from_millis(200);
@@ -158,7 +158,7 @@ impl Daemon {
             Err(Failed { stage, why }) => Report {
                 outcome: Outcome::Error,
                 stage: Some(stage),
-                message: redact(&why, configuration),
+                message: shorten(&redact(&why, configuration)),
             },
         };
         match report.outcome {

@@ -124,7 +124,12 @@ fn make(name: &str, facts: &Facts) -> Act {
 
 /// All passwords by one program, which reads them.
 fn passwords(people: &[Person<'_>]) -> Option<Act> {
-    let mut lines = String::new();
+    // All at once: growing would leave copies behind in memory.
+    let length = |person: &Person<'_>| {
+        let password = person.password.map_or(0, |password| password.reveal().len());
+        person.name.len() + password + 2
+    };
+    let mut lines = String::with_capacity(people.iter().map(length).sum());
     for person in people {
         if let Some(password) = person.password {
             // Neither can hold what separates them: a name no colon, a password no end of line.
