@@ -84,6 +84,9 @@ mod doing {
         command.args([
             "-NoProfile",
             "-NonInteractive",
+            // Else errors come as XML where they are not written to a console.
+            "-OutputFormat",
+            "Text",
             "-ExecutionPolicy",
             "Bypass",
             "-EncodedCommand",
