@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Vm;
+use super::{OsFamily, Vm};
 use crate::attribute::attributes;
 use crate::check;
 use crate::problem::{At, Problem};
 use crate::text::Secret;
-use serde::{Deserialize, Serialize};
 
 /// Families of operating systems.
 pub const OS_FAMILIES: &[&str] = &["linux", "windows"];
@@ -66,47 +65,6 @@ attributes! {
         password_wo_version: Option<u64> = optional();
         /// Distinguished name of the organisational unit for the computer. Left out: the domain's default.
         ou: Option<String> = optional().check(check::distinguished_name);
-    }
-}
-
-/// A family of operating systems.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OsFamily {
-    /// Configured by cloud-init.
-    Linux,
-    /// Configured by cloudbase-init.
-    Windows,
-}
-
-impl OsFamily {
-    /// The family of an image, by the begin of its file's name; nothing where the name tells none.
-    pub fn of_image(source: &str) -> Option<Self> {
-        const WINDOWS: [&str; 2] = ["windows", "microsoft windows"];
-        const LINUX: [&str; 11] = [
-            "ubuntu",
-            "rhel",
-            "centos",
-            "rocky linux",
-            "almalinux",
-            "oracle linux",
-            "debian",
-            "suse",
-            "opensuse",
-            "fedora",
-            "rocky",
-        ];
-        let path = source.split(['?', '#']).next().unwrap_or(source);
-        let file = path.rsplit(['/', '\\', ':']).next().unwrap_or(path);
-        let name = file
-            .replace("%20", " ")
-            .replace(['-', '_', '.', '+'], " ")
-            .to_ascii_lowercase();
-        let begins = |names: &[&str]| names.iter().any(|with| name.starts_with(with));
-        match () {
-            () if begins(&WINDOWS) => Some(Self::Windows),
-            () if begins(&LINUX) => Some(Self::Linux),
-            () => None,
-        }
     }
 }
 

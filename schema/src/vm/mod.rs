@@ -2,6 +2,7 @@
 
 mod boot_rules;
 mod guest;
+mod os_family;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,8 @@ use crate::attribute::attributes;
 use crate::check;
 use crate::text::{Secret, Span};
 
-pub use guest::{DomainJoin, Guest, GuestUser, OS_FAMILIES, OsFamily};
+pub use guest::{DomainJoin, Guest, GuestUser, OS_FAMILIES};
+pub use os_family::OsFamily;
 
 /// What `power` may be set to; a read also yields `paused`, `saved`, `crashed` and `absent`.
 pub const POWERS: &[&str] = &["running", "stopped"];
