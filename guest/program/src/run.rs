@@ -183,6 +183,10 @@ impl Daemon {
     }
 
     fn say_once(&mut self, text: &str) {
+        // What is refused comes from outside, so that there may be any number of different texts.
+        if self.said.len() > 1000 {
+            self.said.clear();
+        }
         if self.said.insert(text.to_owned()) {
             say(text);
         }

@@ -6,7 +6,7 @@
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -197,6 +197,16 @@ impl Tree {
             .ok_or_else(|| ActFailed::NoUser(user.to_owned()))
     }
 
+    /// A home that is not there yet is made: whoever made the user may have been stopped before.
+    fn home(&self, home: &Path, account: &Account) -> Result<(), ActFailed> {
+        let made = match fs::DirBuilder::new().mode(0o700).create(self.at(home)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            other => other,
+        };
+        made.and_then(|()| chown(self.at(home), Some(account.uid), Some(account.gid)))
+            .map_err(|error| failed(home, error))
+    }
+
     fn keys(&self, user: &str, keys: &[String]) -> Result<(), ActFailed> {
         let account = self.account(user)?;
         let home = Path::new(&account.home);
@@ -208,6 +218,10 @@ impl Tree {
             other => failed(&path, other.into()),
         };
         let directory = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if keys.is_empty() && !self.exists(&account.home) {
+            return Ok(());
+        }
+        self.home(home, &account)?;
         // Directories above a home are root's, so links there are the system's own.
         let home_fd = rustix::fs::open(self.at(home), directory, Mode::empty()).map_err(within)?;
         if keys.is_empty()
@@ -425,6 +439,22 @@ mod tests {
         );
         let error = tree.perform(&keys("bob")).unwrap_err();
         assert!(matches!(error, ActFailed::NoUser(_)), "{error}");
+    }
+
+    #[test]
+    fn a_home_that_is_missing_is_made_where_keys_need_it() {
+        let (directory, tree) = home();
+        let at = directory.path().join("home/ann");
+        fs::remove_dir(&at).unwrap();
+        let none = Act::Keys {
+            user: "ann".into(),
+            keys: Vec::new(),
+        };
+        tree.perform(&none).unwrap();
+        assert!(!at.exists());
+        tree.perform(&keys("ann")).unwrap();
+        assert_eq!(at.metadata().unwrap().mode() & 0o7777, 0o700);
+        assert!(at.join(".ssh/authorized_keys").exists());
     }
 
     #[test]
