@@ -463,3 +463,59 @@ fn what_a_guest_cannot_do_is_said_with_its_reason_and_without_a_secret() {
     assert_eq!(program.end().code(), Some(1));
     assert_clean(&tree, &mut pools);
 }
+
+/// A card with the right address in a network of its own, and systemd-networkd with the files of the tree beside one
+/// that is there for every card, as images have it.
+const NETWORKD: &str = r#"
+set -e
+mount -t tmpfs none /run
+mount -t tmpfs none /etc/systemd/network
+mount -t sysfs -o ro none /sys
+cp "$1"/* /etc/systemd/network/
+printf '[Match]\nName=*\n[Network]\nDHCP=yes\n' > /etc/systemd/network/10-all.network
+ip link add eth0 address 00:15:5d:00:00:01 type veth peer name other
+ip link set other up
+/lib/systemd/systemd-networkd &
+for _ in $(seq 100); do
+    ip -4 addr show dev eth0 | grep -q 'inet ' && break
+    sleep 0.1
+done
+ip -4 -oneline addr show dev eth0
+ip route show default
+"#;
+
+#[test]
+fn what_is_written_for_networkd_gives_the_card_its_address() {
+    if !can_make_users() {
+        return;
+    }
+    if !std::path::Path::new("/lib/systemd/systemd-networkd").exists() {
+        crate::skipped("systemd-networkd is missing (Debian: systemd)");
+        return;
+    }
+    let tree = Tree::new();
+    let mut pools = Model::new(&tree.pools());
+    pools.set(3, "VirtualMachineId", VM);
+    let program = Program::start(&tree, Ends::AfterOne);
+    assert_eq!(Ours::ask(&mut pools, VM, &configuration()).ended(), Ended::Done);
+    assert!(program.end().success());
+    let output = std::process::Command::new("unshare")
+        .args([
+            "--net",
+            "--mount",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
+        .args(["sh", "-c", NETWORKD, "sh"])
+        .arg(tree.at("etc/systemd/network"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(" 10.77.0.10/24 "), "{said} {errors}");
+    assert!(said.contains("default via 10.77.0.1 dev eth0"), "{said} {errors}");
+}
