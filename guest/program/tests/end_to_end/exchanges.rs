@@ -275,8 +275,8 @@ fn a_program_that_is_killed_and_started_again_finishes() {
     if !can_make_users() {
         return;
     }
-    // Before it has seen anything, once its key is there, and while it works.
-    for moment in 0..3 {
+    // Before it has seen anything, once its key is there, and at several moments while it works or just has.
+    for moment in 0..6 {
         let tree = Tree::new();
         let mut pools = Model::new(&tree.pools());
         pools.set(3, "VirtualMachineId", VM);
@@ -286,7 +286,10 @@ fn a_program_that_is_killed_and_started_again_finishes() {
         match moment {
             0 => {}
             1 => while ours.pools.all(1).is_empty() {},
-            _ => ours.until_acknowledged(),
+            later => {
+                ours.until_acknowledged();
+                std::thread::sleep(Duration::from_millis(60 * (later - 2)));
+            }
         }
         program.kill();
         ours.turn();
