@@ -11,6 +11,7 @@
 #[path = "../tests/suite/machine.rs"]
 mod machine;
 #[path = "../tests/suite/samba.rs"]
+#[expect(dead_code, reason = "made for the tests, which need more of it")]
 mod samba;
 
 use std::path::Path;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::task::JoinSet;
 
 use crate::error::Why;
@@ -16,7 +16,7 @@ use crate::error::Why;
 #[async_trait]
 pub(crate) trait Sink: Send + Sync + 'static {
     /// Writes all of it there.
-    async fn put(&self, offset: u64, data: Bytes) -> Result<(), Why>;
+    async fn put(&self, offset: u64, data: &[u8]) -> Result<(), Why>;
 }
 
 /// How much is under way at a time.
@@ -35,8 +35,10 @@ pub(crate) struct Writes<S> {
     gathered: BytesMut,
     /// Where the gathered bytes go.
     at: u64,
-    under_way: JoinSet<(Range<u64>, Result<(), Why>)>,
+    under_way: JoinSet<(Range<u64>, BytesMut, Result<(), Why>)>,
     ranges: Vec<Range<u64>>,
+    /// Chunks whose writes are done: to have memory of the system again and again takes longer than to fill it.
+    spare: Vec<BytesMut>,
     poisoned: bool,
 }
 
@@ -49,6 +51,7 @@ impl<S: Sink> Writes<S> {
             at: 0,
             under_way: JoinSet::new(),
             ranges: Vec::new(),
+            spare: Vec::new(),
             poisoned: false,
         }
     }
@@ -68,8 +71,11 @@ impl<S: Sink> Writes<S> {
         }
         while !data.is_empty() {
             let (now, later) = data.split_at(data.len().min(self.ahead.chunk - self.gathered.len()));
-            if self.gathered.is_empty() {
-                self.gathered.reserve(self.ahead.chunk);
+            if self.gathered.capacity() == 0 {
+                self.gathered = match self.spare.pop() {
+                    Some(spare) => spare,
+                    None => BytesMut::with_capacity(self.ahead.chunk),
+                };
             }
             self.gathered.extend_from_slice(now);
             data = later;
@@ -107,7 +113,7 @@ impl<S: Sink> Writes<S> {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        let data = self.gathered.split().freeze();
+        let mut data = std::mem::take(&mut self.gathered);
         let range = self.at..self.at + data.len() as u64;
         while self.under_way.len() >= self.ahead.writes || self.touches(&range) {
             self.one().await?;
@@ -116,8 +122,9 @@ impl<S: Sink> Writes<S> {
         self.at = range.end;
         self.ranges.push(range.clone());
         self.under_way.spawn(async move {
-            let done = sink.put(range.start, data).await;
-            (range, done)
+            let done = sink.put(range.start, &data).await;
+            data.clear();
+            (range, data, done)
         });
         Ok(())
     }
@@ -132,8 +139,9 @@ impl<S: Sink> Writes<S> {
     async fn one(&mut self) -> Result<(), Why> {
         let done = match self.under_way.join_next().await {
             None => return Ok(()),
-            Some(Ok((range, done))) => {
+            Some(Ok((range, spare, done))) => {
                 self.ranges.retain(|other| *other != range);
+                self.spare.push(spare);
                 done
             }
             Some(Err(stopped)) => Err(Why::Malformed(format!("what stops a write ({stopped})"))),
@@ -164,7 +172,7 @@ mod tests {
 
     #[async_trait]
     impl Sink for Slow {
-        async fn put(&self, offset: u64, data: Bytes) -> Result<(), Why> {
+        async fn put(&self, offset: u64, data: &[u8]) -> Result<(), Why> {
             let call = self.calls.fetch_add(1, Ordering::SeqCst);
             let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
             self.most.fetch_max(now, Ordering::SeqCst);
@@ -180,7 +188,7 @@ mod tests {
             if file.len() < end {
                 file.resize(end, 0);
             }
-            file[start..end].copy_from_slice(&data);
+            file[start..end].copy_from_slice(data);
             Ok(())
         }
     }

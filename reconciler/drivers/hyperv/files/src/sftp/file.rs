@@ -273,8 +273,8 @@ impl FileWriter for Writer {
 
 #[async_trait]
 impl Sink for Target {
-    async fn put(&self, offset: u64, data: Bytes) -> Result<(), Why> {
-        let request = Request::write(&self.handle.id, offset, &data);
+    async fn put(&self, offset: u64, data: &[u8]) -> Result<(), Why> {
+        let request = Request::write(&self.handle.id, offset, data);
         let fail = match self.handle.ask(request).await {
             Ok(_) => return Ok(()),
             Err(fail) => fail,

@@ -466,12 +466,12 @@ impl Pack for WriteRequest<'_> {
 
 #[async_trait]
 impl Sink for Handle {
-    async fn put(&self, mut offset: u64, mut data: Bytes) -> Result<(), Why> {
+    async fn put(&self, mut offset: u64, mut data: &[u8]) -> Result<(), Why> {
         while !data.is_empty() {
             let request = WriteRequest {
                 id: self.id,
                 offset,
-                data: &data,
+                data,
             };
             let asked = self.ask::<WriteResponse>(Command::Write, &request, data.len());
             let answer = asked.await.map_err(|fail| self.why(Verb::Write, fail))?;
@@ -481,7 +481,7 @@ impl Sink for Handle {
             }
             // A server may write less than it got; the rest goes the same way.
             offset += count as u64;
-            data = data.split_off(count);
+            data = &data[count..];
         }
         Ok(())
     }
