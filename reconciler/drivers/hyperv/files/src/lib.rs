@@ -9,7 +9,7 @@
 //! | `reading` | whole files, in order |
 //! | `smb/`, `sftp/` | the two ways |
 //! | `ahead` | several writes under way, in bounded memory |
-//! | `dial` | streams to a host |
+//! | `dial`, `kept` | streams to a host; the one connection that all calls go over |
 //! | `error` | what goes wrong, and what mends it |
 //!
 //! ```no_run
@@ -43,6 +43,7 @@ mod ahead;
 mod dial;
 mod error;
 mod files;
+mod kept;
 mod path;
 mod place;
 mod reading;

@@ -18,11 +18,11 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
 
 use crate::dial::Dial;
 use crate::error::{Error, Trouble, Verb, Why};
 use crate::files::{Access, Entry, FileReader, FileWriter, HostFiles, Kind, Made, Space, Stat};
+use crate::kept::Kept;
 use crate::path::HostPath;
 use crate::place::{NoPlace, Place, Served};
 use crate::smb::Deadlines;
@@ -47,7 +47,7 @@ struct Shared {
     dial: Arc<dyn Dial>,
     place: Place,
     deadlines: Deadlines,
-    session: Mutex<Option<Arc<Session>>>,
+    session: Kept<Session>,
 }
 
 /// Asks once more if the connection is to blame; for what only looks.
@@ -75,7 +75,7 @@ impl SftpFiles {
             dial,
             place: served.place(root)?,
             deadlines,
-            session: Mutex::new(None),
+            session: Kept::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -217,24 +217,19 @@ fn why(verb: Verb, fail: Fail) -> Why {
 
 impl Shared {
     async fn session(&self) -> Result<Arc<Session>, Trouble> {
-        let mut current = self.session.lock().await;
-        match &*current {
-            Some(session) if !session.is_over() => Ok(Arc::clone(session)),
-            _ => {
-                let within = self.deadlines.connect;
-                let dialled = tokio::time::timeout(within, self.dial.dial()).await;
-                let stream = dialled.unwrap_or_else(|_| {
-                    Err(Trouble::Silent {
-                        place: self.dial.place(),
-                        after: within,
-                    })
-                })?;
-                let session = Session::begin(stream, self.dial.place(), within).await?;
-                let session = Arc::new(session);
-                *current = Some(Arc::clone(&session));
-                Ok(session)
-            }
-        }
+        self.session.get(Session::is_over, || self.begin()).await
+    }
+
+    async fn begin(&self) -> Result<Session, Trouble> {
+        let within = self.deadlines.connect;
+        let dialled = tokio::time::timeout(within, self.dial.dial()).await;
+        let stream = dialled.unwrap_or_else(|_| {
+            Err(Trouble::Silent {
+                place: self.dial.place(),
+                after: within,
+            })
+        })?;
+        Session::begin(stream, self.dial.place(), within).await
     }
 
     async fn session_for(&self, verb: Verb, path: &HostPath) -> Result<Arc<Session>, Error> {

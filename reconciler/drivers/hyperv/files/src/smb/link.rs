@@ -103,10 +103,10 @@ impl Peer {
     }
 
     /// Connects, logs in, and takes the share.
-    pub(super) async fn connect(&self) -> Result<Arc<Link>, Trouble> {
+    pub(super) async fn connect(&self) -> Result<Link, Trouble> {
         let within = self.deadlines.connect;
         match timeout(within, self.establish()).await {
-            Ok(done) => done.map(Arc::new),
+            Ok(done) => done,
             Err(_) => Err(Trouble::Silent {
                 place: self.place(),
                 after: within,

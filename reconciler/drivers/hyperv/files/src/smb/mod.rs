@@ -25,11 +25,11 @@ use smb2::msg::query_directory::{
 };
 use smb2::msg::query_info::{InfoType, QueryInfoRequest, QueryInfoResponse};
 use smb2::types::Command;
-use tokio::sync::Mutex;
 
 use crate::dial::Dial;
 use crate::error::{Error, Trouble, Verb, Why};
 use crate::files::{Access, Entry, FileReader, FileWriter, HostFiles, Kind, Made, Space, Stat};
+use crate::kept::Kept;
 use crate::path::HostPath;
 use crate::place::{NoPlace, Place, Share};
 use file::{Handle, Open, Reader, Writer};
@@ -69,7 +69,7 @@ pub struct SmbFiles {
 struct Shared {
     peer: Peer,
     place: Place,
-    link: Mutex<Option<Arc<Link>>>,
+    link: Kept<Link>,
 }
 
 /// Asks once more if the connection is to blame; for what only looks.
@@ -100,7 +100,7 @@ impl SmbFiles {
         let shared = Shared {
             peer,
             place,
-            link: Mutex::new(None),
+            link: Kept::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -219,15 +219,7 @@ async fn room(handle: &Handle, path: &HostPath) -> Result<Space, Error> {
 impl Shared {
     /// The connection, made anew if it is over.
     async fn link(&self) -> Result<Arc<Link>, Trouble> {
-        let mut current = self.link.lock().await;
-        match &*current {
-            Some(link) if !link.is_over() => Ok(Arc::clone(link)),
-            _ => {
-                let link = self.peer.connect().await?;
-                *current = Some(Arc::clone(&link));
-                Ok(link)
-            }
-        }
+        self.link.get(Link::is_over, || self.peer.connect()).await
     }
 
     /// Opens or makes something.
