@@ -1,0 +1,7 @@
+//! The host on its wire: by hand, by our client, and by programs that others wrote.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod raw;
+mod shelf;
+mod trouble;
+mod wire;
