@@ -382,14 +382,23 @@ fn duration(text: &str) -> Result<Duration, Fault> {
     }
 }
 
-/// An answer's envelope. The prefixes are those that Windows uses: some clients know no others.
+/// An answer's envelope. The prefixes are those that Windows uses: some clients know no others. What has no action, as the answer
+/// to Identify, has no headers.
 pub(crate) fn envelope(action: &str, id: &str, relates_to: Option<&str>, body: &str) -> String {
-    let relates = relates_to.map_or_else(String::new, |id| super::xml::leaf("a:RelatesTo", id));
+    let headers = match action {
+        "" => String::new(),
+        action => {
+            let relates = relates_to.map_or_else(String::new, |id| super::xml::leaf("a:RelatesTo", id));
+            format!(
+                "<a:Action>{}</a:Action><a:MessageID>uuid:{id}</a:MessageID><a:To>{ANONYMOUS}</a:To>{relates}",
+                escaped(action)
+            )
+        }
+    };
     format!(
         "<s:Envelope xml:lang=\"en-US\" xmlns:s=\"{SOAP}\" xmlns:a=\"{ADDRESSING}\" xmlns:x=\"{TRANSFER}\" \
-         xmlns:n=\"{ENUMERATION}\" xmlns:w=\"{WSMAN}\" xmlns:p=\"{MICROSOFT}\" xmlns:cim=\"{CIM}\"><s:Header><a:Action>{}</a:Action>\
-         <a:MessageID>uuid:{id}</a:MessageID><a:To>{ANONYMOUS}</a:To>{relates}</s:Header><s:Body>{body}</s:Body></s:Envelope>",
-        escaped(action)
+         xmlns:n=\"{ENUMERATION}\" xmlns:w=\"{WSMAN}\" xmlns:p=\"{MICROSOFT}\" xmlns:cim=\"{CIM}\"><s:Header>{headers}</s:Header>\
+         <s:Body>{body}</s:Body></s:Envelope>"
     )
 }
 

@@ -19,7 +19,6 @@ use super::control::{Described, Entry, Trouble};
 use super::envelope::{Request, Verb, envelope};
 use super::fault::{Fault, Kind};
 use super::login::{Channel, Logins, State, Verdict};
-use super::names::ADDRESSING;
 use super::sealed;
 use super::service::{Reply, Service, Shown, identity};
 use super::watched::Order;
@@ -442,8 +441,7 @@ impl Connection {
         match Request::read(text) {
             Ok(request) if request.verb == Verb::Identify => {
                 let reply = identity("0.0.0");
-                let action = format!("{ADDRESSING}/IdentifyResponse");
-                let text = envelope(&action, &self.shared.service.id(), None, &reply.body);
+                let text = envelope(&reply.action, &self.shared.service.id(), None, &reply.body);
                 let mut answer = bare(StatusCode::OK);
                 answer
                     .headers_mut()

@@ -1,6 +1,8 @@
 //! The host on its wire: by hand, by our client, and by programs that others wrote.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod others;
+mod ours;
 mod raw;
 mod shelf;
 mod trouble;

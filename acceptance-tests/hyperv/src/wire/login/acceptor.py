@@ -61,7 +61,8 @@ def step(ask):
     out = login.step(token)
     answer = {"token": base64.b64encode(out).decode() if out else None, "complete": login.complete}
     if login.complete:
-        answer["user"] = str(login.initiator_name)
+        # gss-ntlmssp counts the end of the name in.
+        answer["user"] = str(login.initiator_name).rstrip("\0")
     return answer
 
 

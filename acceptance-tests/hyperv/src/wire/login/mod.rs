@@ -199,13 +199,10 @@ impl Logins {
                         token,
                     }
                 }
-                None => Verdict::Refused,
+                None => refused(&format!("{user} is no account")),
             },
-            Ok(Leg::Failed(_)) => Verdict::Refused,
-            Err(error) => {
-                eprintln!("hyperv-double: {error}");
-                Verdict::Refused
-            }
+            Ok(Leg::Failed(why)) => refused(&why),
+            Err(error) => refused(&error.to_string()),
         }
     }
 
@@ -232,4 +229,10 @@ impl Logins {
         };
         self.users.iter().find(known).cloned()
     }
+}
+
+/// Why a login was refused is not told to whom it was.
+fn refused(why: &str) -> Verdict {
+    eprintln!("hyperv-double: a login by Negotiate is refused: {why}");
+    Verdict::Refused
 }

@@ -19,7 +19,7 @@ use super::control::{Control, Described};
 use super::enumeration::Enumerations;
 use super::envelope::{Endpoint, Request, Resource, Selector, Verb};
 use super::fault::{Fault, Kind};
-use super::names::{ADDRESSING, ENUMERATION, TRANSFER, WQL, class_uri};
+use super::names::{ENUMERATION, TRANSFER, WQL, class_uri};
 use super::wql::{self, Query};
 use super::xml::Element;
 
@@ -254,6 +254,6 @@ fn answer_to(verb: &Verb, namespace: &str, class: &str) -> String {
         Verb::Enumerate | Verb::Pull | Verb::Release => format!("{ENUMERATION}/{}Response", verb.name()),
         Verb::Get | Verb::Put | Verb::Create | Verb::Delete => format!("{TRANSFER}/{}Response", verb.name()),
         Verb::Invoke(method) => format!("{}/{method}Response", class_uri(namespace, class)),
-        Verb::Identify => format!("{ADDRESSING}/IdentifyResponse"),
+        Verb::Identify => String::new(),
     }
 }
