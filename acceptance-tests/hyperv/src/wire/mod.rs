@@ -13,6 +13,8 @@
 //! | `object`, `cim_xml` | objects and embedded instances, both ways |
 //! | `xml`, `names` | the XML of all this |
 //!
+//! `BEHAVIOUR.md` says of each behaviour from where it is known and which test shows it.
+//!
 //! ```no_run
 //! # use labyard_hyperv_double::{contract::Model, wire::{Config, Rule, Server, Trouble, User}};
 //! # async fn run(model: Box<dyn Model>) -> Result<(), Box<dyn std::error::Error>> {
@@ -26,6 +28,8 @@
 mod cim_xml;
 mod config;
 mod control;
+#[cfg(test)]
+mod drawn;
 mod enumeration;
 mod envelope;
 mod fault;
