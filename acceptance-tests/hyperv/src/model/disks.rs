@@ -78,6 +78,10 @@ const FIXED: u32 = 1;
 /// State of a block that is wholly in the file.
 const PRESENT: u64 = 6;
 const MEBIBYTE: u64 = 1 << 20;
+/// As much of a table as is read: those that are written in practice have a handful of entries.
+const TABLE: u64 = 4096;
+/// Entries of that much.
+const ENTRIES: usize = 126;
 
 /// A place in a file.
 #[derive(Clone, Copy, Debug)]
@@ -194,13 +198,13 @@ fn map(file: &mut File) -> Result<Map, NoDisk> {
         file,
         Span {
             at: 192 << 10,
-            length: 64 << 10,
+            length: TABLE,
         },
     )?;
     if &table[..4] != b"regi" {
         return Err(NoDisk::Malformed("no table of regions"));
     }
-    let count = usize::try_from(four(&table[8..12])).unwrap_or(0).min(2047);
+    let count = usize::try_from(four(&table[8..12])).unwrap_or(0).min(ENTRIES);
     let region = |wanted: &str| {
         (0..count)
             .map(|number| &table[16 + number * 32..48 + number * 32])
@@ -217,17 +221,17 @@ fn map(file: &mut File) -> Result<Map, NoDisk> {
         file,
         Span {
             at: metadata.at,
-            length: 64 << 10,
+            length: TABLE,
         },
     )?;
     if &table[..8] != b"metadata" {
         return Err(NoDisk::Malformed("no metadata"));
     }
-    let count = usize::from(u16::from_le_bytes([table[10], table[11]])).min(2047);
+    let count = usize::from(u16::from_le_bytes([table[10], table[11]])).min(ENTRIES);
     let items = (0..count)
         .map(|number| &table[32 + number * 32..64 + number * 32])
         .map(|entry| {
-            let at = metadata.at + u64::from(four(&entry[16..20]));
+            let at = metadata.at.saturating_add(u64::from(four(&entry[16..20])));
             (
                 guid(&entry[..16]),
                 Span {
@@ -426,32 +430,50 @@ fn set_parent(file: &mut File, map: &Map, linkage: &str, parent_windows: &str) -
     Ok(())
 }
 
-/// The table of a disk's blocks.
+/// The table of a disk's blocks, as far as the disk has blocks.
 struct Blocks {
     entries: Vec<u64>,
     ratio: u64,
     count: u64,
+    /// Entries that the table has room for.
+    room: u64,
+}
+
+/// Where a block's entry is: after each so many, one stands for a bitmap of sectors.
+fn place(block: u64, ratio: u64) -> u64 {
+    block + block / ratio
 }
 
 impl Blocks {
-    /// Where a block's entry is: after each so many, one stands for a bitmap of sectors.
-    fn place(&self, block: u64) -> usize {
-        usize::try_from(block + block / self.ratio).unwrap_or(usize::MAX)
+    fn state(&self, block: u64) -> u64 {
+        let at = usize::try_from(place(block, self.ratio)).unwrap_or(usize::MAX);
+        self.entries.get(at).map_or(0, |entry| entry & 7)
     }
 }
 
 fn blocks(file: &mut File, map: &Map, facts: &Facts) -> Result<Blocks, NoDisk> {
-    let table = bytes(file, map.bat)?;
+    let block = u64::from(facts.block).max(1);
+    let ratio = ((1 << 23) * u64::from(facts.logical) / block).max(1);
+    let room = map.bat.length / 8;
+    // A size beyond what the table has room for is no reason to count to it.
+    let count = facts.size.div_ceil(block).min(room);
+    let length = place(count, ratio).min(room) * 8;
+    let table = bytes(
+        file,
+        Span {
+            at: map.bat.at,
+            length,
+        },
+    )?;
     let entries = table
         .chunks_exact(8)
         .map(|entry| u64::from_le_bytes(eight(entry)))
         .collect();
-    let block = u64::from(facts.block).max(1);
-    let ratio = ((1 << 23) * u64::from(facts.logical) / block).max(1);
     Ok(Blocks {
         entries,
         ratio,
-        count: facts.size.div_ceil(block),
+        count,
+        room,
     })
 }
 
@@ -461,12 +483,7 @@ pub(crate) fn holds_data(path: &Path) -> Result<bool, NoDisk> {
     let mut file = File::open(path)?;
     let map = map(&mut file)?;
     let blocks = blocks(&mut file, &map, &facts)?;
-    Ok((0..blocks.count).any(|block| {
-        blocks
-            .entries
-            .get(blocks.place(block))
-            .is_some_and(|entry| entry & 7 != 0)
-    }))
+    Ok((0..blocks.count).any(|block| blocks.state(block) != 0))
 }
 
 /// The least size that a disk can be made: the end of its last block that is in the file.
@@ -478,12 +495,9 @@ pub(crate) fn least_size(path: &Path) -> Result<u64, NoDisk> {
     let mut file = File::open(path)?;
     let map = map(&mut file)?;
     let blocks = blocks(&mut file, &map, &facts)?;
-    let last = (0..blocks.count).rev().find(|block| {
-        blocks
-            .entries
-            .get(blocks.place(*block))
-            .is_some_and(|entry| entry & 7 >= PRESENT)
-    });
+    let last = (0..blocks.count)
+        .rev()
+        .find(|block| blocks.state(*block) >= PRESENT);
     Ok(last.map_or(0, |last| ((last + 1) * u64::from(facts.block)).min(facts.size)))
 }
 
@@ -497,15 +511,15 @@ pub(crate) fn resize(path: &Path, size: u64) -> Result<(), NoDisk> {
     let map = map(&mut file)?;
     let blocks = blocks(&mut file, &map, &facts)?;
     let count = size.div_ceil(u64::from(facts.block).max(1));
-    if count > 0 && blocks.place(count - 1) >= blocks.entries.len() {
+    if count > 0 && place(count - 1, blocks.ratio) >= blocks.room {
         return Err(NoDisk::Beyond("a table of blocks as large as that"));
     }
     if facts.kind == Kind::Fixed {
         for block in blocks.count..count {
             let end = file.seek(SeekFrom::End(0))?.next_multiple_of(MEBIBYTE);
             file.set_len(end + u64::from(facts.block))?;
-            let place = u64::try_from(blocks.place(block)).unwrap_or(u64::MAX);
-            write_at(&mut file, map.bat.at + place * 8, &(end | PRESENT).to_le_bytes())?;
+            let at = map.bat.at + place(block, blocks.ratio) * 8;
+            write_at(&mut file, at, &(end | PRESENT).to_le_bytes())?;
         }
     }
     let Some((_, span)) = map.items.iter().find(|(id, _)| id == SIZE) else {

@@ -1,9 +1,13 @@
 //! Drives as directories: `D:\labyard\x.vhdx` is a file of the test, which others may serve as well. Names have no case, as on
 //! Windows. And CIM_DataFile on them.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path as Real, PathBuf};
+use std::time::SystemTime;
 
 use crate::cim::{Instance, Path, Value};
 use crate::contract::{Parameters, WmiFault};
@@ -15,6 +19,49 @@ use super::row::Row;
 use super::setup::Rights;
 use super::state::State;
 use super::store::{self, first_text, text};
+
+/// What disks are made upon, kept for as long as their files stay the same: a host with hundreds of machines is asked for it
+/// over and over.
+#[derive(Debug, Default)]
+pub(crate) struct Parents(RefCell<HashMap<PathBuf, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    inode: u64,
+    length: u64,
+    changed: Option<SystemTime>,
+    parent: Option<String>,
+}
+
+impl Parents {
+    /// What a disk is made upon, if it is made upon another.
+    fn of(&self, real: &Real) -> Option<String> {
+        let meta = fs::metadata(real).ok()?;
+        let (inode, length, changed) = (meta.ino(), meta.len(), meta.modified().ok());
+        let mut known = self.0.borrow_mut();
+        if let Some(known) = known.get(real)
+            && (known.inode, known.length, known.changed) == (inode, length, changed)
+        {
+            return known.parent.clone();
+        }
+        let parent = disks::read(real).ok().and_then(|facts| facts.parent);
+        known.insert(
+            real.to_owned(),
+            Known {
+                inode,
+                length,
+                changed,
+                parent: parent.clone(),
+            },
+        );
+        parent
+    }
+
+    /// The host has changed files itself: two changes within one tick of their clock look like one.
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
 
 /// CIM_DataFile.Delete: access denied.
 const DENIED: u32 = 2;
@@ -80,11 +127,8 @@ impl State {
         let mut found = vec![windows.to_owned()];
         // A chain of real disks is short; files that lead to each other would go round forever.
         while found.len() < 64 {
-            let facts = found
-                .last()
-                .and_then(|last| self.real(last))
-                .and_then(|real| disks::read(&real).ok());
-            match facts.and_then(|facts| facts.parent) {
+            let real = found.last().and_then(|last| self.real(last));
+            match real.and_then(|real| self.parents.of(&real)) {
                 Some(parent) if !found.iter().any(|there| there.eq_ignore_ascii_case(&parent)) => {
                     found.push(parent);
                 }
@@ -106,12 +150,21 @@ impl State {
 
     /// What is open: each disk of a machine that is on, with what it is made upon, and what is mounted.
     fn open_chains(&self, but: Option<&str>) -> Vec<Vec<String>> {
-        let machines = self.machines.values().filter(|machine| machine.is_on());
-        machines
-            .filter(|machine| but.is_none_or(|but| !but.eq_ignore_ascii_case(&machine.id)))
-            .flat_map(|machine| self.disks_of(&format!("Microsoft:{}", machine.id)))
-            .chain(self.mounted.iter().cloned())
-            .map(|disk| self.chain(&disk))
+        let disks = self
+            .store
+            .each_of("Msvm_StorageAllocationSettingData")
+            .filter(|row| {
+                let machine = self
+                    .owner_machine(store::id(row))
+                    .filter(|machine| machine.is_on());
+                text(row, "ResourceSubType").ends_with("Virtual Hard Disk")
+                    && machine
+                        .is_some_and(|machine| but.is_none_or(|but| !but.eq_ignore_ascii_case(&machine.id)))
+            });
+        disks
+            .filter_map(|row| first_text(row, "HostResource"))
+            .chain(self.mounted.iter().map(String::as_str))
+            .map(|disk| self.chain(disk))
             .collect()
     }
 
@@ -128,19 +181,21 @@ impl State {
 
     /// Whether any machine that is on has this file open.
     pub(crate) fn is_open(&self, file: &str) -> bool {
-        let images = self
-            .machines
-            .values()
-            .filter(|machine| machine.is_on())
-            .flat_map(|machine| {
-                let owner = format!("Microsoft:{}", machine.id);
-                let rows = self.store.owned_of(&owner, "Msvm_StorageAllocationSettingData");
-                rows.into_iter()
-                    .filter_map(|row| first_text(row, "HostResource").map(str::to_owned))
-                    .collect::<Vec<_>>()
+        let named = self
+            .store
+            .each_of("Msvm_StorageAllocationSettingData")
+            .filter(|row| first_text(row, "HostResource").is_some_and(|open| open.eq_ignore_ascii_case(file)))
+            .any(|row| {
+                self.owner_machine(store::id(row))
+                    .is_some_and(super::machine::Machine::is_on)
             });
-        let chains = self.open_chains(None).into_iter().flatten();
-        images.chain(chains).any(|open| open.eq_ignore_ascii_case(file))
+        // What is in a drive is told by its name; only for what others are made upon are files read.
+        named
+            || self
+                .open_chains(None)
+                .into_iter()
+                .flatten()
+                .any(|open| open.eq_ignore_ascii_case(file))
     }
 
     /// Whether something can be put into a drive: it is there, it is what it is said to be, nobody else writes to it.

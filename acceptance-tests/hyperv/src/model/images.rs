@@ -203,6 +203,7 @@ pub(crate) fn child(state: &State, path: &str, parent: &str, block: Option<u32>)
             format!("'{parent}': the process cannot access the file (0x80070020)"),
         );
     }
+    state.parents.forget();
     disks::make_child(&state.setup.qemu_img, &real, &parent_real, parent, block).map_err(broken(path))
 }
 
@@ -467,6 +468,7 @@ pub(crate) fn set_parent(state: &mut State, input: &Input<'_>) -> Result<Paramet
                 format!("'{child}': the process cannot access the file (0x80070020)"),
             );
         }
+        state.parents.forget();
         disks::rebase(&real, &below, &parent).map_err(broken(&child))
     });
     state.begin(plan)

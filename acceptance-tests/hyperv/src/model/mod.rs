@@ -112,6 +112,7 @@ impl Host {
             called: Vec::new(),
             refused: Vec::new(),
             macs: 0,
+            parents: files::Parents::default(),
         };
         for row in defaults::definitions(state.setup.build) {
             state.store.put(row);

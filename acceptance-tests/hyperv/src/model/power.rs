@@ -11,6 +11,7 @@ use super::content::COMPONENTS;
 use super::jobs::{Mode, Plan};
 use super::machine::{OnShutdown, Power, Services, Way};
 use super::paths::key;
+use super::snapshots;
 use super::state::State;
 use super::store::{first_text, number, text};
 
@@ -83,15 +84,19 @@ fn arrive(state: &mut State, id: &str, wanted: u64, from: Power) -> Result<(), F
         Ok(())
     };
     let now = state.now;
+    let checked = checked.and_then(|()| {
+        if starts {
+            snapshots::automatic(state, id)
+        } else {
+            Ok(())
+        }
+    });
     let Some(machine) = state.machine_mut(id) else {
         return fail(FAILED, "the machine has gone");
     };
     machine.way = None;
     machine.requested = 12;
-    if checked.is_err() {
-        machine.requested = 3;
-        return checked;
-    }
+    checked?;
     machine.changed = now;
     match wanted {
         2 => {

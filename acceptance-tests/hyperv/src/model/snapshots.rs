@@ -155,6 +155,31 @@ fn take(state: &mut State, id: &str, snapshot: &str, kind: u64) -> Result<(), Fa
     Ok(())
 }
 
+/// The checkpoint that a machine takes by itself when it starts, where that is switched on; one from an earlier start goes.
+pub(crate) fn automatic(state: &mut State, id: &str) -> Result<(), Failure> {
+    let wanted = state.vssd(id).is_some_and(|row| {
+        row.get("AutomaticSnapshotsEnabled").as_boolean() == Some(true)
+            && number(row, "UserSnapshotType") != 2
+    });
+    if !wanted {
+        return Ok(());
+    }
+    for earlier in of(state, id) {
+        let own = state.store.get(&format!("Microsoft:{earlier}"));
+        if own.is_some_and(|row| row.get("IsAutomaticSnapshot").as_boolean() == Some(true)) {
+            for file in forget(state, id, &earlier) {
+                settle(state, id, &file)?;
+            }
+        }
+    }
+    let snapshot = state.setup.ids.next_guid();
+    take(state, id, &snapshot, 3)?;
+    if let Some(row) = state.store.get_mut(&format!("Microsoft:{snapshot}")) {
+        row.set("IsAutomaticSnapshot", Value::Boolean(true));
+    }
+    Ok(())
+}
+
 /// Makes a new disk upon each disk of an owner: rows, and the files that they are to lead to.
 fn upon(state: &mut State, owner: &str) -> Result<Vec<(String, String)>, Failure> {
     let rows: Vec<(String, String)> = state
@@ -421,6 +446,7 @@ fn settle(state: &mut State, machine: &str, file: &str) -> Result<(), Failure> {
         return Ok(());
     };
     images::absorb(state, child)?;
+    state.parents.forget();
     for (grandchild, _) in grandchildren {
         if let (Some(above), Some(real)) = (state.real(&grandchild), state.real(file))
             && let Err(error) = super::disks::rebase(&above, &real, file)

@@ -6,6 +6,7 @@ use crate::cim::{Instance, Path, Value};
 
 use super::codes::{self, INVALID_PARAMETER, INVALID_STATE, Stop, stop};
 use super::faults::Faults;
+use super::files::Parents;
 use super::guardians::Guardianship;
 use super::jobs::Jobs;
 use super::machine::{Condition, Guest, Machine};
@@ -46,6 +47,7 @@ pub(crate) struct State {
     pub(crate) called: Vec<String>,
     pub(crate) refused: Vec<String>,
     pub(crate) macs: u64,
+    pub(crate) parents: Parents,
 }
 
 impl State {

@@ -43,6 +43,11 @@ impl Store {
         found.into_iter().map(|(_, row)| row.clone()).collect()
     }
 
+    /// The rows of a class by reference, whoever's they are.
+    pub(crate) fn each_of(&self, class: &'static str) -> impl Iterator<Item = &Instance> {
+        self.0.values().filter(move |row| row.class == class)
+    }
+
     /// The rows of an owner, its own first, then what hangs on it by id.
     pub(crate) fn owned(&self, by: &str) -> Vec<&Instance> {
         let by = by.to_uppercase();

@@ -4,6 +4,7 @@ use crate::cim::{Instance, Value};
 use crate::contract::Model;
 use crate::model::add::RASD;
 use crate::model::faults::How;
+use crate::model::machine::Power;
 use crate::model::paths::{self, V2};
 use crate::model::row::Row;
 use crate::model::setup::{Answers, Build, Edition, Resulting};
@@ -329,6 +330,8 @@ fn a_machine_goes_only_off_or_saved_and_its_disks_stay() {
     )];
     assert_eq!(bench.manage("DestroySystem", &gone), Outcome::Refused(32775));
     assert_eq!(bench.request(&id, 3), Outcome::Well);
+    bench.host.set_power(&id, Power::Running);
+    assert_eq!(bench.request(&id, 6), Outcome::Well);
     let configuration = bench.drive.path().join(format!("lab/Virtual Machines/{id}.vmcx"));
     assert!(configuration.exists());
     assert_eq!(bench.manage("DestroySystem", &gone), Outcome::Well);

@@ -12,4 +12,5 @@ mod power;
 mod rights;
 mod schema;
 mod snapshots;
+mod strange;
 mod table;

@@ -261,7 +261,7 @@ fn all_rows_are_as_real_servers_have_them() {
 fn what_methods_give_is_as_real_servers_have_it() {
     let mut bench = busy(Windows::SERVER_2022);
     let schema = Schema::of(Build::Server23h2);
-    let mut check = |answer: &crate::contract::Parameters, name: &str| {
+    let check = |answer: &crate::contract::Parameters, name: &str| {
         let rows = answer[name].each().iter().map(|one| match one {
             Value::Instance(row) => row.clone(),
             other => panic!("{other:?}"),

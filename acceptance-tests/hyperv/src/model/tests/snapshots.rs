@@ -5,6 +5,7 @@ use crate::model::add::SASD;
 use crate::model::machine::{Power, Services};
 use crate::model::paths;
 use crate::model::row::Row;
+use crate::model::setup::Edition;
 use crate::model::store::{self, text};
 use crate::model::testing::{Bench, Outcome, VSSD, code, to};
 
@@ -179,6 +180,30 @@ fn the_kind_follows_the_machine_at_that_time() {
             );
         }
     }
+}
+
+#[test]
+fn a_machine_takes_a_checkpoint_by_itself_when_it_starts_where_that_is_on() {
+    let mut bench = Bench::with(|setup| setup.edition = Edition::Client);
+    let (id, _, medium) = bench.with_disk("a", r"D:\lab\a.vhdx");
+    bench.start(&id);
+    assert!(bench.file_of(&medium).ends_with(".avhdx"));
+    let (snapshot, _) = bench.host.checkpoints(&id).remove(0);
+    assert_eq!(
+        bench.vssd(&snapshot).get("IsAutomaticSnapshot").as_boolean(),
+        Some(true)
+    );
+    assert_eq!(bench.request(&id, 3), Outcome::Well);
+    bench.start(&id);
+    assert_eq!(bench.host.checkpoints(&id).len(), 1, "one at a time");
+    assert_eq!(avhdx(&bench), 1);
+    let (other, _, medium) = bench.with_disk("b", r"D:\lab\b.vhdx");
+    assert_eq!(
+        bench.modify(&other, Row::of(VSSD).flag("AutomaticSnapshotsEnabled", false)),
+        Outcome::Well
+    );
+    bench.start(&other);
+    assert_eq!(bench.file_of(&medium), r"D:\lab\b.vhdx");
 }
 
 #[test]
