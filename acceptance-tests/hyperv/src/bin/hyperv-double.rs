@@ -2,7 +2,7 @@
 //!
 //! It says where it listens in a line of JSON, then takes commands, one a line as JSON, and answers each with a line:
 //! `{"fault": {"on": {"method": "DefineSystem"}, "nth": {"only": 1}, "does": "drop-after"}}`, `"clear-faults"`, `"restart"`,
-//! `"log"`, `"forget-log"`, `"peak"`, `"complaints"`. It ends with its input.
+//! `"log"`, `"forget-log"`, `"peak"`, `"complaints"`, `"refusals"` (of the model). It ends with its input.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,6 +37,7 @@ enum Command {
     ForgetLog,
     Peak,
     Complaints,
+    Refusals,
 }
 
 /// What the command line asks for.
@@ -103,7 +104,7 @@ fn user(pair: &str) -> Result<User, String> {
     Ok(User::administrator(name, password))
 }
 
-fn answered(server: &Server, line: &str) -> Value {
+fn answered(server: &Server, host: &Host, line: &str) -> Value {
     match serde_json::from_str(line) {
         Err(error) => return json!({"error": error.to_string()}),
         Ok(Command::Fault(rule)) => server.fault(rule),
@@ -112,6 +113,7 @@ fn answered(server: &Server, line: &str) -> Value {
         Ok(Command::ForgetLog) => server.forget_log(),
         Ok(Command::Log) => return json!({"log": server.log()}),
         Ok(Command::Peak) => return json!({"peak": server.peak()}),
+        Ok(Command::Refusals) => return json!({"refusals": host.refusals()}),
         Ok(Command::Complaints) => return json!({"complaints": server.complaints()}),
     }
     json!({"done": true})
@@ -122,14 +124,15 @@ async fn run(options: Options) -> Result<(), String> {
     let mut setup = Setup::server(drive);
     setup.build = build;
     setup.computer.clone_from(&config.name);
-    let server = Server::start(config, Box::new(Host::new(setup)))
+    let host = Host::new(setup);
+    let server = Server::start(config, Box::new(host.clone()))
         .await
         .map_err(|error| error.to_string())?;
     let said = json!({"http": server.http(), "https": server.https(), "certificate": server.certificate()});
     println!("{said}");
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await.map_err(|error| error.to_string())? {
-        println!("{}", answered(&server, &line));
+        println!("{}", answered(&server, &host, &line));
     }
     Ok(())
 }

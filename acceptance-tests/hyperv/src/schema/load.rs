@@ -36,11 +36,37 @@ struct RawMember {
 #[derive(Deserialize)]
 struct RawMethod {
     #[serde(default)]
-    r#in: BTreeMap<String, RawMember>,
+    r#in: Ordered,
     #[serde(default)]
-    out: BTreeMap<String, RawMember>,
+    out: Ordered,
     returns: Option<String>,
     r#static: Option<serde::de::IgnoredAny>,
+}
+
+/// Parameters in the order of the signature.
+#[derive(Default)]
+struct Ordered(Vec<(String, RawMember)>);
+
+impl<'de> Deserialize<'de> for Ordered {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> serde::de::Visitor<'de> for Entries {
+            type Value = Ordered;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("parameters by name")
+            }
+
+            fn visit_map<M: serde::de::MapAccess<'de>>(self, mut map: M) -> Result<Ordered, M::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    all.push(entry);
+                }
+                Ok(Ordered(all))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
 }
 
 #[derive(Deserialize)]
@@ -125,8 +151,10 @@ fn member(name: &str, raw: &RawMember) -> Member {
 }
 
 fn method(name: &str, raw: &RawMethod) -> Method {
-    let members =
-        |all: &BTreeMap<String, RawMember>| all.iter().map(|(name, raw)| member(name, raw)).collect();
+    let members = |all: &Ordered| {
+        let all = all.0.iter();
+        all.map(|(name, raw)| member(name, raw)).collect()
+    };
     Method {
         name: name.to_owned(),
         input: members(&raw.r#in),

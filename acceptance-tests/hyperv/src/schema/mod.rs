@@ -100,9 +100,9 @@ pub enum Kind {
 pub struct Method {
     /// Its name.
     pub name: String,
-    /// What it takes.
+    /// What it takes, in the order of its signature.
     pub input: Vec<Member>,
-    /// What it gives.
+    /// What it gives, in the order of its signature.
     pub output: Vec<Member>,
     /// What `ReturnValue` is.
     pub returns: Option<Scalar>,
@@ -238,6 +238,8 @@ mod tests {
             Kind::Embedded("CIM_ResourceAllocationSettingData".into())
         );
         assert_eq!(define.returns, Some(Scalar::Uint32));
+        let names: Vec<_> = define.output.iter().map(|member| member.name.as_str()).collect();
+        assert_eq!(names, ["ResultingSystem", "Job"], "in the order of the signature");
     }
 
     #[test]

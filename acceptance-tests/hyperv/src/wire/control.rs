@@ -138,6 +138,8 @@ pub struct Entry {
     pub status: u16,
     /// The number of the fault; 0 where it was none.
     pub fault: u32,
+    /// Why it was refused, where it was; Windows says less.
+    pub why: String,
 }
 
 /// Rules and log of a server.

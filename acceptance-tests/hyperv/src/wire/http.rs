@@ -123,6 +123,7 @@ struct Done {
     body: String,
     described: Described,
     fault: u32,
+    why: String,
     ending: Ending,
 }
 
@@ -133,6 +134,7 @@ impl Done {
             body: String::new(),
             described,
             fault: 0,
+            why: String::new(),
             ending,
         }
     }
@@ -279,6 +281,7 @@ impl Connection {
             bytes_out: if silent { 0 } else { body.len() },
             status: if silent { 0 } else { done.status },
             fault: done.fault,
+            why: done.why,
         });
         match done.ending {
             Ending::Drops => return Err(Ended),
@@ -387,6 +390,7 @@ impl Connection {
                 ),
                 described,
                 fault: 0,
+                why: reply.why,
                 ending: Ending::Stays,
             },
             Err(fault) => self.refusal(&fault, id.as_deref(), described),
@@ -431,6 +435,7 @@ impl Connection {
             ),
             described,
             fault: fault.number(),
+            why: fault.reason.clone(),
             ending: Ending::Stays,
         }
     }

@@ -34,13 +34,13 @@ impl Service {
         let put = self.model().put(&path, &changes);
         let now = put.map_err(|fault| Fault::wmi(fault, format!("Put of {}", object::wmi_path(&path))))?;
         self.fits(class, &now)?;
-        Ok(Reply {
-            action: answer_to(&Verb::Put, "", ""),
-            body: match request.fragment.as_deref().and_then(|name| class.property(name)) {
+        Ok(Reply::new(
+            answer_to(&Verb::Put, "", ""),
+            match request.fragment.as_deref().and_then(|name| class.property(name)) {
                 Some(member) => object::one_property(namespace, class, member, now.get(&member.name)),
                 None => object::row(namespace, class, &now),
             },
-        })
+        ))
     }
 
     fn sent_fragment(
@@ -90,13 +90,13 @@ impl Service {
         let instance = object::instance(self.schema, namespace, class, request.body.as_ref())?;
         let made = self.model().create(instance);
         let path = made.map_err(|fault| Fault::wmi(fault, format!("Create of a {}", class.name)))?;
-        Ok(Reply {
-            action: answer_to(&Verb::Create, "", ""),
-            body: format!(
+        Ok(Reply::new(
+            answer_to(&Verb::Create, "", ""),
+            format!(
                 "<x:ResourceCreated>{}</x:ResourceCreated>",
                 object::endpoint(&path)
             ),
-        })
+        ))
     }
 
     pub(super) fn delete(&self, user: &User, request: &Request) -> Result<Reply, Fault> {
@@ -104,10 +104,7 @@ impl Service {
         let (path, _) = self.object(user, request, namespace, class)?;
         let deleted = self.model().delete(&path);
         deleted.map_err(|fault| Fault::wmi(fault, format!("Delete of {}", object::wmi_path(&path))))?;
-        Ok(Reply {
-            action: answer_to(&Verb::Delete, "", ""),
-            body: String::new(),
-        })
+        Ok(Reply::new(answer_to(&Verb::Delete, "", ""), String::new()))
     }
 }
 

@@ -124,10 +124,10 @@ impl Service {
         if wanted.first.is_none() || !enumeration.rows.is_empty() {
             self.enumerations().keep(id, enumeration, &self.config.limits);
         }
-        Ok(Reply {
-            action: answer_to(&Verb::Enumerate, "", ""),
-            body: format!("<n:EnumerateResponse>{inside}</n:EnumerateResponse>"),
-        })
+        Ok(Reply::new(
+            answer_to(&Verb::Enumerate, "", ""),
+            format!("<n:EnumerateResponse>{inside}</n:EnumerateResponse>"),
+        ))
     }
 
     /// What is asked for: namespace, class and rows.
@@ -348,20 +348,17 @@ impl Service {
             true => format!("{items}<n:EndOfSequence/>"),
             false => format!("<n:EnumerationContext>{id}</n:EnumerationContext>{items}"),
         };
-        Ok(Reply {
-            action: answer_to(&Verb::Pull, "", ""),
-            body: format!("<n:PullResponse>{inside}</n:PullResponse>"),
-        })
+        Ok(Reply::new(
+            answer_to(&Verb::Pull, "", ""),
+            format!("<n:PullResponse>{inside}</n:PullResponse>"),
+        ))
     }
 
     pub(super) fn release(&self, user: &User, request: &Request) -> Result<Reply, Fault> {
         let (id, _) = context(request, "Release")?;
         let namespace = request.resource.namespace().unwrap_or_default();
         self.enumerations().take(&id, &user.name, namespace)?;
-        Ok(Reply {
-            action: answer_to(&Verb::Release, "", ""),
-            body: String::new(),
-        })
+        Ok(Reply::new(answer_to(&Verb::Release, "", ""), String::new()))
     }
 
     pub(super) fn get(&self, user: &User, request: &Request) -> Result<Reply, Fault> {
@@ -380,10 +377,7 @@ impl Service {
                 object::one_property(namespace, row.class, member, row.instance.get(&member.name))
             }
         };
-        Ok(Reply {
-            action: answer_to(&Verb::Get, "", ""),
-            body,
-        })
+        Ok(Reply::new(answer_to(&Verb::Get, "", ""), body))
     }
 
     /// The path that a request's selectors say: all keys of the class, and nothing else.

@@ -29,10 +29,14 @@ impl Service {
         })?;
         let may = self.access(user, &namespace.name, &class.name)?;
         let object = self.receiver(request, namespace, class, found)?;
+        let mut why = String::new();
         let output = match self.input(request, namespace, class, found) {
             Err(Bad::Fault(fault)) => return Err(fault),
             Err(Bad::Instance(refusal)) => match (refusal.said(class), found.returns) {
-                (Said::Returned(number), Some(_)) => returned(number),
+                (Said::Returned(number), Some(_)) => {
+                    why = refusal.to_string();
+                    returned(number)
+                }
                 _ => return Err(Fault::wmi(WmiFault::INVALID_PARAMETER, refusal.to_string())),
             },
             Ok(_) if may == Shown::Nothing => returned(DENIED),
@@ -45,6 +49,7 @@ impl Service {
         Ok(Reply {
             action: answer_to(&Verb::Invoke(found.name.clone()), &namespace.name, &class.name),
             body: object::output(namespace, class, &found.name, &values),
+            why,
         })
     }
 
@@ -127,8 +132,9 @@ impl Service {
             kind: Holds::Plain(scalar),
             arity: Arity::One,
         });
-        let mut members: Vec<_> = method.output.iter().cloned().chain(returns).collect();
-        members.sort_by_key(|member| member.name.to_lowercase());
+        // libvirt takes the first InstanceID of an answer to AddResourceSettings for that of the new row, and works: so what
+        // results stands before the job, as in the signature.
+        let members: Vec<_> = method.output.iter().cloned().chain(returns).collect();
         let known = |name: &str| members.iter().find(|member| member.name == name);
         for (name, value) in output {
             if known(name).is_none_or(|member| !member.admits(value)) {

@@ -74,10 +74,10 @@ impl Service {
             format!("<cfg:Service>{service}</cfg:Service>"),
         ]
         .concat();
-        Ok(Reply {
-            action: answer_to(&Verb::Get, "", ""),
-            body: format!("<cfg:Config xmlns:cfg=\"{CONFIG}\" xml:lang=\"en-US\">{body}</cfg:Config>"),
-        })
+        Ok(Reply::new(
+            answer_to(&Verb::Get, "", ""),
+            format!("<cfg:Config xmlns:cfg=\"{CONFIG}\" xml:lang=\"en-US\">{body}</cfg:Config>"),
+        ))
     }
 }
 
@@ -89,8 +89,8 @@ pub(crate) fn identity(build: &str) -> Reply {
         leaf("wsmid:ProductVersion", &format!("OS: {build} SP: 0.0 Stack: 3.0")),
     ]
     .concat();
-    Reply {
-        action: answer_to(&Verb::Identify, "", ""),
-        body: format!("<wsmid:IdentifyResponse xmlns:wsmid=\"{IDENTITY}\">{said}</wsmid:IdentifyResponse>"),
-    }
+    Reply::new(
+        answer_to(&Verb::Identify, "", ""),
+        format!("<wsmid:IdentifyResponse xmlns:wsmid=\"{IDENTITY}\">{said}</wsmid:IdentifyResponse>"),
+    )
 }

@@ -28,6 +28,8 @@ use super::xml::Element;
 pub(crate) struct Reply {
     pub(crate) action: String,
     pub(crate) body: String,
+    /// Why a method was refused before it was called, if it was. Only the log tells.
+    pub(crate) why: String,
 }
 
 /// Whether Hyper-V shows what it has.
@@ -36,6 +38,16 @@ pub(crate) enum Shown {
     All,
     /// By a rule.
     Nothing,
+}
+
+impl Reply {
+    fn new(action: String, body: impl Into<String>) -> Self {
+        Self {
+            action,
+            body: body.into(),
+            why: String::new(),
+        }
+    }
 }
 
 /// A service in front of a model.
