@@ -6,9 +6,10 @@ use crate::contract::{Parameters, WmiFault};
 use super::codes::{ACCESS_DENIED, INVALID_STATE, Input, Stop, answer, fault, stop};
 use super::faults::How;
 use super::guest::Items;
+use super::language::translated;
 use super::paths::{CIMV2, CLUSTER, HGS, STANDARD, V2, key};
 use super::services::SERVICES;
-use super::setup::{Build, Rights};
+use super::setup::{Build, Language, Rights};
 use super::state::{Part, State};
 use super::store::text;
 use super::{add, change, features, guardians, guest, images, power, snapshots, switches, systems};
@@ -49,7 +50,13 @@ impl State {
             }
             // Nothing to be seen and no error: that is what a caller without the right gets.
             V2 if self.rights == Rights::Remote || self.service == Part::Missing => Ok(Vec::new()),
-            V2 => self.hyper_v_rows(class),
+            V2 => {
+                let rows = self.hyper_v_rows(class)?;
+                Ok(match self.setup.language {
+                    Language::English => rows,
+                    Language::Japanese => rows.into_iter().map(translated).collect(),
+                })
+            }
             STANDARD => Ok(self.network_rows(class).unwrap_or_default()),
             CIMV2 => Ok(self.computer_rows(class).unwrap_or_default()),
             HGS => {

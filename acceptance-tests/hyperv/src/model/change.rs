@@ -259,6 +259,12 @@ fn take_out(state: &mut State, machine: &str, id: &str) -> Result<(), Failure> {
     {
         return fail(FAILED, "the guest has locked the tray");
     }
+    if row.class == SASD && state.machine(machine).is_some_and(super::machine::Machine::is_on) {
+        let file = store::first_text(&row, "HostResource")
+            .unwrap_or_default()
+            .to_owned();
+        state.hold(vec![file]);
+    }
     let source = state.path_text(BOOT, &format!(r"{id}\B"));
     if let Some(vssd) = state.store.get_mut(&format!("Microsoft:{machine}")) {
         let order: Vec<Value> = vssd.get("BootSourceOrder").each().to_vec();

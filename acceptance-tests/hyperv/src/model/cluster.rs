@@ -7,10 +7,11 @@ use crate::cim::{Instance, Path, Value};
 use crate::contract::{Parameters, WmiFault};
 
 use super::codes::{Input, Stop, fault};
-use super::machine::Power;
+use super::machine::{Machine, Power};
 use super::paths::{CLUSTER, key};
 use super::row::Row;
 use super::setup::Rights;
+use super::snapshots::Snapshot;
 use super::state::State;
 
 /// A role: a machine that the cluster looks after.
@@ -30,6 +31,17 @@ struct Held {
     name: String,
     nodes: Vec<String>,
     groups: Vec<Group>,
+    travellers: Vec<Traveller>,
+}
+
+/// A machine between two nodes.
+#[derive(Debug)]
+struct Traveller {
+    from: String,
+    to: String,
+    machine: Machine,
+    rows: Vec<Instance>,
+    snapshots: Vec<(String, Snapshot)>,
 }
 
 /// A cluster, of which several hosts are nodes.
@@ -54,6 +66,7 @@ impl Cluster {
             name: name.to_owned(),
             nodes,
             groups: Vec::new(),
+            travellers: Vec::new(),
         })))
     }
 
@@ -78,18 +91,6 @@ impl Cluster {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A machine's role is on another node from now on.
-    pub(crate) fn moved(&self, machine: &str, node: &str) {
-        for group in self
-            .held()
-            .groups
-            .iter_mut()
-            .filter(|group| group.machine.eq_ignore_ascii_case(machine))
-        {
-            node.clone_into(&mut group.owner);
-        }
     }
 }
 
@@ -228,7 +229,7 @@ impl State {
         method: &str,
         input: &Input<'_>,
     ) -> Result<Parameters, Stop> {
-        let (cluster, _) = self.cluster()?;
+        let (cluster, own) = self.cluster()?;
         let name = key(object, "Name").unwrap_or_default();
         let group = object.class.eq_ignore_ascii_case("MSCluster_ResourceGroup");
         let mut held = cluster.held();
@@ -256,9 +257,15 @@ impl State {
                     return fault(WmiFault::NOT_FOUND, format!("no node {to:?}"));
                 };
                 let machine = held.groups[at].machine.clone();
-                held.groups[at].owner = node;
+                let here = held.groups[at].owner.eq_ignore_ascii_case(&own);
                 drop(held);
-                self.leave(&machine);
+                if !here || self.free(&machine).is_err() {
+                    return fault(
+                        WmiFault::FAILED,
+                        "the machine is on another node, or something works on it",
+                    );
+                }
+                self.send(&machine, &node);
             }
             (false, "updatevirtualmachine") => {}
             (_, other) => return fault(WmiFault::NOT_SUPPORTED, format!("{other} is beyond this model")),
@@ -292,15 +299,87 @@ impl State {
         Ok(group_row(group))
     }
 
-    /// A machine is on another node now: here nothing of it is left.
-    pub(crate) fn leave(&mut self, machine: &str) {
-        for snapshot in super::snapshots::of(self, machine) {
+    /// A machine goes to another node, with its settings and checkpoints: here nothing of it is left.
+    pub(crate) fn send(&mut self, id: &str, node: &str) {
+        let Some(membership) = self.setup.cluster.clone() else {
+            return;
+        };
+        let Some(machine) = self.machines.remove(&id.to_uppercase()) else {
+            return;
+        };
+        let mut rows = Vec::new();
+        let mut snapshots = Vec::new();
+        for snapshot in super::snapshots::of(self, id) {
+            rows.extend(
+                self.store
+                    .owned(&format!("Microsoft:{snapshot}"))
+                    .into_iter()
+                    .cloned(),
+            );
             self.store.remove_owned(&format!("Microsoft:{snapshot}"));
-            self.snapshots.remove(&snapshot);
+            snapshots.extend(self.snapshots.remove_entry(&snapshot));
         }
-        self.store.remove_owned(&format!("Microsoft:{machine}"));
-        self.machines.remove(&machine.to_uppercase());
+        rows.extend(self.store.owned(&format!("Microsoft:{id}")).into_iter().cloned());
+        self.store.remove_owned(&format!("Microsoft:{id}"));
+        let mut held = membership.cluster.held();
+        for group in held
+            .groups
+            .iter_mut()
+            .filter(|group| group.machine.eq_ignore_ascii_case(id))
+        {
+            node.clone_into(&mut group.owner);
+        }
+        let from = self.setup.computer.clone();
+        held.travellers.push(Traveller {
+            from,
+            to: node.to_owned(),
+            machine,
+            rows,
+            snapshots,
+        });
     }
+
+    /// Takes in the machines that have come from other nodes.
+    pub(crate) fn take_in(&mut self) {
+        let Some(membership) = self.setup.cluster.clone() else {
+            return;
+        };
+        let arrived: Vec<Traveller> = {
+            let mut held = membership.cluster.held();
+            let (arrived, others) = std::mem::take(&mut held.travellers)
+                .into_iter()
+                .partition(|traveller| traveller.to.eq_ignore_ascii_case(&membership.node));
+            held.travellers = others;
+            arrived
+        };
+        for traveller in arrived {
+            let from = format!(r"\\{}\", traveller.from);
+            let to = format!(r"\\{}\", self.computer());
+            for row in traveller.rows {
+                self.store.put(resettled(&row, &from, &to));
+            }
+            self.snapshots.extend(traveller.snapshots);
+            self.machines
+                .insert(traveller.machine.id.to_uppercase(), traveller.machine);
+        }
+    }
+}
+
+/// A row with its paths as another host writes them.
+fn resettled(row: &Instance, from: &str, to: &str) -> Instance {
+    let one = |value: &Value| match value {
+        Value::Text(text) if text.starts_with(from) => Value::Text(text.replacen(from, to, 1)),
+        other => other.clone(),
+    };
+    let mut new = row.clone();
+    for (name, value) in row.properties() {
+        let value = match value {
+            Value::Array(all) => Value::Array(all.iter().map(one).collect()),
+            other => one(other),
+        };
+        new.set(name, value);
+    }
+    new
 }
 
 fn group_row(group: &Group) -> Instance {

@@ -16,7 +16,7 @@ use super::codes::{FAILED, FILE_NOT_FOUND, Failure, IN_USE, Stop, answer, fail, 
 use super::disks;
 use super::paths::{CIMV2, key};
 use super::row::Row;
-use super::setup::Rights;
+use super::setup::{Moment, Rights};
 use super::state::State;
 use super::store::{self, first_text, text};
 
@@ -179,16 +179,34 @@ impl State {
         })
     }
 
+    /// Files stay open for a while after they were needed.
+    pub(crate) fn hold(&mut self, files: Vec<String>) {
+        let hold = u64::try_from(self.setup.pace.hold.as_millis()).unwrap_or(u64::MAX);
+        let (now, until) = (self.now, Moment(self.now.0.saturating_add(hold)));
+        self.held.retain(|(_, until)| *until > now);
+        self.held.extend(files.into_iter().map(|file| (file, until)));
+    }
+
+    /// Whether a file is still open from before.
+    fn is_held(&self, file: &str) -> bool {
+        let held = self.held.iter().filter(|(_, until)| *until > self.now);
+        held.into_iter()
+            .any(|(there, _)| there.eq_ignore_ascii_case(file))
+    }
+
     /// Whether any machine that is on has this file open.
     pub(crate) fn is_open(&self, file: &str) -> bool {
-        let named = self
-            .store
-            .each_of("Msvm_StorageAllocationSettingData")
-            .filter(|row| first_text(row, "HostResource").is_some_and(|open| open.eq_ignore_ascii_case(file)))
-            .any(|row| {
-                self.owner_machine(store::id(row))
-                    .is_some_and(super::machine::Machine::is_on)
-            });
+        let named = self.is_held(file)
+            || self
+                .store
+                .each_of("Msvm_StorageAllocationSettingData")
+                .filter(|row| {
+                    first_text(row, "HostResource").is_some_and(|open| open.eq_ignore_ascii_case(file))
+                })
+                .any(|row| {
+                    self.owner_machine(store::id(row))
+                        .is_some_and(super::machine::Machine::is_on)
+                });
         // What is in a drive is told by its name; only for what others are made upon are files read.
         named
             || self

@@ -364,31 +364,9 @@ impl Host {
         let _ = self.state().remove_guardian(&super::codes::Input(&input));
     }
 
-    /// The cluster takes a machine to another node.
-    ///
-    /// # Panics
-    /// If there is no such machine.
-    pub fn move_to(&self, id: &str, node: &str, other: &Host) {
-        let (machine, rows) = {
-            let mut state = self.state();
-            let machine = state.machine(id).expect("a machine of that id").clone();
-            let rows: Vec<Instance> = state
-                .store
-                .owned(&format!("Microsoft:{}", machine.id))
-                .into_iter()
-                .cloned()
-                .collect();
-            state.leave(&machine.id);
-            if let Some(membership) = &state.setup.cluster {
-                membership.cluster.moved(&machine.id, node);
-            }
-            (machine, rows)
-        };
-        let mut state = other.state();
-        for row in rows {
-            state.store.put(row);
-        }
-        state.machines.insert(machine.id.to_uppercase(), machine);
+    /// The cluster takes a machine to another node, where the host that is that node has it from its next call on.
+    pub fn move_to(&self, id: &str, node: &str) {
+        self.state().send(id, node);
     }
 
     /// All that stands on the host, a line each, but for jobs, states and times: what was not touched reads the same.
@@ -454,7 +432,11 @@ impl Host {
 }
 
 fn line(row: &Instance) -> String {
-    let properties: BTreeMap<&String, &Value> = row.properties().iter().collect();
+    let properties: BTreeMap<&String, &Value> = row
+        .properties()
+        .iter()
+        .filter(|(name, _)| *name != "IsSaved")
+        .collect();
     format!("{} {properties:?}", row.class)
 }
 

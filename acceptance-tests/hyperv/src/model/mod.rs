@@ -13,6 +13,7 @@
 //! | `files`, `disks`, `images`, `snapshots` | drives as directories, virtual disks, checkpoints |
 //! | `switches`, `network` | switches; adapters, addresses and NAT of the host |
 //! | `guardians`, `cluster` | key protectors and TPM; roles of a failover cluster |
+//! | `language` | what is translated |
 //! | `services`, `associations`, `calls` | rows of the host itself, ways from object to object, the table of methods |
 //! | `handles` | what a test does to a host behind its caller's back, and what it looks at |
 //!
@@ -42,6 +43,7 @@ mod guest;
 mod handles;
 mod images;
 mod jobs;
+mod language;
 mod machine;
 mod network;
 mod paths;
@@ -73,8 +75,8 @@ pub use self::faults::How;
 pub use self::handles::{MachineView, SwitchKind};
 pub use self::machine::{Consent, Guest, GuestNetwork, OnShutdown, Power, Services};
 pub use self::setup::{
-    Answers, Build, Card, Clock, DiskReads, Edition, Growth, Guardians, HandClock, Ids, Moment, NatLimit,
-    Pace, Resulting, Rights, Setup, States, SystemClock,
+    Answers, Build, Card, Clock, DiskReads, Edition, Growth, Guardians, HandClock, Ids, Language, Moment,
+    NatLimit, Pace, Resulting, Rights, Setup, States, SystemClock,
 };
 pub use self::state::Part;
 
@@ -112,6 +114,7 @@ impl Host {
             called: Vec::new(),
             refused: Vec::new(),
             macs: 0,
+            held: Vec::new(),
             parents: files::Parents::default(),
         };
         for row in defaults::definitions(state.setup.build) {
@@ -131,6 +134,7 @@ impl Host {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = state.setup.clock.now();
         state.advance(now);
+        state.take_in();
         state
     }
 }

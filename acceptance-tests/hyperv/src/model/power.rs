@@ -128,6 +128,13 @@ fn arrive(state: &mut State, id: &str, wanted: u64, from: Power) -> Result<(), F
             machine.going_down = false;
         }
     }
+    if !machine.is_on() {
+        let files = state.disks_of(&format!("Microsoft:{id}"));
+        state.hold(files);
+    }
+    let Some(machine) = state.machine(id) else {
+        return Ok(());
+    };
     let (saved, boots) = (machine.power == Power::Saved, starts || wanted == 11);
     mark_saved(state, id, saved);
     if starts {
@@ -320,5 +327,7 @@ pub(crate) fn go_down(state: &mut State, id: &str, again: bool) {
         machine.power = Power::Off;
         machine.changed = now;
         machine.run += 1;
+        let files = state.disks_of(&format!("Microsoft:{id}"));
+        state.hold(files);
     });
 }

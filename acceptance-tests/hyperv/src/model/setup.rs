@@ -128,6 +128,15 @@ impl Build {
     }
 }
 
+/// Which language the host speaks: captions, names that Windows gives and descriptions of errors are in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    English,
+    /// Japanese.
+    Japanese,
+}
+
 /// Which kind of Windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edition {
@@ -150,6 +159,8 @@ pub struct Pace {
     pub shutdown: Duration,
     /// A checkpoint's disks back into their parents, after the job.
     pub merge: Duration,
+    /// For how long a machine's files stay open after it went off, and a disk's after it was taken out.
+    pub hold: Duration,
     /// How long a job's row outlives the job.
     pub removal: Duration,
 }
@@ -164,6 +175,7 @@ impl Pace {
             boot: Duration::from_millis(150),
             shutdown: Duration::from_millis(150),
             merge: Duration::from_millis(200),
+            hold: Duration::ZERO,
             removal: Duration::from_secs(300),
         }
     }
@@ -177,6 +189,7 @@ impl Pace {
             boot: Duration::from_secs(12),
             shutdown: Duration::from_secs(8),
             merge: Duration::from_secs(10),
+            hold: Duration::from_secs(2),
             removal: Duration::from_secs(300),
         }
     }
@@ -281,6 +294,8 @@ pub struct Setup {
     pub build: Build,
     /// Server or client.
     pub edition: Edition,
+    /// What it speaks.
+    pub language: Language,
     /// Its name: upper case, as Windows has it.
     pub computer: String,
     /// Its clock.
@@ -326,6 +341,7 @@ impl Setup {
         Self {
             build: Build::SERVER_2022,
             edition: Edition::Server,
+            language: Language::English,
             computer: "HV01".to_owned(),
             clock: Arc::new(SystemClock),
             ids: Ids::from_seed(1),

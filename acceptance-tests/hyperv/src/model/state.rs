@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) called: Vec<String>,
     pub(crate) refused: Vec<String>,
     pub(crate) macs: u64,
+    /// Files that are still open although nobody needs them any more, and until when.
+    pub(crate) held: Vec<(String, Moment)>,
     pub(crate) parents: Parents,
 }
 

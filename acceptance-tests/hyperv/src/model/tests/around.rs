@@ -298,14 +298,36 @@ fn a_machine_that_moved_is_on_the_other_node_alone() {
     });
     let id = bench.machine("web", 2);
     role(&mut bench, "web").expect("a role");
-    bench.host.move_to(&id, "HV02", &other.host);
+    let _ = bench.host.plug_disk(&id, r"D:\lab\web.vhdx");
+    bench.host.move_to(&id, "HV02");
     assert!(bench.host.machine(&id).is_none());
     assert_eq!(other.host.machine(&id).expect("it").name, "web");
     assert_eq!(
         text(&cluster_rows(&bench, "MSCluster_ResourceGroup")[0], "OwnerNode"),
         "HV02"
     );
-    assert_eq!(cluster.roles(), [("web".to_owned(), id, "HV02".to_owned())]);
+    assert_eq!(
+        cluster.roles(),
+        [("web".to_owned(), id.clone(), "HV02".to_owned())]
+    );
+    let drive = other.host.settings_of(&id, crate::model::add::SASD).remove(0);
+    assert!(
+        text(&drive, "Parent").starts_with(r"\\HV02\"),
+        "paths are those of the host that writes them"
+    );
+    let back = [
+        ("NodeName", Value::text("HV01")),
+        ("TimeOut", Value::Unsigned(1000)),
+    ];
+    assert_eq!(
+        bench.try_call(&group("web"), "MoveToNewNode", &back),
+        Err(WmiFault::FAILED),
+        "it is not here"
+    );
+    let mut other = other;
+    assert!(other.try_call(&group("web"), "MoveToNewNode", &back).is_ok());
+    assert!(other.host.machine(&id).is_none());
+    assert!(bench.host.machine(&id).is_some());
 }
 
 #[test]

@@ -477,3 +477,21 @@ fn a_file_is_found_by_its_name_in_small_letters_and_deleted_unless_it_is_open() 
         Err(WmiFault::NOT_FOUND)
     );
 }
+
+#[test]
+fn a_file_stays_open_for_a_while_after_it_was_needed() {
+    let mut bench = Bench::with(|setup| setup.pace.hold = std::time::Duration::from_secs(2));
+    let (id, _, medium) = bench.with_disk("a", r"D:\lab\a.vhdx");
+    let in_use =
+        |bench: &mut Bench| state_of(bench, r"D:\lab\a.vhdx").get("InUse").as_boolean() == Some(true);
+    bench.start(&id);
+    assert_eq!(bench.request(&id, 3), Outcome::Well);
+    assert!(in_use(&mut bench));
+    bench.pass(2000);
+    assert!(!in_use(&mut bench));
+    bench.start(&id);
+    assert_eq!(bench.remove(crate::model::add::SASD, &medium), Outcome::Well);
+    assert!(in_use(&mut bench));
+    bench.pass(2000);
+    assert!(!in_use(&mut bench));
+}

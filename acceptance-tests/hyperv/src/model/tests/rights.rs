@@ -5,7 +5,7 @@ use crate::contract::{Model, WmiFault};
 use crate::model::Part;
 use crate::model::paths::{CIMV2, CLUSTER, HGS, STANDARD, V2};
 use crate::model::row::Row;
-use crate::model::setup::{Build, Edition, Guardians, Rights};
+use crate::model::setup::{Build, Edition, Guardians, Language, Rights};
 use crate::model::store::text;
 use crate::model::testing::{Bench, Outcome, VSSD, code, instance};
 
@@ -198,4 +198,29 @@ fn classes_that_came_with_2016_are_not_on_older_hosts() {
         bench.host.instances(HGS, "MSFT_HgsGuardian"),
         Err(WmiFault::INVALID_NAMESPACE)
     );
+}
+
+#[test]
+fn a_host_of_another_language_translates_what_windows_named_and_nothing_else() {
+    let mut bench = Bench::with(|setup| setup.language = Language::Japanese);
+    let id = bench.machine("web", 2);
+    let row = bench
+        .rows("Msvm_ComputerSystem")
+        .into_iter()
+        .find(|row| text(row, "Name") == id)
+        .expect("it");
+    assert_eq!(text(&row, "Caption"), "仮想マシン");
+    assert_eq!(text(&row, "ElementName"), "web");
+    assert_eq!(text(&row, "Description"), "Microsoft Virtual Machine");
+    bench.start(&id);
+    let heartbeat = bench.rows("Msvm_HeartbeatComponent").remove(0);
+    assert!(!text(&heartbeat, "ElementName").is_ascii());
+    let setting = instance(
+        Row::of(VSSD)
+            .text("ElementName", "x")
+            .text("ConfigurationDataRoot", r"X:\x"),
+    );
+    let answer = bench.vsms("DefineSystem", &[("SystemSettings", setting)]);
+    assert_eq!(bench.end(&answer), Outcome::Failed(10, 32779));
+    assert!(!text(&bench.job(&answer).expect("its job"), "ErrorDescription").is_ascii());
 }
