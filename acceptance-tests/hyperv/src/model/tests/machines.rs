@@ -61,6 +61,9 @@ fn a_host_set_to_it_answers_without_jobs() {
     let answer = bench.vsms("DefineSystem", &[("SystemSettings", instance(setting("a")))]);
     assert_eq!(code(&answer), 0);
     assert_eq!(bench.host.machines().len(), 1);
+    let elsewhere = setting("b").text("ConfigurationDataRoot", r"X:\lab");
+    let answer = bench.vsms("DefineSystem", &[("SystemSettings", instance(elsewhere))]);
+    assert_eq!(code(&answer), 32779, "what a job would have failed with");
 }
 
 #[test]

@@ -20,6 +20,9 @@ fn read(folder: &Path) -> BTreeSet<String> {
     // This file speaks of tests and would be taken for one.
     let itself = Path::new(file!()).file_name();
     for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        if entry.path().is_dir() {
+            found.extend(read(&entry.path()));
+        }
         let name = entry.file_name();
         if name.to_string_lossy().ends_with(".rs") && Some(name.as_os_str()) != itself {
             found.extend(tests_in(&std::fs::read_to_string(entry.path()).expect("a file")));
