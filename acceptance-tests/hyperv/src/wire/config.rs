@@ -8,7 +8,7 @@ use crate::schema::Build;
 /// How a server is set up. [`Config::new`] is a host as Windows sets it up: HTTP and HTTPS, Negotiate, nothing in the clear.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The computer's name.
+    /// The computer's name; the model should have the same.
     pub name: String,
     /// Which classes it has.
     pub build: Build,
@@ -112,8 +112,8 @@ impl Default for Limits {
 pub struct User {
     /// Its name.
     pub name: String,
-    /// Its domain; the computer's name for one of its own.
-    pub domain: String,
+    /// Its domain; none for an account of the computer itself.
+    pub domain: Option<String>,
     pub(crate) password: String,
     /// What it may.
     pub rights: Rights,
@@ -148,11 +148,16 @@ impl User {
     pub fn administrator(name: &str, password: &str) -> Self {
         Self {
             name: name.to_owned(),
-            domain: "HV7".to_owned(),
+            domain: None,
             password: password.to_owned(),
             rights: Rights::Administrator,
             certificate: None,
         }
+    }
+
+    /// The domain that stands before its name, on a computer of that name.
+    pub(crate) fn domain_on<'a>(&'a self, computer: &'a str) -> &'a str {
+        self.domain.as_deref().unwrap_or(computer)
     }
 
     /// The same with other rights.

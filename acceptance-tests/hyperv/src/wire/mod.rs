@@ -83,6 +83,9 @@ pub enum NotStarted {
     /// Its certificate.
     #[error(transparent)]
     Certificate(#[from] BadCertificate),
+    /// Its threads.
+    #[error("cannot start threads: {0}")]
+    Runtime(std::io::Error),
     /// Its logins.
     #[error(transparent)]
     Acceptor(#[from] NoAcceptor),
@@ -194,6 +197,45 @@ impl Server {
     /// What the model said that the schema does not have. A test ends with none.
     pub fn complaints(&self) -> Vec<String> {
         self.shared.service.control.complaints()
+    }
+}
+
+/// A server with a runtime of its own, for callers that have none.
+pub struct Standing {
+    server: Option<Server>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Standing {
+    /// Starts one in front of a model.
+    ///
+    /// # Errors
+    /// If it cannot listen, its certificate is of no use, nothing takes its logins, or there are no threads.
+    pub fn start(config: Config, model: Box<dyn Model>) -> Result<Self, NotStarted> {
+        let runtime = tokio::runtime::Runtime::new().map_err(NotStarted::Runtime)?;
+        let server = runtime.block_on(Server::start(config, model))?;
+        Ok(Self {
+            server: Some(server),
+            runtime: Some(runtime),
+        })
+    }
+}
+
+impl std::ops::Deref for Standing {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        self.server.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        drop(self.server.take());
+        if let Some(runtime) = self.runtime.take() {
+            // Its ports are free after this; whoever still works on a request is not waited for any longer.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
     }
 }
 

@@ -424,3 +424,68 @@ pub(crate) fn instance(
     }
     Ok(instance)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Build, Schema};
+
+    const URI: &str = "u";
+
+    fn octets(inside: &str) -> Option<Value> {
+        let schema = Schema::of(Build::Server2019);
+        let v2 = schema.namespace("root/virtualization/v2").unwrap();
+        let class = v2.class("Msvm_SecurityService").unwrap();
+        let protector = class.method("SetKeyProtector").unwrap().input.iter();
+        let members: Vec<_> = protector.filter(|member| member.name == "KeyProtector").collect();
+        let body = Element::parse(&format!("<i xmlns='{URI}'>{inside}</i>")).unwrap();
+        let read = values(schema, v2, URI, &members, &body.children).ok()?;
+        read.into_values().next()
+    }
+
+    #[test]
+    fn octets_come_as_numbers_or_as_one_text() {
+        let wanted = Value::Array([7, 0, 255].map(Value::Unsigned).to_vec());
+        let numbers =
+            "<KeyProtector>7</KeyProtector><KeyProtector>0</KeyProtector><KeyProtector>255</KeyProtector>";
+        assert_eq!(octets(numbers), Some(wanted.clone()));
+        assert_eq!(octets("<KeyProtector>BwD/</KeyProtector>"), Some(wanted));
+        assert_eq!(octets("<KeyProtector>256</KeyProtector>"), None);
+        assert_eq!(
+            octets("<KeyProtector>7</KeyProtector><KeyProtector>BwD/</KeyProtector>"),
+            None,
+            "not both"
+        );
+    }
+
+    #[test]
+    fn an_object_is_a_tree_in_the_namespace_of_its_class() {
+        let hgs = Schema::of(Build::Server2019)
+            .namespace("root/microsoft/windows/hgs")
+            .unwrap();
+        let class = hgs.class("MSFT_HgsGuardian").unwrap();
+        let method = class.method("NewByGenerateCertificates").unwrap();
+        let member = method
+            .output
+            .iter()
+            .find(|member| member.name == "cmdletOutput")
+            .unwrap();
+        let mut guardian = Instance::of(&hgs.name, &class.name);
+        guardian.set("Name", Value::text("UntrustedGuardian"));
+        let value = match member.arity {
+            Arity::One => Value::Instance(Box::new(guardian)),
+            Arity::Array => Value::Array(vec![Value::Instance(Box::new(guardian))]),
+        };
+        let text = output(
+            hgs,
+            class,
+            "NewByGenerateCertificates",
+            &[(member.clone(), value)],
+        );
+        let read = Element::parse(&text).unwrap();
+        let object = &read.children[0];
+        let uri = class_uri(&hgs.name, &class.name);
+        assert_eq!(object.attribute(XSI, "type"), Some("p1:MSFT_HgsGuardian_Type"));
+        assert_eq!(object.child(&uri, "Name").unwrap().text, "UntrustedGuardian");
+    }
+}

@@ -118,3 +118,20 @@ fn what_it_does_not_know_is_refused() {
         );
     }
 }
+
+#[test]
+fn a_server_stands_without_a_runtime_of_its_caller() {
+    use labyard_hyperv_double::wire::{Config, Standing, User};
+    let mut config = Config::new(vec![User::administrator("op", "plain")]);
+    config.name = "HV01".to_owned();
+    let server = Standing::start(config, Box::new(crate::shelf::Shelf::of(0))).unwrap();
+    let address = server.http().unwrap();
+    let ask = move || {
+        let mut line = Line::to(address);
+        line.send(&request("", "x"));
+        line.receive().map(|answer| answer.status)
+    };
+    assert_eq!(ask(), Some(401));
+    drop(server);
+    assert!(std::net::TcpStream::connect(address).is_err());
+}

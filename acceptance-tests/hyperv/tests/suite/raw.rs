@@ -115,8 +115,9 @@ impl Line {
         }
     }
 
+    /// Sends, unless the other side has ended already: what is received then tells.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
+        let _ = self.stream.write_all(bytes);
     }
 
     /// The next answer; none where the connection ended before it was whole.

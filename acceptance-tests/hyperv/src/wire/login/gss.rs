@@ -42,12 +42,12 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Starts one that knows these users.
-    pub(crate) async fn start(users: &[User]) -> Result<Self, NoAcceptor> {
+    /// Starts one that knows these users of a computer.
+    pub(crate) async fn start(users: &[User], computer: &str) -> Result<Self, NoAcceptor> {
         let file = tempfile::NamedTempFile::new()?;
         let lines = users
             .iter()
-            .map(|user| format!("{}:{}:{}\n", user.domain, user.name, user.password));
+            .map(|user| format!("{}:{}:{}\n", user.domain_on(computer), user.name, user.password));
         std::fs::write(file.path(), lines.collect::<String>())?;
         let mut child = Command::new("/usr/bin/python3")
             .args(["-u", "-c", SCRIPT])

@@ -65,7 +65,7 @@ impl Logins {
     pub(crate) async fn start(config: &Config) -> Result<Self, NoAcceptor> {
         Ok(Self {
             acceptor: match config.offers.negotiate {
-                true => Some(Acceptor::start(&config.users).await?),
+                true => Some(Acceptor::start(&config.users, &config.name).await?),
                 false => None,
             },
             users: config.users.iter().cloned().map(Arc::new).collect(),
@@ -224,7 +224,9 @@ impl Logins {
         let known = |user: &&Arc<User>| {
             user.name.eq_ignore_ascii_case(name)
                 && domain.is_none_or(|domain| {
-                    domain.is_empty() || domain == "." || domain.eq_ignore_ascii_case(&user.domain)
+                    domain.is_empty()
+                        || domain == "."
+                        || domain.eq_ignore_ascii_case(user.domain_on(&self.config.name))
                 })
         };
         self.users.iter().find(known).cloned()
