@@ -12,6 +12,7 @@ use super::row::Row;
 use super::setup::{HandClock, Setup};
 use super::store::{self, text};
 use super::switches::SWITCH;
+use crate::schema::{Build, Schema};
 
 /// The class of machines' own settings.
 pub(crate) const VSSD: &str = "Msvm_VirtualSystemSettingData";
@@ -60,6 +61,41 @@ pub(crate) fn code(answer: &Parameters) -> u32 {
     u32::try_from(code).expect("32 bits")
 }
 
+/// What a method gave is what real servers say that it gives, by name and by type.
+fn fits(object: &Path, method: &str, answer: &Parameters) {
+    let namespace = Schema::of(Build::Server23h2)
+        .namespace(&object.namespace)
+        .expect("the namespace");
+    let class = namespace.class(&object.class).expect("the class");
+    let known = class
+        .method(method)
+        .unwrap_or_else(|| panic!("{} has no {method}", object.class));
+    for (name, value) in answer {
+        let right = if name == "ReturnValue" {
+            known.returns.is_some()
+        } else {
+            known
+                .output
+                .iter()
+                .any(|member| member.name == *name && member.admits(value))
+        };
+        assert!(right, "{}.{method} gives {name}: {value:?}", object.class);
+        for inner in value.each() {
+            if let Value::Instance(inner) = inner {
+                let class = namespace.class(&inner.class).expect("a class of the schema");
+                for (name, value) in inner.properties() {
+                    let right = class.property(name).is_some_and(|member| member.admits(value));
+                    assert!(
+                        right,
+                        "{}.{method} gives {}.{name}: {value:?}",
+                        object.class, inner.class
+                    );
+                }
+            }
+        }
+    }
+}
+
 impl Bench {
     pub(crate) fn new() -> Self {
         Self::with(|_| {})
@@ -88,7 +124,9 @@ impl Bench {
         method: &str,
         input: &[(&str, Value)],
     ) -> Result<Parameters, WmiFault> {
-        self.host.invoke(object, method, &inputs(input))
+        let answer = self.host.invoke(object, method, &inputs(input))?;
+        fits(object, method, &answer);
+        Ok(answer)
     }
 
     pub(crate) fn call(&mut self, object: &Path, method: &str, input: &[(&str, Value)]) -> Parameters {
