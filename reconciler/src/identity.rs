@@ -1,9 +1,11 @@
 //! Who things are: tokens, MACs, and the names that objects bear on a host.
 
+use labyard_driver::Driver;
 use labyard_driver::ids::{
     DiskKey, HostUuid, MacAddr, Namespace, NicKey, ObjectId, ObjectName, ScreenName, Token, UploadId,
     VolumeName,
 };
+use labyard_driver::mark::Mark;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
@@ -60,6 +62,15 @@ pub fn new_object_id(random: &dyn Random) -> ObjectId {
             .into_uuid()
             .to_string(),
     )
+}
+
+/// The id of the object with this mark's token, asked for now; hosts may choose ids by themselves.
+pub(crate) async fn by_token(driver: &dyn Driver, mark: &Mark) -> Option<ObjectId> {
+    let marks = driver.marks().await.ok()?;
+    let found = marks
+        .into_iter()
+        .find(|(_, there)| there.kind == mark.kind && there.token == mark.token);
+    found.map(|(id, _)| id)
 }
 
 /// The name that an object bears on the host.

@@ -56,6 +56,7 @@ impl StoredImage {
         let format = match self.format {
             DiskFormat::Raw => "raw",
             DiskFormat::Qcow2 => "qcow2",
+            DiskFormat::Vhdx => "vhdx",
         };
         VolumeName(format!(
             "{PREFIX}{}.{}.{format}.{}",
@@ -70,6 +71,7 @@ impl StoredImage {
         let format = match parts.next()? {
             "raw" => DiskFormat::Raw,
             "qcow2" => DiskFormat::Qcow2,
+            "vhdx" => DiskFormat::Vhdx,
             _ => return None,
         };
         let virtual_size = Bytes(parts.next()?.parse().ok()?);

@@ -64,7 +64,8 @@ pub trait Driver: Send + Sync + 'static {
     /// [`DriverError::Missing`] where it is certain that no such machine exists.
     async fn machine(&self, id: &ObjectId) -> Result<ObservedMachine, DriverError>;
 
-    /// Records a machine before it is made: an inactive definition with name, id and mark and no devices.
+    /// Records a machine before it is made: an inactive definition with name, id and mark and no devices. Where the host
+    /// chooses ids, the one that comes back is its id.
     ///
     /// # Errors
     /// [`DriverError::Exists`] where the name or the id is taken, also by a racing caller.
@@ -268,7 +269,7 @@ pub trait Driver: Send + Sync + 'static {
     /// Deletes a volume; gone already is success.
     async fn delete_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), DriverError>;
 
-    /// Makes a network and starts it, with its mark.
+    /// Makes a network and starts it, with its mark. Where the host chooses ids, the one that comes back is its id.
     ///
     /// # Errors
     /// [`DriverError::Exists`] where the name or the id is taken.

@@ -12,7 +12,8 @@ use crate::observed::{Attachment, Autostart};
 /// A machine's whole definition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineSpec {
-    /// The id that the host shall keep for it.
+    /// The id that the host keeps for it. Of one that is recorded: the one that it shall keep, where hosts let callers
+    /// choose; otherwise what comes back says which one it has.
     pub id: ObjectId,
     /// The name that the host shall know it by.
     pub host_name: String,
@@ -236,6 +237,8 @@ pub enum DiskFormat {
     Raw,
     /// QEMU's copy-on-write format.
     Qcow2,
+    /// Hyper-V's.
+    Vhdx,
 }
 
 /// What a disk is attached to.
@@ -497,7 +500,8 @@ pub enum NetworkMode {
 /// A network's whole definition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkSpec {
-    /// The id that the host shall keep for it.
+    /// The id that the host keeps for it. Of one that is made: the one that it shall keep, where hosts let callers choose;
+    /// otherwise what comes back says which one it has.
     pub id: ObjectId,
     /// The name that the host shall know it by.
     pub host_name: String,

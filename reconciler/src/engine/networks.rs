@@ -291,11 +291,13 @@ fn told<'a>(
 async fn created(host: &Host, spec: &NetworkSpec) -> Result<ObservedNetwork, DriverError> {
     match host.driver.create_network(spec).await {
         Err(error @ (DriverError::ReplyLost { .. } | DriverError::Exists { .. })) => {
-            match host.driver.network(&spec.id).await {
-                Ok(found) if found.mark.ours().is_some_and(|m| m.token == spec.mark.token) => {
-                    host.driver.change_network(spec).await
+            match identity::by_token(host.driver.as_ref(), &spec.mark).await {
+                Some(id) => {
+                    host.driver
+                        .change_network(&NetworkSpec { id, ..spec.clone() })
+                        .await
                 }
-                _ => Err(error),
+                None => Err(error),
             }
         }
         other => other,

@@ -3,12 +3,14 @@
 
 use futures::future::BoxFuture;
 use labyard_driver::DriverError;
-use labyard_driver::mark::{Stage, TpmState};
+use labyard_driver::mark::{Mark, Stage, TpmState};
+use labyard_driver::observed::ObservedMachine;
 use labyard_driver::spec::{Firmware, Tpm};
 use std::sync::Arc;
 
 use super::{Outcome, Work};
 use crate::engine::screens::screen_of;
+use crate::identity::by_token;
 use crate::intent::intend;
 use crate::record::Record;
 
@@ -25,13 +27,15 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         let recorded = match work.host.driver.record_machine(&spec).await {
             Err(error @ (DriverError::ReplyLost { .. } | DriverError::Exists { .. })) => {
                 // It may have happened: the token tells whether what stands there is this very record.
-                match work.host.driver.machine(&work.id).await {
-                    Ok(found) if found.mark.ours().is_some_and(|m| m.token == mark.token) => found,
-                    _ => return Err(work.failed()(error)),
+                match standing(work, &mark).await {
+                    Some(found) => found,
+                    None => return Err(work.failed()(error)),
                 }
             }
             other => other.map_err(work.failed())?,
         };
+        // Some hosts choose ids by themselves.
+        work.id = recorded.id.clone();
         work.found = Some(recorded);
         let record = Arc::new(Record::new(work.host.driver.clone(), work.id.clone(), mark));
         work.keeper
@@ -39,6 +43,13 @@ pub(super) fn ensure<'a>(work: &'a mut Work<'_>) -> BoxFuture<'a, Outcome> {
         work.record = Some(record);
         crate::steps::reserve::check(work).await
     })
+}
+
+/// The machine of this mark's token, if the host has it.
+async fn standing(work: &Work<'_>, mark: &Mark) -> Option<ObservedMachine> {
+    let driver = &work.host.driver;
+    let id = by_token(driver.as_ref(), mark).await?;
+    driver.machine(&id).await.ok()
 }
 
 async fn update(work: &mut Work<'_>) -> Outcome {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use labyard_driver_sim::{Edge, Failure, Fault, FaultKind, Settings, SimHost};
+use labyard_driver_sim::{Edge, Failure, Fault, FaultKind, Ids, Settings, SimHost};
 use tokio::time::timeout;
 
 use crate::rig::{Rig, Table, assert_whole, config, inventory, wish};
@@ -24,10 +24,11 @@ async fn mutations_of_a_create() -> u64 {
 
 /// A create during which `kind` happens at the nth mutation, then the process is killed; then one more create by a
 /// new process, and a destroy by a third.
-async fn create_through(nth: u64, kind: FaultKind) {
+async fn create_through(nth: u64, kind: FaultKind, ids: Ids) {
     let (sim, table) = (
         SimHost::new(Settings {
             seed: nth,
+            ids,
             ..Settings::default()
         }),
         Table::default(),
@@ -72,7 +73,9 @@ async fn at_every_mutation(kind: FaultKind) {
     let all = mutations_of_a_create().await;
     assert!(all >= 12, "a create has {all} mutations");
     for nth in 1..=all {
-        create_through(nth, kind.clone()).await;
+        for ids in [Ids::ByCaller, Ids::ByHost] {
+            create_through(nth, kind.clone(), ids).await;
+        }
     }
 }
 

@@ -133,6 +133,8 @@ pub(crate) fn format_name(format: DiskFormat) -> &'static str {
     match format {
         DiskFormat::Raw => "raw",
         DiskFormat::Qcow2 => "qcow2",
+        // QEMU reads it; libvirt makes no volumes of it and says so.
+        DiskFormat::Vhdx => "vhdx",
     }
 }
 

@@ -46,5 +46,5 @@ pub use oplog::{Operation, Outcome};
 pub use request::Verb;
 #[cfg(unix)]
 pub use server::{ServeError, ServeOptions, Server};
-pub use settings::{BootMedium, GuestFault, GuestSettings, Latency, PoolSettings, Settings};
+pub use settings::{BootMedium, GuestFault, GuestSettings, Ids, Latency, PoolSettings, Settings};
 pub use state::ForeignHand;

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Where all chance comes from, the host's id too.
     pub seed: u64,
+    /// Who chooses the ids of machines and networks.
+    pub ids: Ids,
     /// How long a call takes.
     pub latency: Latency,
     /// How long a caller waits for an answer before it takes the reply for lost.
@@ -42,6 +44,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             seed: 0,
+            ids: Ids::ByCaller,
             latency: Latency::default(),
             call_deadline: Duration::from_secs(30),
             copy: Duration::from_millis(600),
@@ -55,6 +58,17 @@ impl Default for Settings {
             guest: GuestSettings::default(),
         }
     }
+}
+
+/// Who chooses the ids of machines and networks: on some hypervisors whoever makes them, on others they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ids {
+    /// Whoever makes them.
+    #[default]
+    ByCaller,
+    /// The host.
+    ByHost,
 }
 
 /// A storage pool beside the configured one.

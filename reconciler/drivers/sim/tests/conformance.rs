@@ -8,7 +8,7 @@ use common::SimFixture;
 use labyard_driver::conformance;
 use labyard_driver::ids::{Bytes, PoolName};
 use labyard_driver::observed::PoolKind;
-use labyard_driver_sim::{Latency, PoolSettings, Settings, SimDriver, SimHost};
+use labyard_driver_sim::{Ids, Latency, PoolSettings, Settings, SimDriver, SimHost};
 
 fn fixture(mut settings: Settings) -> SimFixture {
     let other = PoolSettings {
@@ -31,6 +31,21 @@ async fn the_simulated_host_does_what_every_driver_must() {
     report.assert_passed();
     let skipped: Vec<_> = report.skipped().map(|ran| ran.name).collect();
     assert_eq!(skipped, ["uploads::an_upload_without_room_leaves_nothing"]);
+    let left = fixture.host.unwrap().look();
+    let left = (left.machines.len(), left.networks.len(), left.volumes.len());
+    assert_eq!(left, (0, 0, 0), "the suite left something behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_chooses_ids_does_it_too() {
+    let settings = Settings {
+        ids: Ids::ByHost,
+        ..Settings::default()
+    };
+    let mut fixture = fixture(settings);
+    fixture.ids = conformance::Ids::ByHost;
+    let report = conformance::run(&fixture, "").await;
+    report.assert_passed();
     let left = fixture.host.unwrap().look();
     let left = (left.machines.len(), left.networks.len(), left.volumes.len());
     assert_eq!(left, (0, 0, 0), "the suite left something behind");

@@ -45,12 +45,12 @@ async fn attached(lab: &Lab<'_>, id: &ObjectId, nic: &NicSpec, power: Power) -> 
 pub(super) async fn a_card_is_lent_to_another_network_in_what_runs_and_in_the_definition_and_goes_home(
     lab: &Lab<'_>,
 ) -> Result {
-    let (home, other) = (lab.network("home")?, lab.network("lent")?);
-    lab.driver.create_network(&home).await?;
-    lab.driver.create_network(&other).await?;
+    let (mut home, mut other) = (lab.network("home")?, lab.network("lent")?);
+    lab.create(&mut home).await?;
+    lab.create(&mut other).await?;
     let mut spec = sample::with_nic(lab.machine("lender"), &home.host_name);
     spec.nics[0].isolation = Isolation::Apart;
-    lab.define(&spec).await?;
+    lab.define(&mut spec).await?;
     let there = on(&spec.nics[0], &other, Isolation::Open);
     let back = on(&spec.nics[0], &home, Isolation::Apart);
     for nic in [&there, &back] {
@@ -77,9 +77,9 @@ pub(super) async fn a_card_is_lent_to_another_network_in_what_runs_and_in_the_de
 }
 
 pub(super) async fn a_guest_whose_card_is_lent_asks_for_an_address_there(lab: &Lab<'_>) -> Result {
-    let (home, other) = (lab.network("home")?, lab.network("lent")?);
-    lab.driver.create_network(&home).await?;
-    lab.driver.create_network(&other).await?;
+    let (mut home, mut other) = (lab.network("home")?, lab.network("lent")?);
+    lab.create(&mut home).await?;
+    lab.create(&mut other).await?;
     let spec = running_with(lab, |spec| {
         let mut spec = sample::with_nic(spec, &home.host_name);
         spec.nics[0].isolation = Isolation::Apart;

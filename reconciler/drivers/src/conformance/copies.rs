@@ -36,8 +36,8 @@ pub(super) async fn a_disk_of_a_machine_that_is_off_is_not_copied_as_of_a_runnin
     lab: &Lab<'_>,
 ) -> Result {
     let disk = lab.disk("disk").await?;
-    let spec = sample::with_disk(lab.machine("off"), &lab.pool, &disk);
-    lab.define(&spec).await?;
+    let mut spec = sample::with_disk(lab.machine("off"), &lab.pool, &disk);
+    lab.define(&mut spec).await?;
     let copy = copy_of(lab, &disk, lab.disk("copy").await?);
     ensure_error!(lab.driver.begin_copy(&spec.id, &copy).await, Refused);
     lab.driver.end_copy(&spec.id, &copy).await?;

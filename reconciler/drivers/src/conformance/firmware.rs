@@ -52,7 +52,7 @@ pub(super) async fn guards_variables_and_boot_order_are_shown_as_asked_for(lab: 
     let spec = sample::with_drive(spec, "setup", None);
     let (disk, nic) = (spec.disks[0].key.clone(), spec.nics[0].key.clone());
     let drive = spec.media[0].key.clone();
-    let guarded = MachineSpec {
+    let mut guarded = MachineSpec {
         guards: Guards {
             secure_boot: SecureBoot::Off,
             tpm: Tpm::Emulated,
@@ -68,7 +68,11 @@ pub(super) async fn guards_variables_and_boot_order_are_shown_as_asked_for(lab: 
         ],
         ..spec.clone()
     };
-    lab.define(&guarded).await?;
+    lab.define(&mut guarded).await?;
+    let spec = MachineSpec {
+        id: guarded.id.clone(),
+        ..spec
+    };
     let seen = lab.driver.machine(&spec.id).await?;
     let detail = known(&seen)?;
     ensure_eq!(detail.guards, guarded.guards, "the guards");
@@ -96,7 +100,7 @@ pub(super) async fn a_boot_file_is_told_changed_and_taken_back(lab: &Lab<'_>) ->
         vendor_class: "HTTPClient".to_owned(),
     };
     spec.boot = Some(file("a.efi"));
-    let made = lab.driver.create_network(&spec).await?;
+    let made = lab.create(&mut spec).await?;
     ensure_eq!(made.boot, spec.boot, "the boot file");
     for boot in [Some(file("b.efi")), None] {
         spec.boot = boot;

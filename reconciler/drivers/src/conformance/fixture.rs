@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::ids::{MacAddr, Mib, ObjectId, PoolName};
-use crate::spec::{Accelerator, DirectBoot};
+use crate::spec::{Accelerator, DirectBoot, DiskFormat, Firmware};
 use crate::{Driver, DriverError};
 
 /// A host to play with.
@@ -15,6 +15,21 @@ pub trait Fixture: Send + Sync {
 
     /// A storage pool with at least 64 MiB to spare: the one that snapshots list.
     fn pool(&self) -> PoolName;
+
+    /// Who chooses the ids of machines and networks.
+    fn ids(&self) -> Ids {
+        Ids::ByCaller
+    }
+
+    /// The format of the disks that it makes.
+    fn format(&self) -> DiskFormat {
+        DiskFormat::Qcow2
+    }
+
+    /// The firmware of machines whose firmware is of no matter.
+    fn firmware(&self) -> Firmware {
+        Firmware::Bios
+    }
 
     /// A name that nothing on the host has, with `hint` in it; another one each time.
     fn fresh_name(&self, hint: &str) -> String;
@@ -44,6 +59,15 @@ pub trait Fixture: Send + Sync {
     fn hands(&self) -> Option<Arc<dyn OtherHands>> {
         None
     }
+}
+
+/// Who chooses the ids of machines and networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// Whoever makes them.
+    ByCaller,
+    /// The host.
+    ByHost,
 }
 
 /// How far machines come on a host.

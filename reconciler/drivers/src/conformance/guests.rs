@@ -19,8 +19,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 type Result = std::result::Result<(), Failure>;
 
 pub(super) async fn a_console_gives_bytes_and_ends_with_the_machine(lab: &Lab<'_>) -> Result {
-    let (spec, guest) = lab.bootable("console")?;
-    lab.define(&spec).await?;
+    let (mut spec, guest) = lab.bootable("console")?;
+    lab.define(&mut spec).await?;
     lab.driver.start_machine(&spec.id).await?;
     let mut console = lab.driver.console(&spec.id, Entry::Waits).await?;
     heard(console.as_mut(), "", guest.patience).await?;
@@ -30,8 +30,8 @@ pub(super) async fn a_console_gives_bytes_and_ends_with_the_machine(lab: &Lab<'_
 
 /// A guest echoes what is typed, once somebody in it listens.
 pub(super) async fn what_is_typed_into_a_console_is_echoed_by_its_guest(lab: &Lab<'_>) -> Result {
-    let (spec, guest) = lab.bootable("typed")?;
-    lab.define(&spec).await?;
+    let (mut spec, guest) = lab.bootable("typed")?;
+    lab.define(&mut spec).await?;
     lab.driver.start_machine(&spec.id).await?;
     let mut console = lab.driver.console(&spec.id, Entry::Waits).await?;
     let keyboard = console.keyboard();
@@ -53,8 +53,8 @@ pub(super) async fn what_is_typed_into_a_console_is_echoed_by_its_guest(lab: &La
 }
 
 pub(super) async fn a_console_is_had_by_one_and_lost_to_who_takes_it_over(lab: &Lab<'_>) -> Result {
-    let (spec, guest) = lab.bootable("taken")?;
-    lab.define(&spec).await?;
+    let (mut spec, guest) = lab.bootable("taken")?;
+    lab.define(&mut spec).await?;
     lab.driver.start_machine(&spec.id).await?;
     let mut first = lab.driver.console(&spec.id, Entry::Waits).await?;
     let second = lab.driver.console(&spec.id, Entry::Waits).await.map(drop);
@@ -138,10 +138,10 @@ async fn lease(
 }
 
 pub(super) async fn a_guest_gets_the_address_reserved_for_it(lab: &Lab<'_>) -> Result {
-    let net = lab.network("net")?;
-    lab.driver.create_network(&net).await?;
+    let mut net = lab.network("net")?;
+    lab.create(&mut net).await?;
     let (spec, guest) = lab.bootable("guest")?;
-    let spec = sample::with_nic(spec, &net.host_name);
+    let mut spec = sample::with_nic(spec, &net.host_name);
     let base = net.address.map_or(0, |net| u32::from(net.network()));
     let reservation = Reservation {
         mac: spec.nics[0].mac,
@@ -149,7 +149,7 @@ pub(super) async fn a_guest_gets_the_address_reserved_for_it(lab: &Lab<'_>) -> R
         name: None,
     };
     lab.driver.reserve_address(&net.id, &reservation).await?;
-    lab.define(&spec).await?;
+    lab.define(&mut spec).await?;
     let found = lease(lab, &spec, &net.id, guest.patience).await?;
     ensure_eq!(found, reservation.address, "the address");
     lab.driver.power_off(&spec.id).await?;
@@ -157,11 +157,11 @@ pub(super) async fn a_guest_gets_the_address_reserved_for_it(lab: &Lab<'_>) -> R
 }
 
 pub(super) async fn a_guest_gets_an_address_of_the_range(lab: &Lab<'_>) -> Result {
-    let net = lab.network("net")?;
-    lab.driver.create_network(&net).await?;
+    let mut net = lab.network("net")?;
+    lab.create(&mut net).await?;
     let (spec, guest) = lab.bootable("guest")?;
-    let spec = sample::with_nic(spec, &net.host_name);
-    lab.define(&spec).await?;
+    let mut spec = sample::with_nic(spec, &net.host_name);
+    lab.define(&mut spec).await?;
     let found = lease(lab, &spec, &net.id, guest.patience).await?;
     let (Some(range), IpAddr::V4(found)) = (net.dhcp, found) else {
         return Err(Failure::new(format!("{found} is not of IPv4")));

@@ -43,7 +43,7 @@ pub(super) async fn a_foreign_machine_is_seen_without_a_mark(lab: &Lab<'_>) -> R
 pub(super) async fn an_edit_keeps_what_others_put_in(lab: &Lab<'_>) -> Result {
     let disk = lab.disk("disk").await?;
     let mut spec = sample::with_disk(lab.machine("edited"), &lab.pool, &disk);
-    lab.define(&spec).await?;
+    lab.define(&mut spec).await?;
     let hands = hands(lab)?;
     hands.put_device(&spec.id).await?;
     ensure_eq!(
@@ -67,10 +67,10 @@ pub(super) async fn a_cable_that_was_pulled_out_is_seen_and_put_back(lab: &Lab<'
     if matches!(lab.fixture.guests(), Guests::Never) || lab.fixture.free_net().is_none() {
         return Ok(());
     }
-    let network = lab.network("net")?;
-    lab.driver.create_network(&network).await?;
-    let spec = sample::with_nic(lab.machine("wired"), &network.host_name);
-    lab.define(&spec).await?;
+    let mut network = lab.network("net")?;
+    lab.create(&mut network).await?;
+    let mut spec = sample::with_nic(lab.machine("wired"), &network.host_name);
+    lab.define(&mut spec).await?;
     lab.driver.start_machine(&spec.id).await?;
     let cable = async || Ok::<_, Failure>(lab.detail(&spec.id).await?.nics.first().map(|nic| nic.cable));
     ensure_eq!(cable().await?, Some(Cable::AsDefined), "the cable at first");

@@ -23,7 +23,7 @@ pub(super) async fn a_machine_is_renamed_while_it_is_off_and_stays_the_same(lab:
     ensure_eq!(seen.mark.ours(), Some(&spec.mark), "the mark");
     let mut again = lab.machine("again");
     again.host_name = spec.host_name.clone();
-    lab.driver.record_machine(&again).await?;
+    lab.record(&mut again).await?;
     ensure_error!(lab.driver.rename_machine(&again.id, &name).await, Exists);
     let gone = sample::id(&lab.fixture.fresh_name("gone"));
     ensure_error!(lab.driver.rename_machine(&gone, "any").await, Missing);
@@ -58,7 +58,7 @@ pub(super) async fn hardware_is_as_asked_for_and_stays_where_nothing_is_asked(la
     spec.cpu.nested = Choice::Is(Nested::Off);
     spec.graphics = Graphics::Vnc;
     spec.serial = Some("LY 1".to_owned());
-    lab.define(&spec).await?;
+    lab.define(&mut spec).await?;
     let asked = lab.detail(&spec.id).await?.hardware;
     ensure_eq!(asked.machine_type, Some(MachineType::Pc), "the chipset");
     ensure_eq!(
@@ -101,11 +101,11 @@ pub(super) async fn a_display_has_a_port_of_its_own_while_its_machine_runs(lab: 
         ("shown", Graphics::Vnc),
         ("dark", Graphics::None),
     ] {
-        let spec = MachineSpec {
+        let mut spec = MachineSpec {
             graphics,
             ..lab.machine(name)
         };
-        lab.define(&spec).await?;
+        lab.define(&mut spec).await?;
         ensure_eq!(lab.detail(&spec.id).await?.vnc_port, None, "before it runs");
         lab.driver.start_machine(&spec.id).await?;
         ports.push(lab.detail(&spec.id).await?.vnc_port);
@@ -132,13 +132,13 @@ pub(super) async fn drives_come_and_go_in_a_stopped_machine(lab: &Lab<'_>) -> Re
 }
 
 pub(super) async fn drives_come_and_go_in_a_running_machine(lab: &Lab<'_>) -> Result {
-    let bare = lab.machine("drives");
+    let mut bare = lab.machine("drives");
     if lab.can(Ability::EmptyDrive).await? {
         return drives(lab, bare, Started::Yes).await;
     }
-    lab.define(&bare).await?;
+    lab.define(&mut bare).await?;
     lab.driver.start_machine(&bare.id).await?;
-    let (id, one) = (bare.id.clone(), lab.disk("one").await?);
+    let (id, one) = (bare.id.clone(), lab.medium("one").await?);
     let before = lab.detail(&id).await?;
     let filled = sample::with_drive(bare, "a", Some((&lab.pool, &one)));
     let empty = sample::with_drive(filled.clone(), "b", None);
@@ -175,9 +175,9 @@ enum Started {
     No,
 }
 
-async fn drives(lab: &Lab<'_>, bare: MachineSpec, started: Started) -> Result {
-    let (one, two) = (lab.disk("one").await?, lab.disk("two").await?);
-    lab.define(&bare).await?;
+async fn drives(lab: &Lab<'_>, mut bare: MachineSpec, started: Started) -> Result {
+    let (one, two) = (lab.medium("one").await?, lab.medium("two").await?);
+    lab.define(&mut bare).await?;
     if started == Started::Yes {
         lab.driver.start_machine(&bare.id).await?;
     }
@@ -223,7 +223,7 @@ fn content<'d>(detail: &'d MachineDetail, target: &str) -> Option<&'d VolumeName
 pub(super) async fn a_card_is_kept_apart_and_stays_so(lab: &Lab<'_>) -> Result {
     let mut spec = sample::with_nic(lab.machine("apart"), &lab.fixture.fresh_name("net"));
     spec.nics[0].isolation = Isolation::Apart;
-    lab.define(&spec).await?;
+    lab.define(&mut spec).await?;
     let shown = lab.detail(&spec.id).await?.nics[0].isolation;
     ensure_eq!(shown, Isolation::Apart, "as asked for");
     spec.nics[0].isolation = Isolation::Open;

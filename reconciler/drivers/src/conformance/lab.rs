@@ -5,11 +5,13 @@ use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+
 use super::{Fixture, Guest, Guests, sample};
-use crate::ids::{ObjectId, PoolName, ScreenName, VolumeName};
-use crate::observed::{Ability, MachineDetail, ObservedMachine, Power};
+use crate::ids::{Bytes, ObjectId, PoolName, ScreenName, VolumeName};
+use crate::observed::{Ability, MachineDetail, ObservedMachine, ObservedNetwork, Power};
 use crate::screen::Screen;
-use crate::spec::{MachineSpec, NetworkSpec};
+use crate::spec::{MachineSpec, NetworkSpec, VolumeContent};
 use crate::{Driver, DriverError};
 
 /// The workplace of one case.
@@ -134,6 +136,7 @@ impl<'a> Lab<'a> {
     pub fn machine(&self, hint: &str) -> MachineSpec {
         let mut spec = sample::machine(&self.fixture.fresh_name(hint));
         spec.accelerator = self.fixture.accelerator();
+        spec.firmware = self.fixture.firmware();
         self.note(Made::Machine(spec.id.clone()));
         spec
     }
@@ -145,14 +148,34 @@ impl<'a> Lab<'a> {
 
     /// A machine that is recorded and defined.
     pub async fn defined(&self, hint: &str) -> Result<MachineSpec, Failure> {
-        let spec = self.machine(hint);
-        self.define(&spec).await?;
+        let mut spec = self.machine(hint);
+        self.define(&mut spec).await?;
         Ok(spec)
     }
 
+    /// Records a machine, which from then on has the id that the host gave it.
+    pub async fn record(&self, spec: &mut MachineSpec) -> Result<ObservedMachine, DriverError> {
+        let seen = self.driver.record_machine(spec).await?;
+        if seen.id != spec.id {
+            self.adopt_machine(&seen.id);
+            spec.id = seen.id.clone();
+        }
+        Ok(seen)
+    }
+
+    /// Makes a network, which from then on has the id that the host gave it.
+    pub async fn create(&self, spec: &mut NetworkSpec) -> Result<ObservedNetwork, DriverError> {
+        let seen = self.driver.create_network(spec).await?;
+        if seen.id != spec.id {
+            self.adopt_network(&seen.id);
+            spec.id = seen.id.clone();
+        }
+        Ok(seen)
+    }
+
     /// Records and defines a machine.
-    pub async fn define(&self, spec: &MachineSpec) -> Result<ObservedMachine, Failure> {
-        self.driver.record_machine(spec).await?;
+    pub async fn define(&self, spec: &mut MachineSpec) -> Result<ObservedMachine, Failure> {
+        self.record(spec).await?;
         Ok(self.driver.define_machine(spec).await?)
     }
 
@@ -189,6 +212,23 @@ impl<'a> Lab<'a> {
         let name = self.volume(hint);
         self.driver
             .create_volume(&sample::blank(&self.pool, &name))
+            .await?;
+        Ok(name)
+    }
+
+    /// A volume that goes into a CD drive: an image of nothing, which begins as one of a CD does (ECMA-119 8.1).
+    pub async fn medium(&self, hint: &str) -> Result<VolumeName, Failure> {
+        let name = self.volume(hint);
+        let mut image = vec![0; 64 << 10];
+        image[(32 << 10) + 1..][..5].copy_from_slice(b"CD001");
+        let length = Bytes(image.len() as u64);
+        let content = VolumeContent::Upload { length };
+        self.driver
+            .create_volume(&sample::volume(&self.pool, &name, content))
+            .await?;
+        let stream = futures::stream::iter([Ok(image.into())]).boxed();
+        self.driver
+            .upload(&self.pool, &name, length, stream, SHOWS_WITHIN)
             .await?;
         Ok(name)
     }

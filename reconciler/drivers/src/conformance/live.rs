@@ -35,7 +35,7 @@ async fn changed(
 }
 
 /// A guest that runs, with what a change needs.
-async fn running(lab: &Lab<'_>, spec: &MachineSpec) -> Result {
+async fn running(lab: &Lab<'_>, spec: &mut MachineSpec) -> Result {
     lab.define(spec).await?;
     Ok(lab.driver.start_machine(&spec.id).await?)
 }
@@ -43,7 +43,7 @@ async fn running(lab: &Lab<'_>, spec: &MachineSpec) -> Result {
 pub(super) async fn processors_are_given_to_a_running_machine_up_to_its_room(lab: &Lab<'_>) -> Result {
     let mut spec = lab.machine("cpus");
     spec.cpus_max = Some(2);
-    running(lab, &spec).await?;
+    running(lab, &mut spec).await?;
     ensure_eq!(
         lab.detail(&spec.id).await?.live_cpus,
         Some(1),
@@ -71,7 +71,7 @@ pub(super) async fn memory_is_given_and_taken_while_the_guest_runs(lab: &Lab<'_>
     let (mut spec, guest) = lab.bootable("memory")?;
     spec.memory = guest.memory;
     spec.memory_max = Some(Mib(guest.memory.0 + 64));
-    running(lab, &spec).await?;
+    running(lab, &mut spec).await?;
     for more in [32, 0] {
         spec.memory = Mib(guest.memory.0 + more);
         changed(lab, &spec, &LiveChange::Memory, |detail| {
@@ -84,8 +84,8 @@ pub(super) async fn memory_is_given_and_taken_while_the_guest_runs(lab: &Lab<'_>
 
 pub(super) async fn a_disk_is_plugged_in_and_taken_off_while_the_guest_runs(lab: &Lab<'_>) -> Result {
     let disk = lab.disk("plugged").await?;
-    let (bare, _) = lab.bootable("disks")?;
-    running(lab, &bare).await?;
+    let (mut bare, _) = lab.bootable("disks")?;
+    running(lab, &mut bare).await?;
     let spec = sample::with_disk(bare.clone(), &lab.pool, &disk);
     let key = spec.disks[0].key.clone();
     lab.driver.write_mark(&spec.id, &spec.mark).await?;
@@ -106,11 +106,11 @@ pub(super) async fn a_disk_is_plugged_in_and_taken_off_while_the_guest_runs(lab:
 }
 
 pub(super) async fn a_card_is_plugged_in_moved_and_taken_off_while_the_guest_runs(lab: &Lab<'_>) -> Result {
-    let (one, two) = (lab.network("one")?, lab.network("two")?);
-    lab.driver.create_network(&one).await?;
-    lab.driver.create_network(&two).await?;
-    let (bare, _) = lab.bootable("cards")?;
-    running(lab, &bare).await?;
+    let (mut one, mut two) = (lab.network("one")?, lab.network("two")?);
+    lab.create(&mut one).await?;
+    lab.create(&mut two).await?;
+    let (mut bare, _) = lab.bootable("cards")?;
+    running(lab, &mut bare).await?;
     let mut spec = sample::with_nic(bare.clone(), &one.host_name);
     let (key, mac) = (spec.nics[0].key.clone(), spec.nics[0].mac);
     let on = |detail: &MachineDetail, network: &str| {
@@ -138,14 +138,14 @@ pub(super) async fn a_card_is_plugged_in_moved_and_taken_off_while_the_guest_run
 }
 
 pub(super) async fn a_card_moves_to_a_network_on_a_bridge_of_the_host_and_back(lab: &Lab<'_>) -> Result {
-    let (own, mut trunk) = (lab.network("own")?, lab.network("trunk")?);
+    let (mut own, mut trunk) = (lab.network("own")?, lab.network("trunk")?);
     // Any bridge that is there will do.
-    let bridge = lab.driver.create_network(&own).await?.bridge;
+    let bridge = lab.create(&mut own).await?.bridge;
     (trunk.mode, trunk.bridge) = (NetworkMode::Bridge, bridge);
     (trunk.address, trunk.dhcp, trunk.domain) = (None, None, None);
-    lab.driver.create_network(&trunk).await?;
+    lab.create(&mut trunk).await?;
     let mut spec = sample::with_nic(lab.machine("mover"), &own.host_name);
-    running(lab, &spec).await?;
+    running(lab, &mut spec).await?;
     let (key, mac) = (spec.nics[0].key.clone(), spec.nics[0].mac);
     let is_on = |detail: &MachineDetail, network: &str| {
         let wanted = Attachment::Network(network.to_owned());
@@ -178,9 +178,9 @@ pub(super) async fn a_stopped_machine_loses_what_is_unplugged_and_is_otherwise_l
     lab: &Lab<'_>,
 ) -> Result {
     let disk = lab.disk("off").await?;
-    let bare = lab.machine("off");
+    let mut bare = lab.machine("off");
+    lab.define(&mut bare).await?;
     let spec = sample::with_disk(bare.clone(), &lab.pool, &disk);
-    lab.define(&bare).await?;
     let key = spec.disks[0].key.clone();
     for change in [LiveChange::PlugDisk(key), LiveChange::Cpus, LiveChange::Memory] {
         lab.driver.change_live(&spec, &change).await?;
@@ -211,12 +211,12 @@ pub(super) async fn disks_of_one_machine_lie_in_two_pools(lab: &Lab<'_>) -> Resu
         lab.driver.create_volume(&sample::blank(&other, &here)).await,
         Exists
     );
-    let spec = sample::with_disk(
+    let mut spec = sample::with_disk(
         sample::with_disk(lab.machine("pools"), &lab.pool, &here),
         &other,
         &here,
     );
-    lab.define(&spec).await?;
+    lab.define(&mut spec).await?;
     let detail = lab.detail(&spec.id).await?;
     let pools: Vec<_> = detail.disks.iter().map(|disk| disk.pool.clone()).collect();
     ensure_eq!(

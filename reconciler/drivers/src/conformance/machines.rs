@@ -16,11 +16,8 @@ pub(super) async fn a_record_is_a_stopped_machine_without_devices_that_carries_i
     lab: &Lab<'_>,
 ) -> Result {
     let disk = lab.volume("disk");
-    let spec = sample::with_disk(lab.machine("record"), &lab.pool, &disk);
-    for seen in [
-        lab.driver.record_machine(&spec).await?,
-        lab.driver.machine(&spec.id).await?,
-    ] {
+    let mut spec = sample::with_disk(lab.machine("record"), &lab.pool, &disk);
+    for seen in [lab.record(&mut spec).await?, lab.driver.machine(&spec.id).await?] {
         ensure_eq!(seen.id, spec.id, "the id");
         ensure_eq!(seen.host_name, spec.host_name, "the name");
         ensure_eq!(seen.power, Power::Stopped, "the power");
@@ -35,8 +32,8 @@ pub(super) async fn a_record_is_a_stopped_machine_without_devices_that_carries_i
 }
 
 pub(super) async fn a_name_that_is_taken_exists_already_and_nothing_changes(lab: &Lab<'_>) -> Result {
-    let first = lab.machine("name");
-    lab.driver.record_machine(&first).await?;
+    let mut first = lab.machine("name");
+    lab.record(&mut first).await?;
     let mut second = lab.machine("other");
     second.host_name = first.host_name.clone();
     ensure_error!(lab.driver.record_machine(&second).await, Exists);
@@ -51,8 +48,8 @@ pub(super) async fn a_name_that_is_taken_exists_already_and_nothing_changes(lab:
 }
 
 pub(super) async fn an_id_that_is_taken_exists_already_and_nothing_changes(lab: &Lab<'_>) -> Result {
-    let first = lab.machine("id");
-    lab.driver.record_machine(&first).await?;
+    let mut first = lab.machine("id");
+    lab.record(&mut first).await?;
     let mut second = lab.machine("other");
     second.id = first.id.clone();
     ensure_error!(lab.driver.record_machine(&second).await, Exists);
@@ -72,7 +69,14 @@ pub(super) async fn of_racing_records_of_one_name_exactly_one_wins(lab: &Lab<'_>
     ensure!(won[0] != won[1], "won: {won:?}");
     for (spec, result) in racers.iter().zip(results) {
         match result {
-            Ok(_) => ensure_eq!(lab.driver.machine(&spec.id).await?.id, spec.id, "the winner's id"),
+            Ok(won) => {
+                lab.adopt_machine(&won.id);
+                ensure_eq!(
+                    lab.driver.machine(&won.id).await?.mark.ours(),
+                    Some(&spec.mark),
+                    "the winner"
+                );
+            }
             Err(error) => ensure_error!(Err::<(), _>(error), Exists),
         }
     }
@@ -80,11 +84,11 @@ pub(super) async fn of_racing_records_of_one_name_exactly_one_wins(lab: &Lab<'_>
 }
 
 pub(super) async fn a_definition_shows_what_was_asked_for(lab: &Lab<'_>) -> Result {
-    let (disk, seed) = (lab.disk("disk").await?, lab.disk("seed").await?);
+    let (disk, seed) = (lab.disk("disk").await?, lab.medium("seed").await?);
     let mut spec = sample::with_disk(lab.machine("define"), &lab.pool, &disk);
     spec = sample::with_seed(sample::with_nic(spec, "no-such-network"), &lab.pool, &seed);
     (spec.cpus, spec.memory) = (3, Mib(192));
-    lab.define(&spec).await?;
+    lab.define(&mut spec).await?;
     let detail = lab.detail(&spec.id).await?;
     ensure_eq!(
         (detail.cpus, detail.memory),
@@ -122,8 +126,8 @@ pub(super) async fn a_definition_shows_what_was_asked_for(lab: &Lab<'_>) -> Resu
 
 pub(super) async fn a_definition_repeated_changes_nothing(lab: &Lab<'_>) -> Result {
     let disk = lab.disk("disk").await?;
-    let spec = sample::with_disk(lab.machine("again"), &lab.pool, &disk);
-    lab.define(&spec).await?;
+    let mut spec = sample::with_disk(lab.machine("again"), &lab.pool, &disk);
+    lab.define(&mut spec).await?;
     let before = lab.detail(&spec.id).await?;
     lab.driver.define_machine(&spec).await?;
     ensure_eq!(lab.detail(&spec.id).await?, before, "the definition");
@@ -132,9 +136,10 @@ pub(super) async fn a_definition_repeated_changes_nothing(lab: &Lab<'_>) -> Resu
 
 pub(super) async fn a_definition_changed_shows_the_change_and_keeps_the_id(lab: &Lab<'_>) -> Result {
     let (one, two) = (lab.disk("one").await?, lab.disk("two").await?);
-    let bare = lab.machine("change");
-    let spec = sample::with_disk(bare.clone(), &lab.pool, &one);
-    lab.define(&spec).await?;
+    let mut bare = lab.machine("change");
+    let mut spec = sample::with_disk(bare.clone(), &lab.pool, &one);
+    lab.define(&mut spec).await?;
+    bare.id = spec.id.clone();
     let mut more = sample::with_nic(sample::with_disk(spec, &lab.pool, &two), "no-such-network");
     (more.cpus, more.memory, more.mark.stage) = (2, Mib(160), Stage::Define);
     lab.driver.define_machine(&more).await?;
@@ -175,11 +180,11 @@ pub(super) async fn what_is_not_there_is_missing(lab: &Lab<'_>) -> Result {
 }
 
 pub(super) async fn removal_repeated_is_success(lab: &Lab<'_>) -> Result {
-    let spec = lab.defined("remove").await?;
+    let mut spec = lab.defined("remove").await?;
     lab.driver.remove_machine(&spec.id).await?;
     lab.driver.remove_machine(&spec.id).await?;
     ensure_error!(lab.driver.machine(&spec.id).await, Missing);
-    lab.define(&spec).await?;
+    lab.define(&mut spec).await?;
     Ok(())
 }
 
@@ -191,7 +196,7 @@ pub(super) async fn a_mark_comes_back_as_written_whatever_is_in_it(lab: &Lab<'_>
         "nothing": null,
         "control": "\u{1}\u{0}",
     });
-    let seen = lab.driver.record_machine(&spec).await?;
+    let seen = lab.record(&mut spec).await?;
     ensure_eq!(seen.mark.ours(), Some(&spec.mark), "the mark as recorded");
     spec.mark.stage = Stage::Ready;
     lab.driver.write_mark(&spec.id, &spec.mark).await?;
@@ -211,8 +216,8 @@ pub(super) async fn a_mark_comes_back_as_written_whatever_is_in_it(lab: &Lab<'_>
 
 pub(super) async fn a_mark_written_alone_leaves_the_definition(lab: &Lab<'_>) -> Result {
     let disk = lab.disk("disk").await?;
-    let spec = sample::with_disk(lab.machine("mark"), &lab.pool, &disk);
-    lab.define(&spec).await?;
+    let mut spec = sample::with_disk(lab.machine("mark"), &lab.pool, &disk);
+    lab.define(&mut spec).await?;
     let before = lab.detail(&spec.id).await?;
     let mut mark = spec.mark.clone();
     mark.stage = Stage::Finished;
@@ -225,8 +230,8 @@ pub(super) async fn a_mark_written_alone_leaves_the_definition(lab: &Lab<'_>) ->
 }
 
 pub(super) async fn marks_show_every_machine_of_ours(lab: &Lab<'_>) -> Result {
-    let (one, two) = (lab.defined("one").await?, lab.machine("two"));
-    lab.driver.record_machine(&two).await?;
+    let (one, mut two) = (lab.defined("one").await?, lab.machine("two"));
+    lab.record(&mut two).await?;
     let marks = lab.driver.marks().await?;
     for spec in [&one, &two] {
         let mark = marks.iter().find(|(id, _)| *id == spec.id).map(|(_, mark)| mark);
@@ -237,10 +242,11 @@ pub(super) async fn marks_show_every_machine_of_ours(lab: &Lab<'_>) -> Result {
 }
 
 pub(super) async fn a_medium_is_changed_in_a_stopped_machine(lab: &Lab<'_>) -> Result {
-    let (one, two) = (lab.disk("one").await?, lab.disk("two").await?);
-    let bare = lab.machine("medium");
-    lab.define(&sample::with_seed(bare.clone(), &lab.pool, &one))
-        .await?;
+    let (one, two) = (lab.medium("one").await?, lab.medium("two").await?);
+    let mut bare = lab.machine("medium");
+    let mut spec = sample::with_seed(bare.clone(), &lab.pool, &one);
+    lab.define(&mut spec).await?;
+    bare.id = spec.id;
     let spec = sample::with_seed(bare, &lab.pool, &two);
     for _ in 0..2 {
         lab.driver.change_medium(&spec).await?;
@@ -258,8 +264,8 @@ pub(super) async fn a_medium_is_changed_in_a_stopped_machine(lab: &Lab<'_>) -> R
 
 pub(super) async fn a_disk_of_a_stopped_machine_grows_and_never_shrinks(lab: &Lab<'_>) -> Result {
     let disk = lab.disk("disk").await?;
-    let spec = sample::with_disk(lab.machine("grow"), &lab.pool, &disk);
-    lab.define(&spec).await?;
+    let mut spec = sample::with_disk(lab.machine("grow"), &lab.pool, &disk);
+    lab.define(&mut spec).await?;
     for (asked, found) in [(96, 96), (96, 96), (80, 96)] {
         lab.driver
             .grow_disk(&spec.id, "vda", Bytes::from_mib(asked))
@@ -282,8 +288,8 @@ pub(super) async fn a_disk_of_a_stopped_machine_grows_and_never_shrinks(lab: &La
 
 pub(super) async fn a_snapshot_shows_what_was_made_and_nothing_after_removal(lab: &Lab<'_>) -> Result {
     let disk = lab.disk("disk").await?;
-    let spec = sample::with_disk(lab.machine("snapshot"), &lab.pool, &disk);
-    lab.define(&spec).await?;
+    let mut spec = sample::with_disk(lab.machine("snapshot"), &lab.pool, &disk);
+    lab.define(&mut spec).await?;
     let snapshot = lab.driver.snapshot().await?;
     ensure_eq!(snapshot.host.pool.as_ref(), Some(&lab.pool), "the pool");
     let volume = snapshot.volumes.iter().find(|volume| volume.name == disk);

@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::LocalBoxFuture;
 
-pub use fixture::{Fixture, Guest, Guests, OtherHands, Presence};
+pub use fixture::{Fixture, Guest, Guests, Ids, OtherHands, Presence};
 pub use lab::{Failure, Lab};
 pub use report::{Outcome, Ran, Report};
 
@@ -55,6 +55,7 @@ pub struct Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
     Nothing,
+    IdsByCaller,
     Networks,
     MachinesThatStart,
     GuestsThatBoot,
@@ -81,7 +82,6 @@ cases! {
     Nothing: machines {
         a_record_is_a_stopped_machine_without_devices_that_carries_its_mark,
         a_name_that_is_taken_exists_already_and_nothing_changes,
-        an_id_that_is_taken_exists_already_and_nothing_changes,
         of_racing_records_of_one_name_exactly_one_wins,
         a_definition_shows_what_was_asked_for,
         a_definition_repeated_changes_nothing,
@@ -97,6 +97,9 @@ cases! {
         the_host_tells_the_same_facts_twice,
         a_stopped_machine_is_left_alone_by_stop_and_shutdown,
         the_agent_of_a_stopped_machine_is_silent,
+    }
+    IdsByCaller: machines {
+        an_id_that_is_taken_exists_already_and_nothing_changes,
     }
     Nothing: kit {
         a_machine_is_renamed_while_it_is_off_and_stays_the_same,
@@ -144,7 +147,6 @@ cases! {
         a_network_on_a_bridge_of_the_host_shows_its_vlan,
         guests_are_put_back_on_a_network_that_got_another_bridge_of_the_host,
         a_name_that_is_taken_exists_already,
-        an_id_that_is_taken_exists_already,
         a_subnet_in_use_is_refused_and_leaves_nothing,
         a_bridge_in_use_is_refused_and_leaves_nothing,
         what_is_not_there_is_missing,
@@ -157,6 +159,9 @@ cases! {
         no_address_is_lost_while_the_mark_is_written,
         a_release_repeated_is_success,
         a_snapshot_shows_what_was_made_and_nothing_after_removal,
+    }
+    IdsByCaller: networks {
+        an_id_that_is_taken_exists_already,
     }
     Networks: firmware {
         a_boot_file_is_told_changed_and_taken_back,
@@ -277,6 +282,7 @@ impl Need {
         let guests = fixture.guests();
         match self {
             Self::Nothing => None,
+            Self::IdsByCaller => (fixture.ids() == Ids::ByHost).then_some("the host chooses the ids"),
             Self::Networks => fixture.free_net().is_none().then_some("no networks"),
             Self::MachinesThatStart => matches!(guests, Guests::Never).then_some("no machine starts"),
             Self::GuestsThatBoot if fixture.free_net().is_none() => Some("no networks"),

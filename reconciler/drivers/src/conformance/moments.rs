@@ -28,8 +28,8 @@ pub(super) async fn running_with(
 ) -> Result<MachineSpec> {
     let disk = lab.disk("disk").await?;
     let (spec, guest) = lab.bootable("kept")?;
-    let spec = furnish(sample::with_disk(spec, &lab.pool, &disk));
-    lab.define(&spec).await?;
+    let mut spec = furnish(sample::with_disk(spec, &lab.pool, &disk));
+    lab.define(&mut spec).await?;
     lab.driver.start_machine(&spec.id).await?;
     answers(lab, &spec.id, guest.patience).await?;
     Ok(spec)
@@ -172,8 +172,8 @@ pub(super) async fn a_machine_that_goes_back_paused_goes_on_when_started(lab: &L
 
 pub(super) async fn a_footing_is_taken_back_and_a_stopped_machine_has_no_memory(lab: &Lab<'_>) -> Result {
     let disk = lab.disk("disk").await?;
-    let spec = sample::with_disk(lab.machine("footing"), &lab.pool, &disk);
-    lab.define(&spec).await?;
+    let mut spec = sample::with_disk(lab.machine("footing"), &lab.pool, &disk);
+    lab.define(&mut spec).await?;
     let moment = moment_of(lab, &spec);
     let stands = async || Ok::<_, Failure>(lab.detail(&spec.id).await?.disks[0].volume.clone());
     for footing in [

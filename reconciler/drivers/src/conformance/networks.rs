@@ -54,7 +54,7 @@ pub(super) async fn a_network_runs_and_shows_what_was_asked_for(lab: &Lab<'_>) -
     let mut spec = lab.network("net")?;
     spec.domain = Some("lab.test".to_owned());
     spec.autostart = Autostart::On;
-    ensure_as_asked(&lab.driver.create_network(&spec).await?, &spec)?;
+    ensure_as_asked(&lab.create(&mut spec).await?, &spec)?;
     let seen = lab.driver.network(&spec.id).await?;
     ensure_as_asked(&seen, &spec)?;
     ensure_eq!(
@@ -67,8 +67,8 @@ pub(super) async fn a_network_runs_and_shows_what_was_asked_for(lab: &Lab<'_>) -
 }
 
 pub(super) async fn a_name_that_is_taken_exists_already(lab: &Lab<'_>) -> Result {
-    let first = lab.network("net")?;
-    lab.driver.create_network(&first).await?;
+    let mut first = lab.network("net")?;
+    lab.create(&mut first).await?;
     let mut second = lab.network("other")?;
     second.host_name = first.host_name.clone();
     ensure_error!(lab.driver.create_network(&second).await, Exists);
@@ -78,8 +78,8 @@ pub(super) async fn a_name_that_is_taken_exists_already(lab: &Lab<'_>) -> Result
 }
 
 pub(super) async fn an_id_that_is_taken_exists_already(lab: &Lab<'_>) -> Result {
-    let first = lab.network("net")?;
-    lab.driver.create_network(&first).await?;
+    let mut first = lab.network("net")?;
+    lab.create(&mut first).await?;
     let mut second = lab.network("other")?;
     second.id = first.id.clone();
     ensure_error!(lab.driver.create_network(&second).await, Exists);
@@ -99,16 +99,16 @@ async fn ensure_refused_without_a_trace(lab: &Lab<'_>, spec: &NetworkSpec) -> Re
 }
 
 pub(super) async fn a_subnet_in_use_is_refused_and_leaves_nothing(lab: &Lab<'_>) -> Result {
-    let first = lab.network("net")?;
-    lab.driver.create_network(&first).await?;
+    let mut first = lab.network("net")?;
+    lab.create(&mut first).await?;
     let mut second = lab.network("other")?;
     (second.address, second.dhcp) = (first.address, first.dhcp);
     ensure_refused_without_a_trace(lab, &second).await
 }
 
 pub(super) async fn a_bridge_in_use_is_refused_and_leaves_nothing(lab: &Lab<'_>) -> Result {
-    let first = lab.network("net")?;
-    let bridge = lab.driver.create_network(&first).await?.bridge;
+    let mut first = lab.network("net")?;
+    let bridge = lab.create(&mut first).await?.bridge;
     let mut second = lab.network("other")?;
     second.bridge = bridge;
     ensure_refused_without_a_trace(lab, &second).await
@@ -131,17 +131,17 @@ pub(super) async fn what_is_not_there_is_missing(lab: &Lab<'_>) -> Result {
 }
 
 pub(super) async fn removal_repeated_is_success(lab: &Lab<'_>) -> Result {
-    let spec = lab.network("net")?;
-    lab.driver.create_network(&spec).await?;
+    let mut spec = lab.network("net")?;
+    lab.create(&mut spec).await?;
     lab.driver.remove_network(&spec.id).await?;
     lab.driver.remove_network(&spec.id).await?;
     ensure_error!(lab.driver.network(&spec.id).await, Missing);
-    ensure_as_asked(&lab.driver.create_network(&spec).await?, &spec)
+    ensure_as_asked(&lab.create(&mut spec).await?, &spec)
 }
 
 pub(super) async fn a_change_keeps_id_and_reservations(lab: &Lab<'_>) -> Result {
     let mut spec = lab.network("net")?;
-    let bridge = lab.driver.create_network(&spec).await?.bridge;
+    let bridge = lab.create(&mut spec).await?.bridge;
     let kept = reservation(&spec, sample::mac("kept"), 30)?;
     lab.driver.reserve_address(&spec.id, &kept).await?;
     let base = spec.address.map_or(0, |net| u32::from(net.network()));
@@ -162,7 +162,7 @@ pub(super) async fn a_change_keeps_id_and_reservations(lab: &Lab<'_>) -> Result 
 
 pub(super) async fn a_mark_written_alone_is_seen(lab: &Lab<'_>) -> Result {
     let mut spec = lab.network("net")?;
-    lab.driver.create_network(&spec).await?;
+    lab.create(&mut spec).await?;
     spec.mark.stage = Stage::Finished;
     spec.mark.wishes = serde_json::json!({"text": "]]> & <b>\n\u{1}"});
     lab.driver.write_network_mark(&spec.id, &spec.mark).await?;
@@ -176,8 +176,8 @@ pub(super) async fn a_mark_written_alone_is_seen(lab: &Lab<'_>) -> Result {
 }
 
 pub(super) async fn a_reservation_repeated_is_success_and_is_seen(lab: &Lab<'_>) -> Result {
-    let spec = lab.network("net")?;
-    lab.driver.create_network(&spec).await?;
+    let mut spec = lab.network("net")?;
+    lab.create(&mut spec).await?;
     let mut wanted = reservation(&spec, sample::mac("one"), 20)?;
     wanted.name = Some("one".to_owned());
     lab.driver.reserve_address(&spec.id, &wanted).await?;
@@ -191,8 +191,8 @@ pub(super) async fn a_reservation_repeated_is_success_and_is_seen(lab: &Lab<'_>)
 }
 
 pub(super) async fn an_address_or_mac_that_is_taken_exists_already(lab: &Lab<'_>) -> Result {
-    let spec = lab.network("net")?;
-    lab.driver.create_network(&spec).await?;
+    let mut spec = lab.network("net")?;
+    lab.create(&mut spec).await?;
     let first = reservation(&spec, sample::mac("one"), 20)?;
     lab.driver.reserve_address(&spec.id, &first).await?;
     let same_address = reservation(&spec, sample::mac("two"), 20)?;
@@ -208,8 +208,8 @@ pub(super) async fn an_address_or_mac_that_is_taken_exists_already(lab: &Lab<'_>
 }
 
 pub(super) async fn an_address_set_aside_is_kept_for_its_mac_and_can_be_reserved(lab: &Lab<'_>) -> Result {
-    let spec = lab.network("net")?;
-    lab.driver.create_network(&spec).await?;
+    let mut spec = lab.network("net")?;
+    lab.create(&mut spec).await?;
     let wanted = reservation(&spec, sample::mac("one"), 20)?;
     let other = reservation(&spec, sample::mac("two"), 20)?;
     for _ in 0..2 {
@@ -233,8 +233,8 @@ pub(super) async fn an_address_set_aside_is_kept_for_its_mac_and_can_be_reserved
 }
 
 pub(super) async fn no_address_is_lost_while_the_mark_is_written(lab: &Lab<'_>) -> Result {
-    let spec = lab.network("net")?;
-    lab.driver.create_network(&spec).await?;
+    let mut spec = lab.network("net")?;
+    lab.create(&mut spec).await?;
     let wanted = (20..30).map(|last| reservation(&spec, sample::mac(&last.to_string()), last));
     let wanted = wanted.collect::<std::result::Result<Vec<_>, _>>()?;
     let reserve = async {
@@ -267,8 +267,8 @@ pub(super) async fn no_address_is_lost_while_the_mark_is_written(lab: &Lab<'_>) 
 }
 
 pub(super) async fn a_release_repeated_is_success(lab: &Lab<'_>) -> Result {
-    let spec = lab.network("net")?;
-    lab.driver.create_network(&spec).await?;
+    let mut spec = lab.network("net")?;
+    lab.create(&mut spec).await?;
     let (one, two) = (sample::mac("one"), sample::mac("two"));
     let kept = reservation(&spec, one, 20)?;
     lab.driver.reserve_address(&spec.id, &kept).await?;
@@ -296,8 +296,8 @@ pub(super) async fn a_release_repeated_is_success(lab: &Lab<'_>) -> Result {
 }
 
 pub(super) async fn a_snapshot_shows_what_was_made_and_nothing_after_removal(lab: &Lab<'_>) -> Result {
-    let spec = lab.network("net")?;
-    lab.driver.create_network(&spec).await?;
+    let mut spec = lab.network("net")?;
+    lab.create(&mut spec).await?;
     let kept = reservation(&spec, sample::mac("kept"), 30)?;
     lab.driver.reserve_address(&spec.id, &kept).await?;
     let snapshot = lab.driver.snapshot().await?;
@@ -359,7 +359,7 @@ pub(super) async fn what_a_network_offers_is_shown_changed_and_taken_back(lab: &
     let plain = spec.lan.clone();
     spec.lan = offers(&spec)?;
     spec.mode = NetworkMode::Routed;
-    ensure_as_asked(&lab.driver.create_network(&spec).await?, &spec)?;
+    ensure_as_asked(&lab.create(&mut spec).await?, &spec)?;
     let kept = reservation(&spec, sample::mac("kept"), 30)?;
     lab.driver.reserve_address(&spec.id, &kept).await?;
     spec.lan.mtu = Some(9000);
@@ -387,7 +387,7 @@ pub(super) async fn a_network_on_a_bridge_of_the_host_shows_its_vlan(lab: &Lab<'
     let mut spec = lab.network("net")?;
     (spec.mode, spec.bridge) = (NetworkMode::Bridge, Some("conform0".to_owned()));
     (spec.address, spec.dhcp, spec.lan.vlan) = (None, None, Some(VlanId(42)));
-    let made = lab.driver.create_network(&spec).await;
+    let made = lab.create(&mut spec).await;
     if !lab.can(Ability::BridgeVlan).await? {
         ensure!(
             matches!(made, Err(DriverError::Unsupported { .. })),
@@ -406,17 +406,14 @@ pub(super) async fn a_network_on_a_bridge_of_the_host_shows_its_vlan(lab: &Lab<'
 pub(super) async fn guests_are_put_back_on_a_network_that_got_another_bridge_of_the_host(
     lab: &Lab<'_>,
 ) -> Result {
-    let (one, two, mut trunk) = (lab.network("one")?, lab.network("two")?, lab.network("trunk")?);
+    let (mut one, mut two, mut trunk) = (lab.network("one")?, lab.network("two")?, lab.network("trunk")?);
     // Any bridges that are there will do.
-    let (one, two) = (
-        lab.driver.create_network(&one).await?,
-        lab.driver.create_network(&two).await?,
-    );
+    let (one, two) = (lab.create(&mut one).await?, lab.create(&mut two).await?);
     (trunk.mode, trunk.bridge) = (NetworkMode::Bridge, one.bridge);
     (trunk.address, trunk.dhcp, trunk.domain) = (None, None, None);
-    lab.driver.create_network(&trunk).await?;
-    let machine = sample::with_nic(lab.machine("guest"), &trunk.host_name);
-    lab.define(&machine).await?;
+    lab.create(&mut trunk).await?;
+    let mut machine = sample::with_nic(lab.machine("guest"), &trunk.host_name);
+    lab.define(&mut machine).await?;
     lab.driver.start_machine(&machine.id).await?;
     trunk.bridge = two.bridge;
     lab.driver.change_network(&trunk).await?;
@@ -440,10 +437,10 @@ pub(super) async fn guests_are_put_back_on_a_network_that_got_another_bridge_of_
 }
 
 pub(super) async fn guests_are_put_back_on_a_network_that_was_restarted(lab: &Lab<'_>) -> Result {
-    let network = lab.network("net")?;
-    lab.driver.create_network(&network).await?;
-    let machine = sample::with_nic(lab.machine("guest"), &network.host_name);
-    lab.define(&machine).await?;
+    let mut network = lab.network("net")?;
+    lab.create(&mut network).await?;
+    let mut machine = sample::with_nic(lab.machine("guest"), &network.host_name);
+    lab.define(&mut machine).await?;
     lab.driver.start_machine(&machine.id).await?;
     let standing = async || {
         let snapshot = lab.driver.snapshot().await?;

@@ -92,8 +92,8 @@ pub(super) async fn a_machine_that_runs_is_not_removed(lab: &Lab<'_>) -> Result 
 
 pub(super) async fn a_start_without_the_disk_is_refused_and_the_machine_stays(lab: &Lab<'_>) -> Result {
     let disk = lab.disk("disk").await?;
-    let spec = sample::with_disk(lab.machine("diskless"), &lab.pool, &disk);
-    lab.define(&spec).await?;
+    let mut spec = sample::with_disk(lab.machine("diskless"), &lab.pool, &disk);
+    lab.define(&mut spec).await?;
     lab.driver.delete_volume(&lab.pool, &disk).await?;
     ensure_error!(lab.driver.start_machine(&spec.id).await, Refused);
     let seen = lab.driver.machine(&spec.id).await?;
@@ -110,8 +110,8 @@ pub(super) async fn a_start_without_the_network_is_refused_and_the_machine_stays
     if matches!(lab.fixture.guests(), super::Guests::Never) {
         return Ok(());
     }
-    let spec = sample::with_nic(lab.machine("netless"), &lab.fixture.fresh_name("net"));
-    lab.define(&spec).await?;
+    let mut spec = sample::with_nic(lab.machine("netless"), &lab.fixture.fresh_name("net"));
+    lab.define(&mut spec).await?;
     ensure_error!(lab.driver.start_machine(&spec.id).await, Refused);
     ensure_eq!(
         lab.driver.machine(&spec.id).await?.power,
@@ -147,10 +147,11 @@ pub(super) async fn a_change_of_a_running_machine_waits_for_its_next_start(lab: 
 }
 
 pub(super) async fn a_medium_is_changed_in_a_running_machine(lab: &Lab<'_>) -> Result {
-    let (one, two) = (lab.disk("one").await?, lab.disk("two").await?);
-    let bare = lab.machine("medium");
-    lab.define(&sample::with_seed(bare.clone(), &lab.pool, &one))
-        .await?;
+    let (one, two) = (lab.medium("one").await?, lab.medium("two").await?);
+    let mut bare = lab.machine("medium");
+    let mut spec = sample::with_seed(bare.clone(), &lab.pool, &one);
+    lab.define(&mut spec).await?;
+    bare.id = spec.id;
     lab.driver.start_machine(&bare.id).await?;
     let spec = sample::with_seed(bare, &lab.pool, &two);
     lab.driver.change_medium(&spec).await?;
@@ -167,10 +168,11 @@ pub(super) async fn a_medium_is_changed_in_a_running_machine(lab: &Lab<'_>) -> R
 }
 
 pub(super) async fn a_medium_is_taken_out_of_a_running_machine(lab: &Lab<'_>) -> Result {
-    let one = lab.disk("one").await?;
-    let bare = lab.machine("medium");
-    lab.define(&sample::with_seed(bare.clone(), &lab.pool, &one))
-        .await?;
+    let one = lab.medium("one").await?;
+    let mut bare = lab.machine("medium");
+    let mut spec = sample::with_seed(bare.clone(), &lab.pool, &one);
+    lab.define(&mut spec).await?;
+    bare.id = spec.id;
     lab.driver.start_machine(&bare.id).await?;
     for _ in 0..2 {
         lab.driver.change_medium(&bare).await?;
@@ -182,8 +184,8 @@ pub(super) async fn a_medium_is_taken_out_of_a_running_machine(lab: &Lab<'_>) ->
 
 pub(super) async fn a_disk_of_a_running_machine_grows_and_never_shrinks(lab: &Lab<'_>) -> Result {
     let disk = lab.disk("disk").await?;
-    let spec = sample::with_disk(lab.machine("grow"), &lab.pool, &disk);
-    lab.define(&spec).await?;
+    let mut spec = sample::with_disk(lab.machine("grow"), &lab.pool, &disk);
+    lab.define(&mut spec).await?;
     lab.driver.start_machine(&spec.id).await?;
     for (asked, found) in [(96, 96), (96, 96), (80, 96)] {
         lab.driver

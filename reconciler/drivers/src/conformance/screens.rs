@@ -43,10 +43,10 @@ async fn has_screens(lab: &Lab<'_>, screen: &Screen) -> Result<bool> {
 
 /// A machine with a card on a network that runs.
 async fn with_a_card(lab: &Lab<'_>, hint: &str) -> Result<MachineSpec> {
-    let network = lab.network(hint)?;
-    lab.driver.create_network(&network).await?;
-    let spec = sample::with_nic(lab.machine(hint), &network.host_name);
-    lab.define(&spec).await?;
+    let mut network = lab.network(hint)?;
+    lab.create(&mut network).await?;
+    let mut spec = sample::with_nic(lab.machine(hint), &network.host_name);
+    lab.define(&mut spec).await?;
     Ok(spec)
 }
 
@@ -152,8 +152,8 @@ pub(super) async fn what_is_changed_of_a_machine_leaves_its_screen(lab: &Lab<'_>
 }
 
 pub(super) async fn a_screen_is_told_while_its_machine_runs_and_outlives_its_moment(lab: &Lab<'_>) -> Result {
-    let network = lab.network("seen")?;
-    lab.driver.create_network(&network).await?;
+    let mut network = lab.network("seen")?;
+    lab.create(&mut network).await?;
     let spec = running_with(lab, |spec| sample::with_nic(spec, &network.host_name)).await?;
     let screen = lab.screen(&spec);
     if !has_screens(lab, &screen).await? {

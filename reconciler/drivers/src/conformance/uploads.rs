@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream};
 use super::lab::{Failure, Lab, ensure, ensure_eq, ensure_error};
 use super::sample;
 use crate::ids::{Bytes, VolumeName};
-use crate::spec::{DiskFormat, VolumeContent};
+use crate::spec::VolumeContent;
 use crate::{DriverError, UploadStream};
 
 type Result = std::result::Result<(), Failure>;
@@ -114,7 +114,7 @@ pub(super) async fn a_disk_that_is_read_and_sent_is_the_same_disk(lab: &Lab<'_>)
         .await?;
     let is_so = async || {
         let volume = lab.driver.volume(&lab.pool, &name).await?;
-        Ok(volume.format == Some(DiskFormat::Qcow2) && volume.capacity == capacity)
+        Ok(volume.format == Some(lab.fixture.format()) && volume.capacity == capacity)
     };
     lab.until("the host sees the disk", DEADLINE, is_so).await?;
     ensure!(read(lab, &name).await? == content, "it reads otherwise");
@@ -130,7 +130,7 @@ pub(super) async fn an_upload_of_a_qcow2_image_is_recognised(lab: &Lab<'_>) -> R
     send(lab, &name, source(vec![Chunk::from(image)])).await?;
     let is_so = async || {
         let volume = lab.driver.volume(&lab.pool, &name).await?;
-        Ok(volume.format == Some(DiskFormat::Qcow2) && volume.capacity == Bytes::from_gib(1))
+        Ok(volume.format == Some(lab.fixture.format()) && volume.capacity == Bytes::from_gib(1))
     };
     lab.until("the host sees a qcow2 image of 1 GiB", DEADLINE, is_so)
         .await

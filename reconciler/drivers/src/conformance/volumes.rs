@@ -3,7 +3,7 @@
 use super::lab::{Failure, Lab, ensure, ensure_eq, ensure_error};
 use super::sample;
 use crate::ids::{Bytes, PoolName, VolumeName};
-use crate::spec::{DiskFormat, VolumeContent};
+use crate::spec::VolumeContent;
 
 type Result = std::result::Result<(), Failure>;
 
@@ -12,7 +12,7 @@ pub(super) async fn a_blank_disk_is_listed_with_its_size_and_format(lab: &Lab<'_
     let made = lab.driver.create_volume(&sample::blank(&lab.pool, &name)).await?;
     ensure_eq!(made.name, name, "the name");
     ensure_eq!(made.capacity, Bytes::from_mib(64), "the size");
-    ensure_eq!(made.format, Some(DiskFormat::Qcow2), "the format");
+    ensure_eq!(made.format, Some(lab.fixture.format()), "the format");
     ensure_eq!(made.backing, None, "the base");
     ensure_eq!(
         lab.driver.volume(&lab.pool, &name).await?,
@@ -66,10 +66,10 @@ pub(super) async fn deletion_repeated_is_success(lab: &Lab<'_>) -> Result {
 }
 
 /// An overlay or, with the other content, a copy of a base.
-fn overlay(base: &VolumeName, mib: u64) -> VolumeContent {
+fn overlay(lab: &Lab<'_>, base: &VolumeName, mib: u64) -> VolumeContent {
     VolumeContent::Overlay {
         base: base.clone(),
-        base_format: DiskFormat::Qcow2,
+        base_format: lab.fixture.format(),
         capacity: Bytes::from_mib(mib),
     }
 }
@@ -78,19 +78,19 @@ pub(super) async fn an_overlay_names_its_base(lab: &Lab<'_>) -> Result {
     let (base, name) = (lab.disk("base").await?, lab.volume("overlay"));
     let made = lab
         .driver
-        .create_volume(&sample::volume(&lab.pool, &name, overlay(&base, 96)))
+        .create_volume(&sample::volume(&lab.pool, &name, overlay(lab, &base, 96)))
         .await?;
     let below = lab.driver.volume(&lab.pool, &base).await?;
     ensure_eq!(made.backing, Some(below.path), "the base");
     ensure_eq!(made.capacity, Bytes::from_mib(96), "the size");
-    ensure_eq!(made.format, Some(DiskFormat::Qcow2), "the format");
+    ensure_eq!(made.format, Some(lab.fixture.format()), "the format");
     ensure_eq!(below.capacity, Bytes::from_mib(64), "the base's size");
     Ok(())
 }
 
 pub(super) async fn an_overlay_smaller_than_its_base_is_refused(lab: &Lab<'_>) -> Result {
     let (base, name) = (lab.disk("base").await?, lab.volume("overlay"));
-    let spec = sample::volume(&lab.pool, &name, overlay(&base, 32));
+    let spec = sample::volume(&lab.pool, &name, overlay(lab, &base, 32));
     ensure_error!(lab.driver.create_volume(&spec).await, Refused);
     ensure_error!(lab.driver.volume(&lab.pool, &name).await, Missing);
     Ok(())
@@ -98,7 +98,7 @@ pub(super) async fn an_overlay_smaller_than_its_base_is_refused(lab: &Lab<'_>) -
 
 pub(super) async fn an_overlay_of_nothing_is_refused_and_leaves_nothing(lab: &Lab<'_>) -> Result {
     let (base, name) = (lab.volume("base"), lab.volume("overlay"));
-    let spec = sample::volume(&lab.pool, &name, overlay(&base, 64));
+    let spec = sample::volume(&lab.pool, &name, overlay(lab, &base, 64));
     ensure_error!(lab.driver.create_volume(&spec).await, Refused);
     ensure_error!(lab.driver.volume(&lab.pool, &name).await, Missing);
     Ok(())
@@ -108,7 +108,7 @@ pub(super) async fn a_copy_stands_alone(lab: &Lab<'_>) -> Result {
     let (base, name) = (lab.disk("base").await?, lab.volume("copy"));
     let content = VolumeContent::Copy {
         base: base.clone(),
-        base_format: DiskFormat::Qcow2,
+        base_format: lab.fixture.format(),
         capacity: Bytes::from_mib(96),
     };
     lab.driver
@@ -117,7 +117,7 @@ pub(super) async fn a_copy_stands_alone(lab: &Lab<'_>) -> Result {
     lab.driver.delete_volume(&lab.pool, &base).await?;
     let copy = lab.driver.volume(&lab.pool, &name).await?;
     ensure_eq!(copy.backing, None, "the base");
-    ensure_eq!(copy.format, Some(DiskFormat::Qcow2), "the format");
+    ensure_eq!(copy.format, Some(lab.fixture.format()), "the format");
     ensure_eq!(copy.capacity, Bytes::from_mib(96), "the size");
     Ok(())
 }

@@ -142,7 +142,7 @@ impl State {
         match hand {
             ForeignHand::AddMachine(spec) => self.add_foreign_machine(spec, now),
             ForeignHand::AddNetwork(spec) => {
-                self.create_network(spec, now)?;
+                self.create_network_as(&spec.id, spec, now)?;
                 self.erase_mark(&spec.id, MarkState::None)
             }
             ForeignHand::AddVolume(spec) => self.add_foreign_volume(spec),
@@ -296,7 +296,7 @@ impl State {
     }
 
     fn add_foreign_machine(&mut self, spec: &MachineSpec, now: Millis) -> Result<(), DriverError> {
-        self.record_machine(spec, now)?;
+        self.record_machine_as(&spec.id, spec, now)?;
         self.define_machine(spec, now)?;
         let machine = self.machine_mut(&spec.id)?;
         machine

@@ -27,14 +27,26 @@ impl State {
         spec: &MachineSpec,
         now: Millis,
     ) -> Result<ObservedMachine, DriverError> {
+        let id = self.id(&spec.id);
+        self.record_machine_as(&id, spec, now)
+    }
+
+    /// Records a machine whose id is decided: by this host, or by whoever works past the driver.
+    pub(super) fn record_machine_as(
+        &mut self,
+        id: &ObjectId,
+        spec: &MachineSpec,
+        now: Millis,
+    ) -> Result<ObservedMachine, DriverError> {
         if self.names.contains_key(&spec.host_name) {
             return Err(exists("machine", &spec.host_name));
         }
-        if self.machines.contains_key(&spec.id) {
-            return Err(exists("machine with the id", &spec.id));
+        if self.machines.contains_key(id) {
+            return Err(exists("machine with the id", id));
         }
         check_hardware(spec)?;
         let bare = MachineSpec {
+            id: id.clone(),
             direct_boot: None,
             disks: Vec::new(),
             seed: None,
@@ -45,14 +57,14 @@ impl State {
             ..spec.clone()
         };
         self.insert_machine(Machine {
-            id: spec.id.clone(),
+            id: id.clone(),
             host_name: spec.host_name.clone(),
             mark: stored(&spec.mark),
             autostart: Autostart::Off,
             definition: self.definition_of(&bare)?,
             activity: MachineActivity::Off(None),
         });
-        self.machine(&spec.id, now)
+        self.machine(id, now)
     }
 
     pub(super) fn insert_machine(&mut self, machine: Machine) {

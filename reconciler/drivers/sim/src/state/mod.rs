@@ -47,8 +47,21 @@ pub(crate) use volumes::Filling;
 
 use crate::clock::Millis;
 use crate::random::hash;
-use crate::settings::Settings;
+use crate::settings::{Ids, Settings};
 use guest::Run;
+
+/// A UUID made of bytes: the same bytes give the same one.
+fn uuid_of(source: &[u8]) -> String {
+    let (high, low) = (hash(source), hash(&[source, b"low"].concat()));
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 52,
+        low & 0xffff_ffff_ffff
+    )
+}
 
 /// The simulated host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,6 +89,9 @@ pub(crate) struct State {
     due: BTreeSet<(Millis, ObjectId)>,
     runs: u64,
     bridges: u32,
+    /// How many ids it has chosen.
+    #[serde(default)]
+    ids: u64,
     #[serde(skip)]
     events: Vec<HostEvent>,
     #[serde(skip)]
@@ -213,16 +229,7 @@ struct Volume {
 
 impl State {
     pub(crate) fn new(settings: Settings) -> Self {
-        let seed = settings.seed.to_le_bytes();
-        let (high, low) = (hash(&seed), hash(&[&seed[..], b"low"].concat()));
-        let uuid = format!(
-            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
-            high >> 32,
-            high >> 16 & 0xffff,
-            high & 0xfff,
-            low >> 52,
-            low & 0xffff_ffff_ffff
-        );
+        let uuid = uuid_of(&settings.seed.to_le_bytes());
         Self {
             settings,
             uuid: HostUuid(uuid),
@@ -237,9 +244,25 @@ impl State {
             due: BTreeSet::new(),
             runs: 0,
             bridges: 0,
+            ids: 0,
             events: Vec::new(),
             touched: false,
         }
+    }
+
+    /// The id of something new for which a caller has chosen this one.
+    fn id(&mut self, chosen: &ObjectId) -> ObjectId {
+        if self.settings.ids == Ids::ByCaller {
+            return chosen.clone();
+        }
+        self.ids += 1;
+        let source = [
+            &self.settings.seed.to_le_bytes()[..],
+            b"id",
+            &self.ids.to_le_bytes(),
+        ]
+        .concat();
+        ObjectId(uuid_of(&source))
     }
 
     /// The events since they were last taken.

@@ -19,16 +19,30 @@ impl State {
         spec: &NetworkSpec,
         now: Millis,
     ) -> Result<ObservedNetwork, DriverError> {
+        let id = self.id(&spec.id);
+        self.create_network_as(&id, spec, now)
+    }
+
+    /// Makes a network whose id is decided: by this host, or by whoever works past the driver.
+    pub(super) fn create_network_as(
+        &mut self,
+        id: &ObjectId,
+        spec: &NetworkSpec,
+        now: Millis,
+    ) -> Result<ObservedNetwork, DriverError> {
         if self.network_named(&spec.host_name).is_some() {
             return Err(exists("network", &spec.host_name));
         }
-        if self.networks.contains_key(&spec.id) {
-            return Err(exists("network with the id", &spec.id));
+        if self.networks.contains_key(id) {
+            return Err(exists("network with the id", id));
         }
         self.check_network(spec)?;
-        let network = self.new_network(spec, stored(&spec.mark));
-        self.networks.insert(spec.id.clone(), network);
-        self.network(&spec.id, now)
+        let network = Network {
+            id: id.clone(),
+            ..self.new_network(spec, stored(&spec.mark))
+        };
+        self.networks.insert(id.clone(), network);
+        self.network(id, now)
     }
 
     pub(super) fn new_network(&mut self, spec: &NetworkSpec, mark: MarkState) -> Network {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use labyard_driver::conformance::{Fixture, Guest, Guests, OtherHands, Presence, sample};
+use labyard_driver::conformance::{Fixture, Guest, Guests, Ids, OtherHands, Presence, sample};
 use labyard_driver::ids::{MacAddr, Mib, ObjectId, PoolName};
 use labyard_driver::spec::DirectBoot;
 use labyard_driver::{Driver, DriverError};
@@ -18,6 +18,7 @@ pub(crate) struct SimFixture {
     pub(crate) host: Option<SimHost>,
     pub(crate) small_pool: Option<PoolName>,
     pub(crate) other_pool: Option<PoolName>,
+    pub(crate) ids: Ids,
     pub(crate) count: AtomicU32,
 }
 
@@ -28,6 +29,7 @@ impl SimFixture {
             host: None,
             small_pool: None,
             other_pool: None,
+            ids: Ids::ByCaller,
             count: AtomicU32::new(0),
         }
     }
@@ -44,6 +46,10 @@ impl Fixture for SimFixture {
 
     fn pool(&self) -> PoolName {
         PoolName::from("default")
+    }
+
+    fn ids(&self) -> Ids {
+        self.ids
     }
 
     fn fresh_name(&self, hint: &str) -> String {
