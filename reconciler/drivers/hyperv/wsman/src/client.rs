@@ -238,7 +238,15 @@ impl Client {
     /// # Errors
     /// If the service refuses or does not answer, or an object is not what the struct says.
     pub async fn all<T: CimClass>(&self) -> Result<Vec<T>, Error> {
-        let select = Select::of(T::TABLE.name).columns(&T::columns());
+        self.those(|select| select).await
+    }
+
+    /// The objects of a class that fit, with the properties of the struct alone.
+    ///
+    /// # Errors
+    /// As of [`Client::all`].
+    pub async fn those<T: CimClass>(&self, narrow: impl FnOnce(Select) -> Select) -> Result<Vec<T>, Error> {
+        let select = narrow(Select::of(T::TABLE.name).columns(&T::columns()));
         let rows = self.query(T::TABLE.namespace, &select.to_string()).await?;
         rows.iter().map(|row| T::read(row).map_err(Error::from)).collect()
     }

@@ -59,6 +59,31 @@ impl Select {
         self
     }
 
+    /// Those whose property begins with this text, without case. What the text has of LIKE's own signs means itself.
+    ///
+    /// ```
+    /// # use wsman::wql::Select;
+    /// let query = Select::of("Msvm_MemorySettingData").starting("InstanceID", r"Microsoft:5E_0\x");
+    /// assert_eq!(
+    ///     query.to_string(),
+    ///     r"SELECT * FROM Msvm_MemorySettingData WHERE InstanceID LIKE 'Microsoft:5E[_]0\\x%'"
+    /// );
+    /// ```
+    #[must_use]
+    pub fn starting(mut self, property: &str, text: &str) -> Self {
+        let mut pattern = String::with_capacity(text.len() + 1);
+        for character in text.chars() {
+            match character {
+                '%' | '_' | '[' => pattern.extend(['[', character, ']']),
+                other => pattern.push(other),
+            }
+        }
+        pattern.push('%');
+        self.conditions
+            .push(format!("{property} LIKE {}", literal(&pattern)));
+        self
+    }
+
     /// Those whose property is this number or truth.
     #[must_use]
     pub fn is(mut self, property: &str, value: impl Into<Plain>) -> Self {
