@@ -123,6 +123,8 @@ impl Peer {
             Connection::from_transport(Box::new(sender), Box::new(receiver), self.host.clone());
         // Deadlines are kept here, for the whole of a call.
         connection.set_response_timeout(None);
+        // Images shrink little and take longer; and how long a compressed message is tells of what is in it.
+        connection.set_compression_requested(false);
         let negotiated = connection.negotiate().await;
         let params = negotiated
             .and_then(|()| {

@@ -1,5 +1,7 @@
 //! Nobody on the way can take protection away, and nobody is spoken with who does not protect.
 
+use std::sync::{Arc, Mutex};
+
 use labyard_files::{Encryption, HostFiles, SmbFiles, Trouble, Why};
 
 use crate::machine::{at, root};
@@ -153,6 +155,36 @@ async fn everything_is_sealed_where_the_server_offers_it_and_signed_where_not() 
         file.close().await.unwrap();
         assert_eq!(files.list(&at("d")).await.unwrap().len(), 1);
     }
+}
+
+/// The kinds of what is offered with the first message. \[MS-SMB2\] 2.2.3.1.
+fn offered(message: &[u8]) -> Vec<u16> {
+    let number = |at: usize| u16::from_le_bytes([message[at], message[at + 1]]);
+    let (mut at, count) = (usize::from(number(64 + 28)), number(64 + 32));
+    let mut kinds = Vec::new();
+    for _ in 0..count {
+        kinds.push(number(at));
+        at = (at + 8 + usize::from(number(at + 2))).next_multiple_of(8);
+    }
+    kinds
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encryption_is_offered_and_compression_is_not() {
+    let Some(samba) = Samba::start("") else { return };
+    let kinds = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&kinds);
+    let rule: Rule = Box::new(move |way, message: &mut Vec<u8>| {
+        if way == Way::ToHost && command(message) == Some(NEGOTIATE) {
+            seen.lock().unwrap().extend(offered(message));
+        }
+        Fate::Pass
+    });
+    let proxy = Proxy::start(samba.port, rule).await;
+    let files = SmbFiles::new(samba.through(proxy.port), &root()).unwrap();
+    files.connect().await.unwrap();
+    // Integrity of the login, encryption, signing; compression would be 3.
+    assert_eq!(*kinds.lock().unwrap(), [1, 2, 8]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
