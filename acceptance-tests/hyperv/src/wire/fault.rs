@@ -68,8 +68,8 @@ use Side::{Receiver, Sender};
 
 type Row = (Kind, Side, &'static str, u32);
 
-/// Kind, code, subcode, number. Numbers are Windows' own (`ERROR_WSMAN_…` of its headers); subcodes are DSP0226's. Which number
-/// goes with which cause was read in recorded answers for those of `research`'s table, and is by the names for the others.
+/// Kind, code, subcode, number. Numbers are Windows' own (`ERROR_WSMAN_…` of its headers), subcodes are DSP0226's. Which number
+/// goes with which cause is by their names, but for the few that `BEHAVIOUR.md` knows from real hosts.
 const TABLE: [Row; 25] = [
     (Kind::AccessDenied, Sender, "w:AccessDenied", 5),
     (

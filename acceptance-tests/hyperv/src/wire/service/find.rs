@@ -148,6 +148,9 @@ impl Service {
                 (Shown::All, Shown::All) => self.all(namespace, class)?,
                 _ => Vec::new(),
             };
+            for row in &rows {
+                self.fits(row.class, &row.instance)?;
+            }
             return Ok((namespace, class.name.clone(), rows));
         };
         if !is_wql(filter) {
@@ -174,7 +177,7 @@ impl Service {
         Ok((namespace, class, rows))
     }
 
-    /// All instances of a class and of those below it.
+    /// All instances of a class and of those below it. What is shown of them has to be held against the schema.
     fn all(&self, namespace: &'static Namespace, class: &'static Class) -> Result<Vec<Row>, Fault> {
         let mut rows = Vec::new();
         for member in namespace.family(&class.name) {
@@ -185,7 +188,6 @@ impl Service {
                 Err(fault) => return Err(Fault::wmi(fault, format!("instances of {}", member.name))),
                 Ok(instances) => {
                     for instance in instances {
-                        self.fits(member, &instance)?;
                         rows.push(Row {
                             class: member,
                             instance,
@@ -226,6 +228,7 @@ impl Service {
         self.holds(namespace, class, &nothing, select)?;
         for mut row in all {
             if self.holds(namespace, row.class, &row.instance, select)? {
+                self.fits(row.class, &row.instance)?;
                 row.fragment = select.columns.as_deref().map(|columns| projected(&row, columns));
                 rows.push(row);
             }
@@ -435,7 +438,9 @@ impl Service {
             return Err(missing());
         }
         let mut rows = self.all(namespace, class)?.into_iter();
-        rows.find(|row| is_at(row, &path)).ok_or_else(missing)
+        let row = rows.find(|row| is_at(row, &path)).ok_or_else(missing)?;
+        self.fits(row.class, &row.instance)?;
+        Ok(row)
     }
 }
 
