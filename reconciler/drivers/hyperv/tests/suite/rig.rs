@@ -75,3 +75,15 @@ pub(crate) fn machine(name: &str) -> MachineSpec {
         ..sample::machine(name)
     }
 }
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let complaints = self.server.complaints();
+        if !std::thread::panicking() {
+            assert!(
+                complaints.is_empty(),
+                "what the host itself said is not in the schema: {complaints:?}"
+            );
+        }
+    }
+}
