@@ -17,10 +17,9 @@ mod samba;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{self, Stream};
 use labyard_files::{HostFiles as _, upload};
-use tokio::io::AsyncReadExt as _;
 
 use crate::machine::{at, noise};
 use crate::samba::Samba;
@@ -100,7 +99,7 @@ fn by_smbclient(samba: &Samba, way: &Way, file: &Path) -> Duration {
 async fn by_us(samba: &Samba, file: &Path) -> Duration {
     let begun = Instant::now();
     let files = samba.files();
-    let source = chunks(tokio::fs::File::open(file).await.unwrap());
+    let source = chunks(file);
     upload(&files, &at("ours"), "t", None, source).await.unwrap();
     let took = begun.elapsed();
     let served = samba.served().join("ours");
@@ -109,12 +108,24 @@ async fn by_us(samba: &Samba, file: &Path) -> Duration {
     took
 }
 
-/// A file in pieces of a MiB.
-fn chunks(file: tokio::fs::File) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
-    stream::try_unfold(file, |mut file| async move {
-        let mut chunk = BytesMut::with_capacity(1 << 20);
-        while chunk.len() < chunk.capacity() && file.read_buf(&mut chunk).await? > 0 {}
-        Ok((!chunk.is_empty()).then(|| (chunk.freeze(), file)))
+/// A file in pieces of a MiB, read ahead by a thread.
+fn chunks(path: &Path) -> impl Stream<Item = std::io::Result<Bytes>> + Send + use<> {
+    use std::io::Read as _;
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let mut file = std::fs::File::open(path).unwrap();
+    std::thread::spawn(move || {
+        loop {
+            let mut chunk = Vec::with_capacity(1 << 20);
+            let read = (&mut file).take(1 << 20).read_to_end(&mut chunk);
+            let end = matches!(read, Ok(0));
+            let sent = end || sender.blocking_send(read.map(|_| chunk.into())).is_err();
+            if sent {
+                return;
+            }
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
     })
 }
 

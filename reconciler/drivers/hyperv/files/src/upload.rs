@@ -7,6 +7,8 @@ use std::fmt;
 use bytes::Bytes;
 use futures::stream::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256 as Hash};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::error::{Error, Trouble, Why};
 use crate::files::{FileWriter, HostFiles};
@@ -133,7 +135,7 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send,
     E: fmt::Display,
 {
-    let mut hash = Hash::new();
+    let hashing = Hashing::begin();
     let mut length = 0;
     let mut source = std::pin::pin!(source);
     while let Some(chunk) = source.next().await {
@@ -141,11 +143,14 @@ where
             path: staged.target.clone(),
             reason: error.to_string(),
         })?;
-        hash.update(&chunk);
+        hashing.feed(chunk.clone()).await;
         staged.write_at(length, &chunk).await?;
         length += chunk.len() as u64;
     }
-    let found = Sha256(hash.finalize().into());
+    let found = hashing.end().await.map_err(|reason| UploadTrouble::Source {
+        path: staged.target.clone(),
+        reason,
+    })?;
     match expected {
         Some(expected) if expected != found => Err(UploadTrouble::Digest {
             path: staged.target.clone(),
@@ -156,6 +161,41 @@ where
             length,
             sha256: found,
         }),
+    }
+}
+
+/// A digest that is made beside the writing: one thread alone would take as long as both.
+struct Hashing {
+    feed: mpsc::Sender<Bytes>,
+    digest: JoinHandle<Sha256>,
+}
+
+/// Chunks that wait to be hashed.
+const WAITING: usize = 4;
+
+impl Hashing {
+    fn begin() -> Self {
+        let (feed, mut fed) = mpsc::channel::<Bytes>(WAITING);
+        let digest = tokio::task::spawn_blocking(move || {
+            let mut hash = Hash::new();
+            while let Some(chunk) = fed.blocking_recv() {
+                hash.update(&chunk);
+            }
+            Sha256(hash.finalize().into())
+        });
+        Self { feed, digest }
+    }
+
+    async fn feed(&self, chunk: Bytes) {
+        // Should nobody take it, `end` says so.
+        let _told_at_the_end = self.feed.send(chunk).await;
+    }
+
+    async fn end(self) -> Result<Sha256, String> {
+        drop(self.feed);
+        self.digest
+            .await
+            .map_err(|stopped| format!("its digest was not made ({stopped})"))
     }
 }
 
