@@ -88,7 +88,12 @@ impl Error {
 
     /// Whether it may have been done all the same. Such a call is not repeated: look at what is there.
     pub fn may_be_done(&self) -> bool {
-        matches!(self.why, Why::Lost(_))
+        match self.why {
+            Why::Lost(_) => true,
+            // There was an answer, to something that was sent.
+            Why::Malformed(_) => !self.verb.only_looks(),
+            _ => false,
+        }
     }
 
     /// Whether the same call may succeed a little later, and is sure to have done nothing now.
@@ -320,6 +325,8 @@ mod tests {
             lost.to_string(),
             r"cannot rename D:\labyard\x: the connection to hv1:445 broke: it was reset; whether the host did it is not known: look before doing it again"
         );
+        let garbled = Error::new(Verb::Rename, &path, Why::Malformed("noise".into()));
+        assert!(garbled.may_be_done());
         let looked = Error::new(Verb::List, &path, Why::of_trouble(Verb::List, broken()));
         assert!(!looked.may_be_done() && looked.is_transient());
     }

@@ -24,6 +24,14 @@ pub(super) async fn asked(session: &Session, request: Request, within: Duration)
     }
 }
 
+/// Has something done; anything but a status that is yes is a failure.
+pub(super) async fn told(session: &Session, request: Request, within: Duration) -> Result<(), Fail> {
+    match asked(session, request, within).await? {
+        Answer::Status { .. } => Ok(()),
+        _ => Err(Fail::Malformed("the answer to something else".to_owned())),
+    }
+}
+
 /// Something that is open. What is dropped without being closed is closed behind its back.
 pub(super) struct Handle {
     session: Arc<Session>,
@@ -62,7 +70,7 @@ impl Handle {
 
     pub(super) async fn close(mut self) -> Result<(), Fail> {
         self.open = false;
-        self.ask(Request::close(&self.id)).await.map(drop)
+        told(&self.session, Request::close(&self.id), self.deadlines.call).await
     }
 }
 
@@ -235,8 +243,8 @@ impl FileWriter for Writer {
         self.settle().await?;
         let handle = &self.handle;
         let request = Request::set_size(&handle.id, length);
-        let set = asked(&handle.session, request, handle.deadlines.disk).await;
-        set.map(drop).map_err(|fail| handle.error(Verb::Resize, fail))
+        let set = told(&handle.session, request, handle.deadlines.disk).await;
+        set.map_err(|fail| handle.error(Verb::Resize, fail))
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
@@ -250,8 +258,8 @@ impl FileWriter for Writer {
             return Err(Error::new(Verb::Flush, &handle.path, Why::Unsupported(what)));
         }
         let request = Request::fsync(&handle.id);
-        let flushed = asked(&handle.session, request, handle.deadlines.disk).await;
-        flushed.map(drop).map_err(|fail| handle.error(Verb::Flush, fail))
+        let flushed = told(&handle.session, request, handle.deadlines.disk).await;
+        flushed.map_err(|fail| handle.error(Verb::Flush, fail))
     }
 
     async fn close(mut self: Box<Self>) -> Result<(), Error> {
@@ -275,9 +283,9 @@ impl FileWriter for Writer {
 impl Sink for Target {
     async fn put(&self, offset: u64, data: &[u8]) -> Result<(), Why> {
         let request = Request::write(&self.handle.id, offset, data);
-        let fail = match self.handle.ask(request).await {
-            Ok(_) => return Ok(()),
-            Err(fail) => fail,
+        let handle = &self.handle;
+        let Err(fail) = told(&handle.session, request, handle.deadlines.call).await else {
+            return Ok(());
         };
         if let Fail::Status {
             code: packet::FAILURE,

@@ -147,9 +147,9 @@ impl SftpFiles {
     async fn make_one(&self, path: &HostPath) -> Result<Made, Error> {
         let verb = Verb::MakeDirectory;
         let name = self.shared.name(verb, path)?;
-        let asked = self.shared.ask(verb, path, Request::make_directory(&name)).await;
+        let asked = self.shared.tell(verb, path, Request::make_directory(&name)).await;
         match asked {
-            Ok(_) => Ok(Made::New),
+            Ok(()) => Ok(Made::New),
             // Also where the account may not make any, say the top of a drive.
             Err(error) if matches!(error.why, Why::Refused(_) | Why::Denied { .. }) => {
                 match self.looked(verb, path).await {
@@ -256,7 +256,14 @@ impl Shared {
         Error::new(verb, path, Why::Malformed(what))
     }
 
-    /// Asks for something about a path; an answer that is a status is yes.
+    /// Has something done with a path.
+    async fn tell(&self, verb: Verb, path: &HostPath, request: Request) -> Result<(), Error> {
+        let session = self.session_for(verb, path).await?;
+        let told = file::told(&session, request, self.deadlines.call).await;
+        told.map_err(|fail| self.error(verb, path, fail))
+    }
+
+    /// Asks for something about a path.
     async fn ask(&self, verb: Verb, path: &HostPath, request: Request) -> Result<Answer, Error> {
         let session = self.session_for(verb, path).await?;
         let asked = file::asked(&session, request, self.deadlines.call).await;
@@ -336,8 +343,8 @@ impl HostFiles for SftpFiles {
         let verb = Verb::Rename;
         let request = Request::rename(&self.shared.name(verb, from)?, &self.shared.name(verb, to)?);
         // OpenSSH replaces nothing by this request; `posix-rename@openssh.com` would.
-        match self.shared.ask(verb, from, request).await {
-            Ok(_) => Ok(()),
+        match self.shared.tell(verb, from, request).await {
+            Ok(()) => Ok(()),
             Err(error) => Err(self.taken(error, to).await),
         }
     }
@@ -353,14 +360,14 @@ impl HostFiles for SftpFiles {
             return Err(Error::new(verb, path, Why::ReadOnly));
         }
         let request = Request::remove(&self.shared.name(verb, path)?);
-        self.shared.ask(verb, path, request).await.map(drop)
+        self.shared.tell(verb, path, request).await
     }
 
     async fn delete_directory(&self, path: &HostPath) -> Result<(), Error> {
         let verb = Verb::Delete;
         let request = Request::remove_directory(&self.shared.name(verb, path)?);
-        let error = match self.shared.ask(verb, path, request).await {
-            Ok(_) => return Ok(()),
+        let error = match self.shared.tell(verb, path, request).await {
+            Ok(()) => return Ok(()),
             Err(error) => error,
         };
         // OpenSSH finds no directory of that name where there is a file.
@@ -387,7 +394,7 @@ impl HostFiles for SftpFiles {
             Access::ReadWrite => permissions | 0o200,
         };
         let request = Request::set_mode(&self.shared.name(verb, path)?, wanted);
-        self.shared.ask(verb, path, request).await.map(drop)
+        self.shared.tell(verb, path, request).await
     }
 
     async fn space(&self) -> Result<Space, Error> {

@@ -8,3 +8,4 @@ mod proxy;
 mod refusals;
 mod samba;
 mod sshd;
+mod ways;

@@ -105,6 +105,17 @@ impl Channels {
         }
     }
 
+    /// A channel to a port of the server's own machine.
+    async fn forwarded(&self, port: u16) -> Box<dyn Stream> {
+        let mut current = self.connection.lock().await;
+        if current.as_ref().is_none_or(Handle::is_closed) {
+            *current = Some(self.connect().await);
+        }
+        let connection = current.as_ref().unwrap();
+        let opened = connection.channel_open_direct_tcpip("127.0.0.1", port.into(), "127.0.0.1", 1);
+        Box::new(opened.await.unwrap().into_stream())
+    }
+
     async fn connect(&self) -> Handle<AnyKey> {
         let config = Arc::new(client::Config::default());
         let address = ("127.0.0.1", self.port);
@@ -131,6 +142,23 @@ impl Dial for Channels {
         let channel = current.as_ref().unwrap().channel_open_session().await.unwrap();
         channel.request_subsystem(true, "sftp").await.unwrap();
         Ok(Box::new(channel.into_stream()))
+    }
+}
+
+/// Another service of the machine, through its SSH server.
+pub(crate) struct Forwarded {
+    pub(crate) by: Arc<Channels>,
+    pub(crate) port: u16,
+}
+
+#[async_trait]
+impl Dial for Forwarded {
+    fn place(&self) -> String {
+        format!("127.0.0.1:{} through {}", self.port, self.by.place())
+    }
+
+    async fn dial(&self) -> Result<Box<dyn Stream>, Trouble> {
+        Ok(self.by.forwarded(self.port).await)
     }
 }
 
