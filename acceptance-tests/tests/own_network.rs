@@ -122,6 +122,14 @@ fn the_machines_of_a_claim_reach_one_another_on_a_network_that_nobody_else_is_on
     let ada = redeemed(&daemon, code, "ada");
     let ben = redeemed(&daemon, code, "ben");
     assert_eq!(networks(&host).len(), 2);
+    let theirs = hcl::resource("labyard_network", "theirs", "mode = \"isolated\"");
+    terraform.write("theirs.tf", &theirs).unwrap();
+    let run = terraform
+        .import("labyard_network.theirs", &networks(&host)[0])
+        .unwrap();
+    let said = run.expect_failure().text();
+    assert!(said.contains("is the network of claim"), "{said}");
+    terraform.write("theirs.tf", "").unwrap();
     let reaches = |pair: &Pair, to: &str| {
         let root = Guest::at(&host, &pair.machines[0].1, &operator);
         root.run(&format!("echo | nc -w 3 {to} 22 | head -c 4"))

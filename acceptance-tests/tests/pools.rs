@@ -75,6 +75,11 @@ fn a_pool_and_its_code_in_one_apply_are_filled_claimed_rolled_and_emptied(way: W
     assert_eq!(host.machines(), ["k8s-1", "k8s-2"]);
     terraform.take_up_as_written(POOL, "k8s");
     terraform.assert_settled();
+    let mine = hcl::resource("labyard_vm", "mine", "memory_mib = 64");
+    terraform.write("mine.tf", &mine).unwrap();
+    let run = terraform.import("labyard_vm.mine", "lab1/k8s-1").unwrap();
+    assert_said(&run.expect_failure(), "is machine 1 of pool k8s");
+    terraform.write("mine.tf", "").unwrap();
 
     let code = terraform.resource("labyard_access_code.class")["codes"]["main"].clone();
     let claim = kept.redeem(code.as_str().unwrap(), "ada").unwrap().claim;

@@ -631,6 +631,9 @@ pub struct NetworkView {
     pub boot: Option<NetworkBoot>,
     /// What the user wrote and the host cannot show.
     pub wishes: Wishes,
+    /// The claim whose machines have it to themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
 }
 
 impl NetworkView {
@@ -655,6 +658,9 @@ impl NetworkView {
                 allow_restart: true,
                 ..Wishes::default()
             }),
+            claim: mark
+                .and_then(|mark| mark.claim.as_ref())
+                .map(|claim| claim.id.clone()),
         }
     }
 

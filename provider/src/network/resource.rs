@@ -223,6 +223,14 @@ impl Resource for Networks {
         let view = found
             .map_err(|error| errors::report(&error, "Network not imported", diags))
             .ok()?;
+        if let Some(claim) = &view.claim {
+            let detail = format!(
+                "{id} is the network of claim {claim}, whose machines have it to themselves: it goes when the claim ends. \
+                 Release the claim (`labyard claim release {claim}`), or name another network."
+            );
+            diags.error(None, "Network not imported", detail);
+            return None;
+        }
         let value = values::whole(&imported(&host, &view), &self.schema, diags)?;
         Some(State {
             value,

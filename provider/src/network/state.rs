@@ -233,5 +233,6 @@ pub fn as_view(state: &Network, identity: Option<&Identity>) -> NetworkView {
         lan: labyard_reconciler::lan::desired(state).unwrap_or_default(),
         boot: state.boot.as_ref().map(network_boot),
         wishes: Wishes::default(),
+        claim: None,
     }
 }

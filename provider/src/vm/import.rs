@@ -33,6 +33,19 @@ pub fn parse_id(id: &str, context: &Context, diags: &mut Diagnostics) -> Option<
     }
 }
 
+/// A machine of a pool has its master: a state that had it too would take it away from whoever has claimed it.
+pub fn refuse_a_pools(id: &str, mark: Option<&Mark>, diags: &mut Diagnostics) {
+    let Some(member) = mark.and_then(|mark| mark.member.as_ref()) else {
+        return;
+    };
+    let detail = format!(
+        "{id} is machine {} of pool {}, which makes its machines and takes them away. To have one like it as a machine of its \
+         own, capture it (`labyard vm capture`) and make a labyard_vm of that image.",
+        member.number, member.pool
+    );
+    diags.error(None, "Machine not imported", detail);
+}
+
 /// The state of an imported machine. A foreign one shows `owned = false` until an apply marks it.
 pub fn imported(host: &HostName, view: &MachineView, seed: Option<Contents>) -> Vm {
     let wishes = &view.wishes;

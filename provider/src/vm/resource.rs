@@ -533,6 +533,10 @@ impl Resource for Machines {
         let (view, mark) = found
             .map_err(|error| errors::report(&error, "Machine not imported", diags))
             .ok()?;
+        import::refuse_a_pools(id, mark.as_ref(), diags);
+        if diags.has_errors() {
+            return None;
+        }
         let seed = import::read_seed(&context, &host, mark.as_ref(), diags).await;
         if diags.has_errors() {
             return None;

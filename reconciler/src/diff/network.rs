@@ -249,6 +249,7 @@ mod tests {
             lan: desired.lan.clone(),
             boot: None,
             wishes: Wishes::default(),
+            claim: None,
         }
     }
 
