@@ -7,7 +7,9 @@ use wsman::{Error, FaultKind};
 pub(crate) fn failed(doing: String, error: Error) -> DriverError {
     let message = error.to_string();
     match error.fault() {
-        Some(FaultKind::NotFound) => DriverError::Missing { what: doing },
+        Some(FaultKind::NotFound) => DriverError::Missing {
+            what: format!("what is needed for {doing}"),
+        },
         Some(FaultKind::AccessDenied) => DriverError::Refused {
             doing,
             message: format!(

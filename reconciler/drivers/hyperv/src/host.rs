@@ -18,7 +18,7 @@ use crate::ids::{Guid, Owner, REALIZED};
 use crate::notes;
 use crate::places::Directory;
 use crate::reading::{self, KnownFile, Reader};
-use crate::rows::{HostRows, Rows, may_see, those};
+use crate::rows::{HostRows, Rows, Scope, may_see, those};
 
 /// How many disks are looked at at a time; connections bound it as well.
 const LOOKS: usize = 8;
@@ -144,7 +144,7 @@ impl Host {
     /// # Errors
     /// If the host refuses or does not answer: never an empty list instead.
     pub async fn look(&self) -> Result<Seen, DriverError> {
-        let rows = Rows::read(&self.client).await?;
+        let rows = Rows::read(&self.client, Scope::Host).await?;
         let mut reader = self.reader(HashMap::new());
         let ours: Vec<Guid> = reading::machines(&rows, &reader)
             .iter()
@@ -169,7 +169,7 @@ impl Host {
             what: format!("machine {id}"),
         };
         let guid: Guid = id.as_str().parse().map_err(|_| missing())?;
-        let rows = Rows::of_machine(&self.client, guid).await?;
+        let rows = Rows::read(&self.client, Scope::Machine(guid)).await?;
         let mut reader = self.reader(HashMap::new());
         reader.files = self.known(reading::files(&rows, |_| true)).await;
         reading::machines(&rows, &reader)

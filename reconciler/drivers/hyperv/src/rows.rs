@@ -1,13 +1,13 @@
-//! A host read in bulk: the rows of some twenty classes, asked for side by side. Their number does not depend on how many machines
+//! A host read in bulk: the rows of some fifteen classes, asked for side by side. Their number does not depend on how many machines
 //! there are; only the pages do.
 
 use labyard_driver::DriverError;
 use wsman::{CimClass, Client, wql::Select};
 
 use crate::classes::{
-    BootSource, ComputerProduct, ComputerSystem, Connection, Drive, EmulatedPort, GuestNetwork, InternalPort,
-    Machine, ManagementService, Medium, Memory, OperatingSystem, PortSecurity, PortVlan, Processor, Security,
-    Settings, Switch, SwitchSettings, SyntheticPort,
+    BootSource, ComputerProduct, ComputerSystem, Connection, Drive, EmulatedPort, GuestNetwork, Machine,
+    ManagementService, Medium, Memory, OperatingSystem, PortVlan, Processor, Security, Settings, Switch,
+    SwitchSettings, SyntheticPort,
 };
 use crate::errors::failed;
 use crate::ids::Guid;
@@ -27,12 +27,10 @@ pub struct Rows {
     pub older_cards: Vec<EmulatedPort>,
     pub connections: Vec<Connection>,
     pub vlans: Vec<PortVlan>,
-    pub port_security: Vec<PortSecurity>,
     pub boot_sources: Vec<BootSource>,
     pub guest_networks: Vec<GuestNetwork>,
     pub switches: Vec<Switch>,
     pub switch_settings: Vec<SwitchSettings>,
-    pub host_ports: Vec<InternalPort>,
 }
 
 /// The host itself.
@@ -60,12 +58,38 @@ pub(crate) async fn those<T: CimClass>(
     rows.map_err(|error| failed(format!("reading {}", T::TABLE.name), error))
 }
 
-/// Those rows of a class that belong to one machine.
-async fn of<T: CimClass>(client: &Client, machine: Guid) -> Result<Vec<T>, DriverError> {
-    those(client, |select| {
-        select.starting("InstanceID", &machine.settings_id())
-    })
-    .await
+/// How much of a host is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All machines.
+    Host,
+    /// One, and the switches.
+    Machine(Guid),
+}
+
+impl Scope {
+    /// The rows of a class, of these machines: those whose property begins so where it is of one.
+    async fn rows<T: CimClass>(
+        self,
+        client: &Client,
+        property: &str,
+        before: &str,
+    ) -> Result<Vec<T>, DriverError> {
+        match self {
+            Self::Host => all(client).await,
+            Self::Machine(guid) => {
+                those(client, |select| {
+                    select.starting(property, &format!("{before}{guid}"))
+                })
+                .await
+            }
+        }
+    }
+
+    /// The same of a class whose ids begin with that of the machine's settings.
+    async fn settings<T: CimClass>(self, client: &Client) -> Result<Vec<T>, DriverError> {
+        self.rows(client, "InstanceID", "Microsoft:").await
+    }
 }
 
 /// The only row of a class.
@@ -112,48 +136,38 @@ impl HostRows {
 }
 
 impl Rows {
-    /// Reads them, all or none.
+    /// Reads them, all or none, side by side. Of a machine that there is not nothing comes.
     ///
     /// # Errors
     /// If the account may not see Hyper-V, or any of them cannot be read.
-    pub async fn read(client: &Client) -> Result<Self, DriverError> {
-        let own = async {
+    pub async fn read(client: &Client, scope: Scope) -> Result<Self, DriverError> {
+        let machines = async {
             tokio::try_join!(
-                all(client),
-                all(client),
-                all(client),
-                all(client),
-                all(client),
-                all(client),
-                all(client),
-                all(client),
-                all(client),
+                scope.rows(client, "Name", ""),
+                scope.settings(client),
+                scope.settings(client),
+                scope.settings(client),
+                scope.settings(client),
+                scope.rows(client, "InstanceID", r"Microsoft:GuestNetwork\"),
+                scope.settings(client),
             )
         };
-        let others = async {
+        let devices = async {
             tokio::try_join!(
-                all(client),
-                all(client),
-                all(client),
-                all(client),
-                all(client),
-                all(client),
-                all(client),
-                all(client),
+                scope.settings(client),
+                scope.settings(client),
+                scope.settings(client),
+                scope.settings(client),
+                scope.settings(client),
+                scope.settings(client),
             )
         };
-        let ((), own, others) = tokio::try_join!(may_see(client), own, others)?;
-        let (machines, settings, memory, processors, security, drives, media, cards, older_cards) = own;
-        let (
-            connections,
-            vlans,
-            port_security,
-            boot_sources,
-            guest_networks,
-            switches,
-            switch_settings,
-            host_ports,
-        ) = others;
+        let switches = async { tokio::try_join!(all(client), all(client)) };
+        let ((), machines, devices, switches) =
+            tokio::try_join!(may_see(client), machines, devices, switches)?;
+        let (machines, settings, memory, processors, security, guest_networks, boot_sources) = machines;
+        let (drives, media, cards, older_cards, connections, vlans) = devices;
+        let (switches, switch_settings) = switches;
         Ok(Self {
             machines,
             settings,
@@ -166,65 +180,10 @@ impl Rows {
             older_cards,
             connections,
             vlans,
-            port_security,
             boot_sources,
             guest_networks,
             switches,
             switch_settings,
-            host_ports,
-        })
-    }
-
-    /// Reads what belongs to one machine, and the switches. Nothing of it where there is no such machine.
-    ///
-    /// # Errors
-    /// As of [`Rows::read`].
-    pub async fn of_machine(client: &Client, guid: Guid) -> Result<Self, DriverError> {
-        let name = guid.to_string();
-        let guests = format!(r"Microsoft:GuestNetwork\{guid}");
-        let own = async {
-            tokio::try_join!(
-                those(client, |select| select.equal("Name", &name)),
-                of(client, guid),
-                of(client, guid),
-                of(client, guid),
-                of(client, guid),
-                of(client, guid),
-                of(client, guid),
-                of(client, guid),
-            )
-        };
-        let others = async {
-            tokio::try_join!(
-                of(client, guid),
-                of(client, guid),
-                of(client, guid),
-                of(client, guid),
-                of(client, guid),
-                those(client, |select| select.starting("InstanceID", &guests)),
-                all(client),
-            )
-        };
-        let ((), own, others) = tokio::try_join!(may_see(client), own, others)?;
-        let (machines, settings, memory, processors, security, drives, media, cards) = own;
-        let (older_cards, connections, vlans, port_security, boot_sources, guest_networks, switches) = others;
-        Ok(Self {
-            machines,
-            settings,
-            memory,
-            processors,
-            security,
-            drives,
-            media,
-            cards,
-            older_cards,
-            connections,
-            vlans,
-            port_security,
-            boot_sources,
-            guest_networks,
-            switches,
-            ..Self::default()
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::ids::{Generation, Guid, SecureBootTemplate, same_id};
 use crate::notes;
 use crate::reading::Inside;
-use crate::rows::Rows;
+use crate::rows::{Rows, Scope};
 use crate::slots::{Device, Place};
 
 /// A machine under change.
@@ -73,7 +73,7 @@ impl Host {
 
     /// The parts of a machine with their ids, read now.
     pub(crate) async fn inside(&self, id: &ObjectId) -> Result<Inside, DriverError> {
-        let rows = Rows::of_machine(&self.client, guid(id)?).await?;
+        let rows = Rows::read(&self.client, Scope::Machine(guid(id)?)).await?;
         if rows.machines.is_empty() {
             return Err(DriverError::Missing {
                 what: format!("machine {id}"),
