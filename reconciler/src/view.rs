@@ -7,26 +7,27 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use labyard_driver::ids::{
-    Bytes, DiskKey, HostName, HostUuid, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectId, ObjectName,
-    PoolName,
+    Bytes, DiskKey, HostUuid, MacAddr, MediaKey, Mib, Namespace, NicKey, ObjectId, ObjectName, PoolName,
 };
-use labyard_driver::lan::{Lan, VlanId};
+use labyard_driver::lan::VlanId;
 use labyard_driver::mark::{
     CloneMode, DiskMark, ImageMark, Made, Mark, MediumMark, NicMark, OnRemove, Ownership, SeedMark, Stage,
 };
 use labyard_driver::observed::{
-    Activity, Attachment, Autostart, Cable, Capacity, Detail, Hardware, MachineDetail, MarkState,
-    NetworkStanding, ObservedDisk, ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, Power,
-    Room, Snapshot, Standing,
+    Attachment, Autostart, Cable, Capacity, Hardware, MachineDetail, MarkState, ObservedDisk,
+    ObservedMachine, ObservedMedium, ObservedNetwork, ObservedNic, Power, Room, Snapshot, Standing,
 };
-use labyard_driver::spec::{Dhcp, DirectBoot, DiskBus, Firmware, Guards, NetworkBoot, NetworkMode, NicModel};
+use labyard_driver::spec::{DirectBoot, DiskBus, Firmware, Guards, NicModel};
 
 use crate::boot_order::{self, Numbers};
 use crate::desired::{FixedAddress, Wishes};
-use crate::error::EngineError;
 use crate::identity::{self, Identity};
 use crate::takeover::{Obstacle, obstacles};
 use serde::{Deserialize, Serialize};
+
+mod network;
+
+pub use network::{NetworkView, attached};
 
 /// A machine as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -598,108 +599,6 @@ impl<'a> Networks<'a> {
 /// Whether a network is one of ours that hands out addresses by DHCP: there every NIC gets one reserved.
 pub fn hands_out(network: &ObservedNetwork) -> bool {
     network.mark.ours().is_some() && network.dhcp.is_some()
-}
-
-/// A network as it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NetworkView {
-    /// Its name: the user's, or the host's for a foreign one.
-    pub name: ObjectName,
-    /// The host's id of it.
-    pub id: ObjectId,
-    /// Whose it is.
-    pub owner: Owner,
-    /// Whether it is up.
-    pub active: Activity,
-    /// Whether it runs as it is defined, with its guests on it.
-    pub standing: NetworkStanding,
-    /// Whether it starts with the host.
-    pub autostart: Autostart,
-    /// What it does; `None` for a kind that labyard does not make.
-    pub mode: Option<NetworkMode>,
-    /// Its bridge.
-    pub bridge: Option<String>,
-    /// The host's own address on it.
-    pub address: Option<ipnet::Ipv4Net>,
-    /// Its DHCP range.
-    pub dhcp: Option<Dhcp>,
-    /// Its DNS domain.
-    pub domain: Option<String>,
-    /// What else it offers.
-    pub lan: Lan,
-    /// What guests that boot from it load.
-    pub boot: Option<NetworkBoot>,
-    /// What the user wrote and the host cannot show.
-    pub wishes: Wishes,
-    /// The claim whose machines have it to themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub claim: Option<String>,
-}
-
-impl NetworkView {
-    /// A network of a host in the user's terms.
-    pub fn new(network: &ObservedNetwork, host: Option<&HostUuid>) -> Self {
-        let mark = network.mark.ours();
-        Self {
-            name: shown_as(mark, &network.host_name),
-            id: network.id.clone(),
-            owner: owner(mark, &network.id, host),
-            active: network.active,
-            standing: network.standing,
-            autostart: network.autostart,
-            mode: network.mode,
-            bridge: network.bridge.clone(),
-            address: network.address,
-            dhcp: network.dhcp,
-            domain: network.domain.clone(),
-            lan: network.lan.clone(),
-            boot: network.boot.clone(),
-            wishes: mark.map(Wishes::from_mark).unwrap_or(Wishes {
-                allow_restart: true,
-                ..Wishes::default()
-            }),
-            claim: mark
-                .and_then(|mark| mark.claim.as_ref())
-                .map(|claim| claim.id.clone()),
-        }
-    }
-
-    /// Its identity, if it is ours.
-    pub fn identity(&self) -> Option<&Identity> {
-        match &self.owner {
-            Owner::Ours { identity, .. } => Some(identity),
-            Owner::Foreign => None,
-        }
-    }
-}
-
-/// The machines attached to a network, by the host's names.
-///
-/// # Errors
-/// Where one that is not off does not tell at present where it is attached: it may be on it.
-pub fn attached<'a>(
-    host: &HostName,
-    snapshot: &'a Snapshot,
-    network: &str,
-) -> Result<Vec<&'a ObservedMachine>, EngineError> {
-    let wanted = Attachment::Network(network.to_owned());
-    let mut attached = Vec::new();
-    for machine in &snapshot.machines {
-        match &machine.detail {
-            Detail::Known(detail) if detail.nics.iter().any(|nic| nic.attachment == wanted) => {
-                attached.push(machine);
-            }
-            Detail::Unknown(why) if machine.power != Power::Stopped => {
-                return Err(EngineError::Unknown {
-                    host: host.clone(),
-                    what: format!("machine {:?}", machine.host_name),
-                    why: format!("{why}; it may be on network {network:?}"),
-                });
-            }
-            Detail::Known(_) | Detail::Unknown(_) => {}
-        }
-    }
-    Ok(attached)
 }
 
 #[cfg(test)]
